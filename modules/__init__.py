@@ -1,0 +1,1 @@
+"""The first-party modules; installed as `ipop_modules`."""

@@ -1,0 +1,68 @@
+"""The seam between the card and the links: a frame, as both sides of tincan see it.
+
+A block's plaintext is a run of frames. Every frame starts with the same eight bytes (network byte order):
+
+    offset  size  field
+    0       1     kind      CARD, RELAY or CONTROL
+    1       1     offload   for CARD: segmentation kind and the checksum flag; otherwise 0
+    2       2     size      for CARD with segmentation: bytes of payload in each segment; otherwise 0
+    4       4     length    bytes of body that follow
+
+The body of a CARD frame is an Ethernet frame. The eight bytes lie exactly where the last eight of the ten bytes of a
+virtio-net header lie, so a card can read into a block's plaintext with no copy. Of the virtio header only the
+segmentation kind, its size and "the checksum is still to be filled in" travel: the receiver computes every other field
+from the inner packet (`card/protocol/virtio.py`).
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, Protocol
+
+FRAME_HEADER: Final = Struct("!BBHI")
+FRAME_HEADER_SIZE: Final = FRAME_HEADER.size
+
+CARD: Final = 1
+RELAY: Final = 2
+CONTROL: Final = 3
+
+SEGMENT_NONE: Final = 0
+SEGMENT_TCP4: Final = 1
+SEGMENT_TCP6: Final = 2
+SEGMENT_UDP: Final = 3
+SEGMENT_MASK: Final = 0x0F
+CHECKSUM_NEEDED: Final = 0x10
+"""The sender's kernel left the TCP or UDP checksum to hardware: it holds the pseudo-header's sum only."""
+
+MAX_FRAME: Final = 65_535 + 14
+"""The longest Ethernet frame that a card hands over: one GSO packet of 64 KiB and its Ethernet header."""
+
+
+class Card(Protocol):
+    """The card's door: a TAP in the kernel (`card/tap.py`) or a small IP endpoint in user space (`card/user.py`)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def mac(self) -> bytes:
+        """Six bytes, computed from the node's id."""
+        ...
+
+    def fileno(self) -> int:
+        """A descriptor that polls readable while frames wait."""
+        ...
+
+    def read(self, into: memoryview) -> int:
+        """Fill `into` with one frame, header first; at least FRAME_HEADER_SIZE + MAX_FRAME bytes must be there.
+
+        Returns the bytes filled, 0 when no frame waits. A frame that cannot travel (odd offload) is counted and
+        skipped. Raises OSError when the card is gone.
+        """
+        ...
+
+    def write(self, offload: int, size: int, frame: memoryview) -> bool:
+        """Give one Ethernet frame to the host. False when it was dropped (invalid, or the host's queue is full)."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""JSON schemas that all parts share; installed as `ipop_schemas`."""
