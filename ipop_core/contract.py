@@ -1,0 +1,108 @@
+"""The contract between the hall and a module: what a module says of itself, and what it is given.
+
+A package offers a module by an entry point of the group `ipop.modules` whose object is a Python module (or object) with
+hooks marked by `hookimpl`. Importing it must be cheap: the factory and the settings are named by strings and imported in
+the module's own process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from ipop_core.bus.api import Bus
+    from ipop_core.identity import Identity
+    from ipop_core.namespace import Namespace
+    from ipop_core.supervision.descriptors import DescriptorStore
+
+CONTRACT_VERSION: Final = 1
+ENTRY_POINT_GROUP: Final = "ipop.modules"
+
+hookspec = pluggy.HookspecMarker("ipop")
+hookimpl = pluggy.HookimplMarker("ipop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleSpec:
+    """What a module says of itself."""
+
+    name: str
+    """The key of its section in the configuration, e.g. `tincan`."""
+    contract: int
+    """The CONTRACT_VERSION that it was written for."""
+    role: str
+    """The role that it fills: `link`, `topology`, `signal`, `crypto`, `logger`, or a new one."""
+    needs: tuple[str, ...] = ()
+    """Roles that must be filled, and are started before it."""
+    schema: Mapping[str, Any]
+    """JSON schema (2020-12) of its section; `default` in it is what the person need not write."""
+    settings: str
+    """`package.module:Class` of the frozen dataclass that its section becomes."""
+    factory: str
+    """`package.module:callable` that takes a ModuleContext and returns a Module."""
+    messages: Sequence[Mapping[str, Any]] = ()
+    """Contracts of its bus messages, where `schemas/messages/` has none for its role."""
+    inline: bool = False
+    """Runs in the controller's process unless the configuration's `isolation` says otherwise."""
+    preload: tuple[str, ...] = ()
+    """Libraries to import once, before the module's process is forked."""
+    event_loop: str | None = None
+    """`package.module:callable` that makes the asyncio event loop of its process; None is asyncio's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleContext:
+    """What a module is given when it starts."""
+
+    node_name: str
+    identity: Identity
+    namespace: Namespace | None
+    """None on a bare overlay node."""
+    settings: Any
+    """An instance of the class that ModuleSpec.settings names."""
+    bus: Bus
+    descriptors: DescriptorStore
+    """Descriptors put here outlive the module's process."""
+    state: Path
+    """A folder of the module's own that outlives everything; only the owner can read it."""
+    run: Path
+    """The node's folder for what lasts until the machine stops."""
+    report_fault: Callable[[str], None] = field(default=lambda _: None)
+    """Says one line to the operator at start: a fault that the module works around or waits out."""
+
+
+class Module(Protocol):
+    async def start(self) -> None:
+        """Return once the module serves its actions. An IpopError stops the controller with its one line."""
+        ...
+
+    async def stop(self) -> None:
+        """Let go of everything; the process ends when it returns, or two seconds later."""
+        ...
+
+
+class Hooks:
+    """Every hook that a module may implement."""
+
+    @hookspec
+    def ipop_module(self) -> ModuleSpec:  # type: ignore[empty-body]  # a specification has no body
+        """Say what the module is."""
+
+    @hookspec
+    def ipop_commands(self) -> Sequence[click.Command]:  # type: ignore[empty-body]
+        """Bring subcommands for `ipop`; click may be imported here and not above."""
+
+    @hookspec
+    def ipop_process_started(self, process: str, settings: Mapping[str, Any]) -> None:
+        """Observe the start of a process of this node, in that process, before anything else of it runs.
+
+        `process` is the module's name or `controller`; `settings` the whole validated configuration. The logger sets
+        up logging here.
+        """

@@ -1,0 +1,235 @@
+"""The bus actions of the role `link`; their contracts are in `schemas/messages/link.json`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final
+
+from ipop_core.bus.api import Bus, Call, JsonObject
+from ipop_core.errors import IpopError
+
+from .card.errors import CardError
+from .card.protocol.endpoint import Answered, Unanswered
+from .card.user import UserCard
+from .link.protocol.session import Session
+from .link.udp import read_endpoint, show_endpoint
+
+if TYPE_CHECKING:
+    from .module import Tincan
+
+PING_SECONDS: Final = 4.0
+ECHO_SECONDS: Final = 4.0
+_ECHO_IDENTIFIER: Final = 0x1F0F
+
+
+class Actions:
+    """Answers other modules and the `ipop` command."""
+
+    def __init__(self, bus: Bus, tincan: Tincan) -> None:
+        self._bus = bus
+        self._tincan = tincan
+
+    def serve(self) -> None:
+        for action in (
+            self.status,
+            self.peers,
+            self.connect,
+            self.release,
+            self.candidates,
+            self.probe,
+            self.routes,
+            self.send,
+            self.ping,
+            self.echo,
+        ):
+            self._bus.serve(action.__name__, action)
+
+    async def status(self, _call: Call) -> JsonObject:
+        tincan = self._tincan
+        card = tincan.card
+        settings = tincan.settings
+        counters: Counter[str] = Counter()
+        for source in (tincan.machine.counters, tincan.lane.counters, tincan.udp.counters):
+            counters.update(source)
+        if card is not None:
+            counters.update(card.counters)
+        if tincan.owners is not None:
+            counters.update({f"neighbour_{name}": n for name, n in tincan.owners.neighbours.counters.items()})
+        return {
+            "node": tincan.node_id,
+            "card": None
+            if card is None
+            else {
+                "name": card.name,
+                "mac": card.mac.hex(":"),
+                "addresses": [str(interface) for interface in settings.card_settings.interfaces],
+                "mtu": settings.mtu,
+            },
+            "listening": [f"[::]:{tincan.udp.port}"],
+            "observed": tincan.announcements.observed_endpoints(),
+            "sessions": len(tincan.machine.sessions),
+            "counters": dict(sorted(counters.items())),
+        }
+
+    async def peers(self, _call: Call) -> JsonObject:
+        now = self._tincan.now()
+        known: dict[bytes, list[str]] = {}
+        if self._tincan.owners is not None:
+            for address, node in self._tincan.owners.neighbours.entries():
+                known.setdefault(node, []).append(str(ip_address(address)))
+        sessions = sorted(self._tincan.machine.sessions.values(), key=lambda session: session.node)
+        return {"peers": [self._peer(session, known.get(session.node, []), now) for session in sessions]}
+
+    async def connect(self, call: Call) -> JsonObject:
+        tincan, body = self._tincan, call.body
+        node = _id(body.get("node"))
+        if "endpoint" in body:
+            return await self._contact(body["endpoint"], node, body["kind"])
+        if node is None:
+            raise IpopError("connect needs a node or an endpoint")
+        if node == tincan.machine.own:
+            raise IpopError("connect: that is this node itself")
+        tincan.machine.connect(node, body["kind"], _id(body.get("via")), tincan.now())
+        session = tincan.machine.sessions.get(node)
+        path = session.paths.active if session is not None else None
+        if session is not None and session.keys is not None and path is not None:
+            tincan.settle()
+            return {"node": node.hex(), "endpoint": show_endpoint(tincan.udp.address(path.endpoint))}
+        waiting = asyncio.ensure_future(tincan.announcements.link(node))
+        await asyncio.sleep(0)  # the waiter must be known before the machine's events are told
+        tincan.settle()
+        return {"node": node.hex(), "endpoint": await waiting}
+
+    async def _contact(self, text: str, node: bytes | None, kind: str) -> JsonObject:
+        tincan = self._tincan
+        ip, port = _endpoint(text)
+        endpoint = tincan.udp.endpoint(ip, port)
+        if endpoint is None:
+            raise IpopError(f"{text}: this node has no IPv6")
+        waiting = asyncio.ensure_future(tincan.announcements.contact(endpoint))
+        await asyncio.sleep(0)
+        tincan.machine.contact(endpoint, node, tincan.now())
+        tincan.settle()
+        found = await waiting
+        tincan.machine.want(found, kind, tincan.now())
+        tincan.settle()
+        return {"node": found.hex(), "endpoint": text}
+
+    async def release(self, call: Call) -> JsonObject:
+        self._tincan.machine.release(bytes.fromhex(call.body["node"]), call.body["kind"], self._tincan.now())
+        self._tincan.settle()
+        return {}
+
+    async def candidates(self, _call: Call) -> JsonObject:
+        return {"candidates": self._tincan.candidates()}
+
+    async def probe(self, call: Call) -> JsonObject:
+        tincan = self._tincan
+        endpoints = [tincan.udp.endpoint(*_endpoint(text)) for text in call.body["candidates"]]
+        usable = [endpoint for endpoint in endpoints if endpoint is not None]
+        tincan.machine.probe(bytes.fromhex(call.body["node"]), usable, tincan.now())
+        tincan.settle()
+        return {}
+
+    async def routes(self, call: Call) -> JsonObject:
+        routes = [(bytes.fromhex(route["node"]), bytes.fromhex(route["next"])) for route in call.body["routes"]]
+        self._tincan.machine.set_routes(routes, member=call.body["member"])
+        return {}
+
+    async def send(self, call: Call) -> JsonObject:
+        tincan, body = self._tincan, call.body
+        to, role, data, now = bytes.fromhex(body["to"]), body["role"], call.frames[0], tincan.now()
+        if len(data) > 60_000:
+            raise IpopError(f"send: {len(data)} bytes, expected at most 60000")
+        if body["mode"] in ("session", "link"):
+            sent = tincan.machine.send_role(to, role, data, now, direct_only=body["mode"] == "link")
+        else:
+            via = _id(body.get("via"))
+            sent = tincan.machine.send_routed(to, role, data, now, closest=body["mode"] == "closest", via=via)
+        tincan.settle()
+        if not sent:
+            raise IpopError(f"no way to {body['to']} now")
+        return {}
+
+    async def ping(self, call: Call) -> JsonObject:
+        tincan = self._tincan
+        node = _id(call.body.get("node"))
+        if node is None:
+            node = await self._owner(call.body.get("address"))
+        token = tincan.machine.ping(node, tincan.now())
+        waiting = asyncio.ensure_future(tincan.announcements.ping(token, PING_SECONDS))
+        await asyncio.sleep(0)
+        tincan.settle()
+        try:
+            answer = await waiting
+        except TimeoutError:
+            raise IpopError(f"no answer from {node.hex()} in {PING_SECONDS:g} s") from None
+        path = "direct" if answer.direct else "overlay"
+        return {"node": node.hex(), "rtt_ms": round(answer.rtt * 1000, 3), "path": path, "hops": answer.hops}
+
+    async def echo(self, call: Call) -> JsonObject:
+        card = self._tincan.card
+        if not isinstance(card, UserCard):
+            raise IpopError("echo is for a card in user space; use the system's ping")
+        answered: asyncio.Future[Answered | Unanswered] = asyncio.get_running_loop().create_future()
+        payload = bytes.fromhex(call.body.get("payload", ""))
+        sequence = call.body.get("sequence", 1)
+        try:
+            ip = ip_address(call.body["address"])
+            card.ping(ip, payload, _ECHO_IDENTIFIER, sequence, answered.set_result)
+        except (CardError, ValueError) as error:
+            raise IpopError(str(error)) from error
+        deadline = self._tincan.now() + ECHO_SECONDS
+        while not answered.done() and self._tincan.now() < deadline:
+            await asyncio.wait((answered,), timeout=0.25)
+            card.wake(self._tincan.now())
+        result = answered.result() if answered.done() else None
+        return {"rtt_ms": round(result.round_trip * 1000, 3) if isinstance(result, Answered) else None}
+
+    async def _owner(self, text: str | None) -> bytes:
+        tincan = self._tincan
+        if text is None:
+            raise IpopError("ping needs an address or a node")
+        if tincan.owners is None:
+            raise IpopError("this node has no card, and so no namespace to look an address up in")
+        try:
+            address = ip_address(text)
+        except ValueError:
+            raise IpopError(f"{text!r} is not an IP address") from None
+        if any(address == interface.ip for interface in tincan.settings.card_settings.interfaces):
+            raise IpopError(f"{text} is this node's own address")
+        node = await tincan.owners.find(address.packed)
+        if node is None:
+            raise IpopError(f"nobody in the namespace owns {text}")
+        return node
+
+    def _peer(self, session: Session, addresses: list[str], now: float) -> dict[str, Any]:
+        path = session.paths.active
+        direct = path is not None and session.keys is not None
+        rtt = path.rtt if path is not None else session.overlay_rtt
+        return {
+            "node": session.node.hex(),
+            "addresses": sorted(addresses),
+            "path": "direct" if direct else "overlay" if session.keys is not None else "none",
+            "endpoint": show_endpoint(self._tincan.udp.address(path.endpoint)) if path is not None else None,
+            "rtt_ms": None if rtt is None else round(rtt * 1000, 3),
+            "overlay_hops": session.hops,
+            "kinds": sorted(session.kinds),
+            "member": session.member,
+            "bytes_in": session.counters.bytes_in,
+            "bytes_out": session.counters.bytes_out,
+            "age_s": round(now - session.created, 3),
+        }
+
+
+def _id(text: str | None) -> bytes | None:
+    return None if text is None else bytes.fromhex(text)
+
+
+def _endpoint(text: str) -> Any:
+    try:
+        return read_endpoint(text)
+    except ValueError as error:
+        raise IpopError(f"{text!r} is not an endpoint such as 1.2.3.4:4741: {error}") from error

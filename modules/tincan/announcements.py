@@ -1,0 +1,167 @@
+"""What the link machine tells, carried to whom it concerns: the bus, other roles, waiting requests, the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+from ipop_core.bus.api import Bus
+from ipop_core.errors import IpopError
+
+from .link.protocol import events
+from .link.udp import show_endpoint
+
+if TYPE_CHECKING:
+    from .module import Tincan
+
+log = logging.getLogger("ipop.tincan")
+
+MAX_OBSERVED: Final = 64
+
+
+class Announcements:
+    """Takes the machine's events as they come."""
+
+    def __init__(self, bus: Bus, tincan: Tincan) -> None:
+        self._bus = bus
+        self._tincan = tincan
+        self._links: dict[bytes, list[asyncio.Future[str]]] = {}
+        self._contacts: dict[events.Endpoint, list[asyncio.Future[bytes]]] = {}
+        self._pings: dict[bytes, asyncio.Future[events.PingAnswered]] = {}
+        self.observed: Final[dict[bytes, tuple[bytes, int]]] = {}
+        """By peer, this node's address as that peer sees it."""
+        self.pending = False
+        """Something was handed to asyncio since its last turn."""
+
+    def publish(self) -> None:
+        """Take all events that wait."""
+        waiting = self._tincan.machine.events
+        while waiting:
+            taken = list(waiting)
+            waiting.clear()
+            for event in taken:
+                self._take(event)
+
+    async def link(self, node: bytes) -> str:
+        """Wait for a direct path to a node; its endpoint. Raises IpopError."""
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._links.setdefault(node, []).append(future)
+        return await future
+
+    async def contact(self, endpoint: events.Endpoint) -> bytes:
+        """Wait for the node that answers at a UDP address. Raises IpopError."""
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._contacts.setdefault(endpoint, []).append(future)
+        return await future
+
+    async def ping(self, token: bytes, seconds: float) -> events.PingAnswered:
+        """Wait for the answer to a ping. Raises TimeoutError."""
+        future: asyncio.Future[events.PingAnswered] = asyncio.get_running_loop().create_future()
+        self._pings[token] = future
+        try:
+            async with asyncio.timeout(seconds):
+                return await future
+        finally:
+            self._pings.pop(token, None)
+
+    def forget(self) -> None:
+        """Fail whatever waits: the module stops."""
+        fault = IpopError("the link module stops")
+        for links in self._links.values():
+            _fail(links, fault)
+        for contacts in self._contacts.values():
+            _fail(contacts, fault)
+
+    def _take(self, event: events.Event) -> None:  # noqa: PLR0912 - one line for each kind of event
+        match event:
+            case events.RoleData():
+                self._role_data(event)
+            case events.LinkUp():
+                self._link_up(event)
+            case events.LinkDown(node, reason):
+                self._log("link is down", node, reason=reason)
+                self._bus.publish("link.down", {"node": node.hex(), "reason": reason})
+            case events.PathChanged(node, endpoint):
+                self._log("path changed", node, endpoint=self._show(endpoint))
+            case events.Contacted(node, endpoint):
+                for future in self._contacts.pop(endpoint, ()):
+                    if not future.done():
+                        future.set_result(node)
+            case events.ConnectFailed(node, endpoint, reason):
+                self._connect_failed(node, endpoint, reason)
+            case events.SessionUp(node, hops):
+                self._bus.publish("link.first_packet", {"node": node.hex(), "stage": "session", "hops": hops})
+            case events.SessionClosed(node, reason):
+                self.observed.pop(node, None)
+                _fail(self._links.pop(node, []), IpopError(reason))
+            case events.MemberProven(node):
+                self._log("member of the namespace", node)
+                if self._tincan.owners is not None:
+                    self._tincan.owners.confirm(node)
+            case events.RendezvousWanted(node):
+                body = {"node": node.hex(), "candidates": self._tincan.candidates()}
+                self._bus.publish("link.rendezvous", body)
+            case events.DirectWanted(node):
+                self._bus.publish("link.demand", {"node": node.hex()})
+            case events.CardIdle(node):
+                self._bus.publish("link.idle", {"node": node.hex()})
+            case events.Observed(node, ip, port):
+                if len(self.observed) < MAX_OBSERVED or node in self.observed:
+                    self.observed[node] = (ip, port)
+            case events.PingAnswered(token=token):
+                asked = self._pings.pop(token, None)
+                if asked is not None and not asked.done():
+                    asked.set_result(event)
+        self.pending = True
+        asyncio.get_running_loop().call_soon(self._turn_taken)
+
+    def _turn_taken(self) -> None:
+        self.pending = False
+
+    def _link_up(self, event: events.LinkUp) -> None:
+        endpoint = self._show(event.endpoint)
+        session = self._tincan.machine.sessions.get(event.node)
+        kinds = sorted(session.kinds) if session is not None else []
+        self._log("link is up", event.node, endpoint=endpoint, kinds=" ".join(kinds))
+        body = {"node": event.node.hex(), "endpoint": endpoint, "kinds": kinds, "initiator": event.initiator}
+        self._bus.publish("link.up", body)
+        for future in self._links.pop(event.node, ()):
+            if not future.done():
+                future.set_result(endpoint)
+
+    def _connect_failed(self, node: bytes | None, endpoint: events.Endpoint | None, reason: str) -> None:
+        fault = IpopError(reason)
+        if endpoint is not None:
+            _fail(self._contacts.pop(endpoint, []), fault)
+        session = None if node is None else self._tincan.machine.sessions.get(node)
+        if node is not None and (session is None or session.keys is None):
+            _fail(self._links.pop(node, []), fault)
+
+    def _role_data(self, event: events.RoleData) -> None:
+        body: dict[str, object] = {"sender": event.sender.hex(), "mode": "session" if event.to is None else "routed"}
+        for key, value in (("to", event.to), ("via", event.via), ("link", event.link)):
+            if value is not None:
+                body[key] = value.hex()
+        if event.to is not None:
+            body["hops"] = event.hops
+        self._bus.notify(event.role, "peer_message", body, [event.data])
+
+    def _show(self, endpoint: events.Endpoint) -> str:
+        return show_endpoint(self._tincan.udp.address(endpoint))
+
+    def _log(self, what: str, node: bytes, **fields: str) -> None:
+        log.info(what, extra={"fields": {"node": node.hex(), **fields}})
+
+    def observed_endpoints(self) -> list[str]:
+        """This node's addresses as peers see them, the most agreed on first."""
+        counted = Counter(self.observed.values())
+        return [show_endpoint((ip, port)) for (ip, port), _ in counted.most_common() if not ip_address(ip).is_loopback]
+
+
+def _fail(futures: list[asyncio.Future[str]] | list[asyncio.Future[bytes]], fault: IpopError) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(fault)

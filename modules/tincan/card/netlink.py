@@ -1,0 +1,100 @@
+"""The kernel's side of a card: hardware address, MTU, queue, addresses, up; all by netlink (pyroute2)."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from ipaddress import IPv6Interface, ip_interface
+from pathlib import Path
+from typing import Any, Final
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from .errors import CardError
+from .protocol import ethernet, ndp
+from .settings import Interface
+
+_QUEUE: Final = 500
+"""Packets that wait in the kernel for the card."""
+_EUI64: Final = 0
+"""in6_addr_gen_mode: link-local addresses follow the hardware address."""
+_NO_DUPLICATE_DETECTION: Final = 0x02
+"""IFA_F_NODAD: usable at once. The directory, not the link, decides who owns an address."""
+_SYSCTL: Final = {"accept_ra": "0", "accept_dad": "0", "router_solicitations": "0"}
+
+
+def configure(name: str, mac: bytes, mtu: int, interfaces: Iterable[Interface]) -> None:
+    """Bring the card up with exactly these addresses; what is right already is not touched. Raises CardError."""
+    wanted = set(interfaces)
+    try:
+        with IPRoute() as route:
+            index = _index(route, name)
+            _set_link(route, index, mac, mtu)
+            _quieten(name)
+            route.link("set", index=index, state="up")
+            _set_addresses(route, index, mac, wanted)
+    except NetlinkError as error:
+        raise CardError(f'card "{name}" cannot be set up: {_explain(error)}') from error
+
+
+def remove(name: str) -> bool:
+    """Remove the card, with its addresses and routes. False when there was none. Raises CardError."""
+    try:
+        with IPRoute() as route:
+            found = route.link_lookup(ifname=name)
+            if found:
+                route.link("del", index=found[0])
+            return bool(found)
+    except NetlinkError as error:
+        raise CardError(f'card "{name}" cannot be removed: {_explain(error)}') from error
+
+
+def _explain(error: NetlinkError) -> str:
+    if error.code == errno.EPERM:
+        return "no permission; run as root, or with CAP_NET_ADMIN"
+    if error.code in (errno.EACCES, errno.EOPNOTSUPP):
+        return "IPv6 is switched off here; set net.ipv6.conf.default.disable_ipv6 to 0, or leave IPv6 addresses out"
+    return os.strerror(error.code)
+
+
+def _index(route: Any, name: str) -> int:
+    found = route.link_lookup(ifname=name)
+    if not found:
+        raise CardError(f'card "{name}" has gone')
+    return int(found[0])
+
+
+def _set_link(route: Any, index: int, mac: bytes, mtu: int) -> None:
+    """The link's own settings. A new hardware address needs the link down once, so that link-local addresses follow."""
+    (link,) = route.get_links(index)
+    if link.get_attr("IFLA_ADDRESS") != ethernet.format_mac(mac):
+        route.link("set", index=index, state="down")
+        route.link("set", index=index, address=ethernet.format_mac(mac))
+    route.link("set", index=index, mtu=mtu, txqlen=_QUEUE)
+    generation = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _EUI64)]})]}
+    with suppress(NetlinkError):
+        route.link("set", index=index, IFLA_AF_SPEC=generation)
+
+
+def _set_addresses(route: Any, index: int, mac: bytes, wanted: set[Interface]) -> None:
+    link_local = IPv6Interface((ndp.link_local_of(mac), 64))
+    present = set()
+    for message in route.get_addr(index=index):
+        text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+        interface = ip_interface(f"{text}/{message['prefixlen']}")
+        present.add(interface)
+        if interface not in wanted and interface != link_local:
+            route.addr("del", index=index, address=str(interface.ip), prefixlen=message["prefixlen"])
+    for interface in wanted - present:
+        flags = {"flags": _NO_DUPLICATE_DETECTION} if interface.version == 6 else {}
+        route.addr("add", index=index, address=str(interface.ip), prefixlen=interface.network.prefixlen, **flags)
+
+
+def _quieten(name: str) -> None:
+    """No router is on this link and nobody answers duplicate-address probes. A read-only /proc does no harm."""
+    for key, value in _SYSCTL.items():
+        with suppress(OSError):
+            Path(f"/proc/sys/net/ipv6/conf/{name}/{key}").write_text(value)

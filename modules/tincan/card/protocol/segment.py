@@ -1,0 +1,85 @@
+"""Segmentation and checksums in software, for a card that cannot take an offload (what Linux's GSO does)."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from . import checksum, ethernet
+from .packet import TCP, TCP_FLAGS, Packet, locate
+
+_NETWORK: Final = ethernet.HEADER_SIZE
+_WORD: Final = Struct("!H")
+_LONG: Final = Struct("!I")
+_FIN_PSH: Final = 0x01 | 0x08
+_CWR: Final = 0x80
+
+
+def segments(size: int, frame: memoryview) -> list[bytes] | None:
+    """Cut a TCP or UDP super-frame into whole frames of at most `size` bytes of payload, checksums filled in.
+
+    IPv4 identifications count up from the super-frame's; FIN and PSH stay on the last segment and CWR on the first.
+    None when the frame is not a whole TCP or UDP packet, or `size` is not positive.
+    """
+    packet = locate(frame)
+    if packet is None or size < 1:
+        return None
+    headers = bytes(frame[: packet.payload])
+    cuts = range(packet.payload, packet.end, size) or range(packet.payload, packet.payload + 1)
+    last = len(cuts) - 1
+    made = []
+    for index, start in enumerate(cuts):
+        segment = bytearray(headers)
+        segment += frame[start : min(start + size, packet.end)]
+        if packet.version == 4:
+            _WORD.pack_into(segment, 18, _WORD.unpack_from(headers, 18)[0] + index & 0xFFFF)
+        if packet.protocol == TCP:
+            _number(segment, packet, start - packet.payload, is_first=index == 0, is_last=index == last)
+        _measure(segment, packet)
+        made.append(bytes(segment))
+    return made
+
+
+def fill_checksum(frame: memoryview) -> bytes | None:
+    """The frame with its TCP or UDP checksum computed. None when it is not a whole TCP or UDP packet."""
+    packet = locate(frame)
+    if packet is None:
+        return None
+    filled = bytearray(frame)
+    _sum_transport(filled, packet, packet.end)
+    return bytes(filled)
+
+
+def _number(segment: bytearray, packet: Packet, advance: int, *, is_first: bool, is_last: bool) -> None:
+    """Set the sequence number and the flags of one TCP segment (RFC 9293, section 3.1; RFC 3168, section 6.1.2)."""
+    sequence = packet.transport + 4
+    _LONG.pack_into(segment, sequence, _LONG.unpack_from(segment, sequence)[0] + advance & 0xFFFFFFFF)
+    if not is_last:
+        segment[packet.transport + TCP_FLAGS] &= ~_FIN_PSH
+    if not is_first:
+        segment[packet.transport + TCP_FLAGS] &= ~_CWR & 0xFF
+
+
+def _measure(segment: bytearray, packet: Packet) -> None:
+    """Set every length and checksum of one segment."""
+    transport = packet.transport
+    if packet.version == 4:
+        _WORD.pack_into(segment, 16, len(segment) - _NETWORK)
+        _WORD.pack_into(segment, 24, 0)
+        _WORD.pack_into(segment, 24, checksum.finish(checksum.total(segment[_NETWORK:transport])))
+    else:
+        _WORD.pack_into(segment, 18, len(segment) - transport)
+    if packet.protocol != TCP:
+        _WORD.pack_into(segment, transport + 4, len(segment) - transport)
+    _sum_transport(segment, packet, len(segment))
+
+
+def _sum_transport(segment: bytearray, packet: Packet, end: int) -> None:
+    addresses = segment[26:34] if packet.version == 4 else segment[22:54]
+    field = packet.transport + packet.checksum_offset
+    _WORD.pack_into(segment, field, 0)
+    pseudo = checksum.pseudo_header(bytes(addresses), packet.protocol, end - packet.transport)
+    value = checksum.finish(pseudo, checksum.total(segment[packet.transport : end]))
+    if packet.protocol != TCP:
+        value = value or 0xFFFF  # RFC 768: zero would mean "no checksum"
+    _WORD.pack_into(segment, field, value)

@@ -1,0 +1,113 @@
+"""The packet lane: card to sessions, socket to sessions, in direct calls on two buffers made once.
+
+Out: one read of the card gives a frame behind its header. Frames for one peer that are already waiting are read one
+behind the other into the same buffer, and the run is sealed as one block; it is never waited for more.
+In: one receive of the socket gives a datagram or a train of equal ones; the machine joins, opens and delivers.
+A turn is bounded, so a flood on one side starves neither the other side nor the timers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from ..card.protocol.local import GROUP, QUESTION, classify
+from ..card.protocol.neighbours import Neighbours
+from ..frames import FRAME_HEADER_SIZE, MAX_FRAME, Card
+from .protocol.block import MAX_BLOCK
+from .protocol.machine import LinkMachine
+from .udp import RECEIVE_SIZE, UdpSocket
+
+FRAMES_A_TURN: Final = 64
+BLOCKS_A_TURN: Final = 8
+RECEIVES_A_TURN: Final = 8
+_FRAME_SPACE: Final = FRAME_HEADER_SIZE + MAX_FRAME
+_BUFFER: Final = MAX_BLOCK + _FRAME_SPACE
+
+
+class Lane:
+    """Moves packets. `question` takes the local kernel's ARP and neighbour discovery; `after` tells if events wait."""
+
+    def __init__(
+        self,
+        machine: LinkMachine,
+        udp: UdpSocket,
+        clock: Callable[[], float],
+        after: Callable[[], bool],
+    ) -> None:
+        self._machine = machine
+        self._udp = udp
+        self._clock = clock
+        self._after = after
+        self._card: Card | None = None
+        self._neighbours: Neighbours | None = None
+        self._question: Callable[[memoryview, float], None] = lambda _frame, _now: None
+        self._out: Final = memoryview(bytearray(_BUFFER))
+        self._in: Final = memoryview(bytearray(RECEIVE_SIZE))
+        self.counters: Final[Counter[str]] = Counter()
+
+    def attach(self, card: Card, neighbours: Neighbours, question: Callable[[memoryview, float], None]) -> None:
+        """Serve a card."""
+        self._card = card
+        self._neighbours = neighbours
+        self._question = question
+
+    def socket_ready(self) -> bool:
+        """One turn of the socket; true when the adapter has something to do."""
+        now = self._clock()
+        buffer, receive, take = self._in, self._udp.receive, self._machine.receive
+        for _ in range(RECEIVES_A_TURN):
+            got = receive(buffer)
+            if got is None:
+                break
+            filled, segment, endpoint = got
+            if filled:
+                take(buffer[:filled], segment, endpoint, now)
+        return self._after()
+
+    def card_ready(self) -> bool:
+        """One turn of the card; true when the adapter has something to do."""
+        card, neighbours = self._card, self._neighbours
+        if card is None or neighbours is None:
+            return False
+        now = self._clock()
+        view, read, node_of_mac = self._out, card.read, neighbours.node_of_mac
+        start = at = blocks = 0
+        node: bytes | None = None
+        for _ in range(FRAMES_A_TURN):
+            filled = read(view[at:])
+            if not filled:
+                break
+            frame = at + FRAME_HEADER_SIZE
+            kind = classify(view, frame, at + filled)
+            if kind:
+                self._not_for_a_peer(kind, view[frame : at + filled], now)
+                continue
+            target = node_of_mac(bytes(view[frame : frame + 6]))
+            if target is None:
+                self.counters["drop_no_neighbour"] += 1
+                continue
+            if at > start and (target != node or at + filled - start > MAX_BLOCK) and node is not None:
+                self._machine.send_card(node, view[start:at], now)
+                blocks += 1
+                start = at
+            node = target
+            at += filled
+            if at + _FRAME_SPACE > _BUFFER or blocks >= BLOCKS_A_TURN:
+                self._machine.send_card(node, view[start:at], now)
+                blocks += 1
+                start = at = 0
+                if blocks >= BLOCKS_A_TURN:
+                    break
+        if at > start and node is not None:
+            self._machine.send_card(node, view[start:at], now)
+        return self._after()
+
+    def _not_for_a_peer(self, kind: int, frame: memoryview, now: float) -> None:
+        if kind == QUESTION:
+            self._question(frame, now)
+        elif kind == GROUP:
+            self.counters["drop_group"] += 1
+        else:
+            self.counters["drop_other"] += 1

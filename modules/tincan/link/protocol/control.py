@@ -1,0 +1,89 @@
+"""What two nodes say to each other inside their session: the body of a CONTROL frame, MessagePack arrays with a tag.
+
+Every message is authenticated by the block that carries it. A body that is none of these is dropped and counted.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, TypeAlias
+
+import msgspec
+
+Token: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+Proof: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Ip: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=4, max_length=16)]
+Port: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Role: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=31, pattern="^[a-z][a-z0-9-]*$")]
+Data: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=60_000)]
+
+
+class Control(msgspec.Struct, array_like=True):
+    """A message between the link modules of two nodes."""
+
+
+class Confirm(Control, tag=1):
+    """The responder has the keys: the initiator need not repeat its last handshake message."""
+
+
+class Member(Control, tag=2):
+    """Proof of membership in a namespace, bound to the handshake's hash (`membership.py`)."""
+
+    proof: Proof
+
+
+class Probe(Control, tag=3):
+    """Does this path work? Answered on the path that it came by."""
+
+    token: Token
+
+
+class ProbeAnswer(Control, tag=4):
+    """This path works; the probe was seen to come from this address (empty over the overlay)."""
+
+    token: Token
+    ip: Annotated[bytes, msgspec.Meta(max_length=16)]
+    port: Port
+
+
+class Ping(Control, tag=5):
+    """A round trip on the path in use, for `ipop ping`."""
+
+    token: Token
+
+
+class Pong(Control, tag=6):
+    """The answer; `hops` are the overlay links that the ping took, 1 on a direct path."""
+
+    token: Token
+    hops: Annotated[int, msgspec.Meta(ge=0, le=255)]
+
+
+class RoleMessage(Control, tag=7):
+    """Data for the module that fills a role on the other node."""
+
+    role: Role
+    data: Data
+
+
+class Close(Control, tag=8):
+    """This node lets the session go."""
+
+
+class BadControl(ValueError):
+    """The body of a CONTROL frame that is no control message."""
+
+
+AnyControl: TypeAlias = Confirm | Member | Probe | ProbeAnswer | Ping | Pong | RoleMessage | Close
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final[msgspec.msgpack.Decoder[AnyControl]] = msgspec.msgpack.Decoder(AnyControl)
+
+encode: Final = _encoder.encode
+
+
+def decode(body: memoryview) -> AnyControl:
+    """Read a CONTROL frame's body. Raises BadControl."""
+    try:
+        return _decoder.decode(body)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise BadControl(str(error)) from error

@@ -1,0 +1,264 @@
+"""Handshakes on their way: ours are repeated until the peer has the keys, the peers' are bounded.
+
+The initiator alone repeats: INIT until a RESPONSE comes, then FINISH until a block under the new keys shows that it
+arrived. A responder keeps its answer for a few seconds and gives the same again. When many handshakes are half open, an
+INIT from a UDP address must bring a token first, which costs this node no memory (retry.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from . import wire
+from .events import Endpoint
+from .handshake import Credentials, Established, HandshakeRefused, Initiator, Responder
+from .retry import check_token, mint_token
+from .source import Overlay, Source
+
+REPEAT_DELAYS: Final = (0.25, 0.5, 1.0, 1.5, 2.0)
+"""Between repetitions; after the last the handshake has failed."""
+MAX_HALF_OPEN: Final = 256
+BUSY_HALF_OPEN: Final = 64
+HALF_OPEN_LIFETIME: Final = 6.0
+MAX_OUTGOING: Final = 1024
+TOKEN_BUCKET: Final = 60.0
+
+
+class Links(Protocol):
+    """What a handshake needs of the link machine."""
+
+    def established(self, agreed: Established, source: Source, rtt: float | None, now: float) -> None: ...
+
+    def failed(self, node: bytes | None, endpoint: Endpoint | None, reason: str) -> None: ...
+
+    def transmit_datagram(
+        self, datagram: bytes, endpoint: Endpoint | None, node: bytes | None, via: bytes | None, now: float
+    ) -> None: ...
+
+    def source_address(self, source: Source) -> tuple[bytes, int] | None: ...
+
+    def confirm_again(self, rid: int, now: float) -> bool: ...
+
+    def is_confirmed(self, rid: int) -> bool: ...
+
+    def rid_in_use(self, rid: int) -> bool: ...
+
+    def count(self, what: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """A handshake of ours: to a node over the overlay, or to a UDP address."""
+
+    rid: int
+    initiator: Initiator
+    node: bytes | None
+    endpoint: Endpoint | None
+    via: bytes | None
+    datagram: bytes
+    sent: float
+    next_repeat: float
+    repeats: int = 0
+    finishing: bool = False
+    retried: bool = False
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A peer's handshake that we have answered."""
+
+    responder: Responder
+    key: tuple[Source | bytes, int, bytes]
+    response: bytes
+    source: Source
+    answered: float
+    expires: float
+
+
+class Establishing:
+    """All handshakes of one node that are under way."""
+
+    def __init__(self, links: Links, credentials: Credentials, random: Callable[[int], bytes]) -> None:
+        self._links = links
+        self._credentials = credentials
+        self._random = random
+        self._outgoing: dict[int, Outgoing] = {}
+        self._incoming: dict[int, Incoming] = {}
+        self._answers: dict[tuple[Source | bytes, int, bytes], int] = {}
+        self._secret = random(32)
+
+    def start(self, node: bytes | None, endpoint: Endpoint | None, via: bytes | None, now: float) -> None:
+        """Shake hands, unless that is being done already. At least one of `node` and `endpoint` is known."""
+        for known in self._outgoing.values():
+            same = known.endpoint == endpoint if endpoint is not None else known.node == node and known.endpoint is None
+            if same and not known.finishing:
+                return
+        if len(self._outgoing) >= MAX_OUTGOING:
+            self._links.failed(node, endpoint, "too many")
+            return
+        rid = self._new_rid()
+        initiator = Initiator(self._credentials, rid, self._ephemeral(), node)
+        datagram = initiator.first(0 if endpoint is None else wire.INIT_SIZE)
+        outgoing = Outgoing(rid, initiator, node, endpoint, via, datagram, now, now + REPEAT_DELAYS[0])
+        self._outgoing[rid] = outgoing
+        self._send(outgoing, now)
+
+    def receive(self, datagram: memoryview, source: Source, now: float) -> None:
+        """Take one datagram that is no fragment; what makes no sense is counted."""
+        try:
+            message = wire.parse(datagram)
+            match message:
+                case wire.Init():
+                    self._on_init(message, source, now)
+                case wire.Response():
+                    self._on_response(message, source, now)
+                case wire.Finish():
+                    self._on_finish(message, source, now)
+                case wire.Retry():
+                    self._on_retry(message, source, now)
+        except wire.BadDatagram:
+            self._links.count("drop_bad_datagram")
+        except HandshakeRefused as error:
+            self._links.count("refused_" + error.reason.replace("-", "_"))
+
+    def wake(self, now: float) -> None:
+        for outgoing in list(self._outgoing.values()):
+            if outgoing.finishing and self._links.is_confirmed(outgoing.rid):
+                del self._outgoing[outgoing.rid]
+            elif now >= outgoing.next_repeat:
+                self._repeat(outgoing, now)
+        for rid, incoming in list(self._incoming.items()):
+            if now < incoming.expires:
+                break
+            self._forget(rid)
+
+    def next_wake(self) -> float | None:
+        times = [outgoing.next_repeat for outgoing in self._outgoing.values()]
+        if self._incoming:
+            times.append(next(iter(self._incoming.values())).expires)
+        return min(times, default=None)
+
+    def _repeat(self, outgoing: Outgoing, now: float) -> None:
+        outgoing.repeats += 1
+        if outgoing.repeats >= len(REPEAT_DELAYS):
+            del self._outgoing[outgoing.rid]
+            if not outgoing.finishing:
+                self._links.failed(outgoing.node, outgoing.endpoint, "no answer")
+            return
+        outgoing.next_repeat = now + REPEAT_DELAYS[outgoing.repeats]
+        self._send(outgoing, now)
+
+    def _send(self, outgoing: Outgoing, now: float) -> None:
+        outgoing.sent = now
+        self._links.transmit_datagram(outgoing.datagram, outgoing.endpoint, outgoing.node, outgoing.via, now)
+
+    def _on_init(self, init: wire.Init, source: Source, now: float) -> None:
+        key = (_key(source), init.sender, init.ephemeral)
+        known = self._answers.get(key)
+        if known is not None:
+            self._answer(self._incoming[known], source, now)
+            return
+        if len(self._incoming) >= MAX_HALF_OPEN:
+            self._links.count("drop_half_open")
+            return
+        if not self._shows_token(init, source, now):
+            return
+        rid = self._new_rid()
+        direct = not isinstance(source, Overlay)
+        responder = Responder(self._credentials, rid, self._ephemeral())
+        response = responder.on_init(init, self._links.source_address(source), padded=direct)
+        incoming = Incoming(responder, key, response, source, now, now + HALF_OPEN_LIFETIME)
+        self._incoming[rid] = incoming
+        self._answers[key] = rid
+        self._answer(incoming, source, now)
+
+    def _answer(self, incoming: Incoming, source: Source, now: float) -> None:
+        if isinstance(source, Overlay):
+            self._links.transmit_datagram(incoming.response, None, source.node, source.via, now)
+        else:
+            self._links.transmit_datagram(incoming.response, source, None, None, now)
+
+    def _shows_token(self, init: wire.Init, source: Source, now: float) -> bool:
+        """Under load, whether the initiator has shown that it receives at its address; asks it to otherwise."""
+        address = self._links.source_address(source)
+        if address is None or len(self._incoming) < BUSY_HALF_OPEN:
+            return True
+        bucket = int(now / TOKEN_BUCKET)
+        if init.token and check_token(init.token, self._secret, bucket, address, init.ephemeral):
+            return True
+        if init.size < wire.INIT_SIZE:
+            self._links.count("refused_short_init")
+            return False
+        token = mint_token(self._secret, bucket, address, init.ephemeral)
+        retry = wire.Retry(init.sender, token).encode()
+        self._links.count("retry_sent")
+        self._links.transmit_datagram(retry, None if isinstance(source, Overlay) else source, None, None, now)
+        return False
+
+    def _on_response(self, response: wire.Response, source: Source, now: float) -> None:
+        outgoing = self._outgoing.get(response.receiver)
+        if outgoing is None or outgoing.finishing or not _answers(outgoing, source):
+            self._links.count("drop_unasked_response")
+            return
+        try:
+            finish, agreed = outgoing.initiator.on_response(response, self._links.source_address(source))
+        except HandshakeRefused as error:
+            if error.reason in ("own-id", "wrong-node"):
+                del self._outgoing[outgoing.rid]
+                self._links.failed(outgoing.node, outgoing.endpoint, error.reason)
+                return
+            raise
+        rtt = now - outgoing.sent if outgoing.repeats == 0 else None
+        outgoing.datagram = finish
+        outgoing.finishing = True
+        outgoing.repeats = 0
+        outgoing.next_repeat = now + REPEAT_DELAYS[0]
+        self._send(outgoing, now)
+        self._links.established(agreed, source, rtt, now)
+
+    def _on_finish(self, finish: wire.Finish, source: Source, now: float) -> None:
+        incoming = self._incoming.get(finish.receiver)
+        if incoming is None or _key(incoming.source) != _key(source):
+            if not self._links.confirm_again(finish.receiver, now):
+                self._links.count("drop_unasked_finish")
+            return
+        agreed = incoming.responder.on_finish(finish)
+        self._forget(finish.receiver)
+        self._links.established(agreed, source, now - incoming.answered, now)
+
+    def _on_retry(self, retry: wire.Retry, source: Source, now: float) -> None:
+        outgoing = self._outgoing.get(retry.receiver)
+        if outgoing is None or outgoing.finishing or outgoing.retried or not _answers(outgoing, source):
+            self._links.count("drop_unasked_retry")
+            return
+        outgoing.retried = True
+        outgoing.datagram = outgoing.initiator.first(wire.INIT_SIZE, retry.token)
+        self._send(outgoing, now)
+
+    def _forget(self, rid: int) -> None:
+        incoming = self._incoming.pop(rid)
+        self._answers.pop(incoming.key, None)
+
+    def _ephemeral(self) -> X25519PrivateKey:
+        return X25519PrivateKey.from_private_bytes(self._random(32))
+
+    def _new_rid(self) -> int:
+        while True:
+            rid = int.from_bytes(self._random(8))
+            if rid not in self._outgoing and rid not in self._incoming and not self._links.rid_in_use(rid):
+                return rid
+
+
+def _key(source: Source) -> Source | bytes:
+    """What stays the same of a source: packets of one handshake may take different ways over the overlay."""
+    return source.node if isinstance(source, Overlay) else source
+
+
+def _answers(outgoing: Outgoing, source: Source) -> bool:
+    if isinstance(source, Overlay):
+        return outgoing.endpoint is None and outgoing.node == source.node
+    return outgoing.endpoint == source

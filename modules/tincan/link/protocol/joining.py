@@ -1,0 +1,289 @@
+"""Joining fragments to sealed blocks again.
+
+Two steps. `read_runs` reads what one receive gave (with UDP_GRO a train of equal datagrams) and gathers neighbouring
+fragments of one block into runs, so that all further work is done once for a run and not once for a datagram. A
+`Joiner` then makes whole blocks of the runs for one receiver id.
+
+A fragment is authenticated only with its whole block, so until then nothing about it can be trusted: memory is bounded
+for each session and for the node (`Budget`), incomplete blocks have a deadline, and a block whose fragments contradict
+each other is dropped.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from struct import Struct
+from typing import Final
+
+from .block import MAX_SEALED, MIN_SEALED
+from .wire import FRAGMENT, FRAGMENT_HEADER, FRAGMENT_HEADER_SIZE
+
+DEADLINE: Final = 1.0
+MAX_BLOCKS: Final = 64
+MAX_CHUNKS: Final = 256
+"""Twice what the longest block needs on a path of 576 bytes, with every datagram on its own and out of order."""
+
+MAX_SESSION_BYTES: Final = 4 * 1024 * 1024
+MAX_NODE_BYTES: Final = 64 * 1024 * 1024
+
+BLOCK_COST: Final = 512
+CHUNK_COST: Final = 160
+"""What a block and a chunk of it cost the interpreter besides their bytes: tiny fragments must not be cheap."""
+
+_MAX_RECEIVE = 65_536
+_MIN_TRAIN_SEGMENT = 256
+"""Smaller ones are read one by one: peers choose the sizes, and each gets a table."""
+
+
+@dataclass(slots=True)
+class Run:
+    """Neighbouring fragments of one block: `pieces` are views of the receive buffer, `size` bytes from `offset` on."""
+
+    rid: int
+    number: int
+    total: int
+    offset: int
+    size: int
+    pieces: list[memoryview]
+
+    def continues(self, rid: int, number: int, total: int, offset: int) -> bool:
+        """Whether a fragment is the next one after this run."""
+        return (self.number, self.rid, self.total, self.offset + self.size) == (number, rid, total, offset)
+
+
+def read_runs(buffer: memoryview, segment: int) -> tuple[list[Run], list[memoryview]]:
+    """Read what one receive gave: datagrams of `segment` bytes, the last one at most that; no GRO is one datagram.
+
+    Returns the runs, in order, and the datagrams that are not well-formed fragments, for other handlers (`wire.parse`
+    refuses those that look like one). Never raises. The views are valid until the buffer is used again.
+    """
+    if segment <= 0 or segment >= len(buffer):
+        return _read_datagrams(buffer, len(buffer))
+    if segment >= _MIN_TRAIN_SEGMENT and len(buffer) <= _MAX_RECEIVE:
+        run = _read_train(buffer, segment)
+        if run:
+            return [run], []
+    return _read_datagrams(buffer, segment)
+
+
+def _read_train(buffer: memoryview, segment: int) -> Run | None:
+    """The whole buffer as one run, or None: the common case of a large block, checked without a loop over datagrams."""
+    full, rest = divmod(len(buffer), segment)
+    piece_size = segment - FRAGMENT_HEADER_SIZE
+    kind, rid, number, offset, total = FRAGMENT_HEADER.unpack_from(buffer)
+    end = offset + full * piece_size
+    headers = _train_headers(piece_size, full).unpack_from(buffer)
+    if headers[::2].count(headers[0]) != full:
+        return None
+    # Offset and total are read as one number of 64 bits: the offsets grow evenly and the total stays.
+    if headers[1::2] != tuple(range(headers[1], (end << 32) + total, piece_size << 32)):
+        return None
+    if rest:
+        if rest <= FRAGMENT_HEADER_SIZE:
+            return None
+        if FRAGMENT_HEADER.unpack_from(buffer, full * segment) != (kind, rid, number, end, total):
+            return None
+        end += rest - FRAGMENT_HEADER_SIZE
+    if kind != FRAGMENT or end > total or not MIN_SEALED <= total <= MAX_SEALED:
+        return None
+    pieces = [buffer[piece] for piece in _train_pieces(segment)[: full + bool(rest)]]
+    return Run(rid, number, total, offset, end - offset, pieces)
+
+
+@lru_cache(maxsize=256)
+def _train_headers(piece_size: int, count: int) -> Struct:
+    """Of each datagram: type, rid and number as bytes, offset and total as one number; the piece is skipped."""
+    return Struct("!" + f"17sQ{piece_size}x" * count)
+
+
+@lru_cache(maxsize=64)
+def _train_pieces(segment: int) -> list[slice]:
+    return [slice(start + FRAGMENT_HEADER_SIZE, start + segment) for start in range(0, _MAX_RECEIVE, segment)]
+
+
+def _read_datagrams(buffer: memoryview, segment: int) -> tuple[list[Run], list[memoryview]]:
+    runs: list[Run] = []
+    others: list[memoryview] = []
+    run: Run | None = None
+    for start in range(0, len(buffer), segment or 1):
+        datagram = buffer[start : start + segment]
+        size = len(datagram) - FRAGMENT_HEADER_SIZE
+        if size <= 0 or datagram[0] != FRAGMENT:
+            others.append(datagram)
+            continue
+        _, rid, number, offset, total = FRAGMENT_HEADER.unpack_from(datagram)
+        if offset + size > total or not MIN_SEALED <= total <= MAX_SEALED:
+            others.append(datagram)
+        elif run and run.continues(rid, number, total, offset):
+            run.pieces.append(datagram[FRAGMENT_HEADER_SIZE:])
+            run.size += size
+        else:
+            run = Run(rid, number, total, offset, size, [datagram[FRAGMENT_HEADER_SIZE:]])
+            runs.append(run)
+    return runs, others
+
+
+class Budget:
+    """Bytes that all blocks in the making may use together: one for the node, shared by its joiners.
+
+    When it is used up, the joiner that holds most gives up its oldest block: one greedy peer does not starve the rest.
+    """
+
+    __slots__ = ("joiners", "limit", "used")
+
+    def __init__(self, limit: int = MAX_NODE_BYTES) -> None:
+        self.limit = limit
+        self.used = 0
+        self.joiners: set[Joiner] = set()
+
+    def enforce(self) -> None:
+        while self.used > self.limit:
+            max(self.joiners, key=lambda joiner: joiner.used).give_up_oldest()
+
+
+class _Block:
+    """A block in the making: chunks in order, none overlapping. A broken one holds nothing until its deadline."""
+
+    __slots__ = ("broken", "chunks", "cost", "deadline", "missing", "starts", "total")
+
+    def __init__(self, total: int, deadline: float) -> None:
+        self.total = total
+        self.deadline = deadline
+        self.missing = total
+        self.cost = BLOCK_COST
+        self.starts: list[int] = []
+        self.chunks: list[bytes] = []
+        self.broken = False
+
+
+class Joiner:
+    """Makes sealed blocks of the runs for one receiver id.
+
+    `is_new` is the replay window's check: fragments of a block that was opened already are duplicates and not kept.
+    The caller gives only runs that came from the session's validated address, and opens what comes out. A forged block
+    may come out; once the real one is opened, no other of its number does.
+    """
+
+    __slots__ = ("_blocks", "_budget", "_is_new", "_max_bytes", "conflicts", "lost", "used")
+
+    def __init__(self, is_new: Callable[[int], bool], budget: Budget, max_bytes: int = MAX_SESSION_BYTES) -> None:
+        self._is_new = is_new
+        self._budget = budget
+        budget.joiners.add(self)
+        self._max_bytes = max_bytes
+        # By block number, in order of their deadlines, since each gets the same time.
+        self._blocks: dict[int, _Block] = {}
+        self.used = 0
+        self.lost = 0
+        """Blocks of which something came and that were given up: for the loss report to the sender."""
+        self.conflicts = 0
+        """Of those, the ones whose fragments contradicted each other."""
+
+    def __len__(self) -> int:
+        """Blocks in the making."""
+        return len(self._blocks)
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When `expire` has something to do."""
+        return next((block.deadline for block in self._blocks.values()), None)
+
+    def add(self, run: Run, now: float) -> bytes | memoryview | None:
+        """The sealed block that this run completes, or None.
+
+        A block that came in one datagram is returned as a view of the receive buffer.
+        """
+        if run.size == run.total:
+            return run.pieces[0] if len(run.pieces) == 1 else b"".join(run.pieces)
+        block = self._block_of(run, now)
+        if block is None:
+            return None
+        if run.total != block.total or not self._insert(run, block):
+            self._break(block)
+            return None
+        if block.missing:
+            self._make_room()
+            return None
+        del self._blocks[run.number]
+        self._account(-block.cost)
+        return b"".join(block.chunks)
+
+    def expire(self, now: float) -> None:
+        """Give up the blocks whose deadline has come."""
+        while (deadline := self.next_deadline) is not None and deadline <= now:
+            self.give_up_oldest()
+
+    def give_up_oldest(self) -> None:
+        number = next(iter(self._blocks))
+        self._account(-self._blocks.pop(number).cost)
+        # One that was opened meanwhile left only duplicates here.
+        if self._is_new(number):
+            self.lost += 1
+
+    def close(self) -> None:
+        """Drop everything and return its bytes to the node's budget; the joiner is not used any more."""
+        self._account(-self.used)
+        self._blocks.clear()
+        self._budget.joiners.discard(self)
+
+    def _block_of(self, run: Run, now: float) -> _Block | None:
+        block = self._blocks.get(run.number)
+        if block is not None:
+            return None if block.broken else block
+        if not self._is_new(run.number):
+            return None
+        block = _Block(run.total, now + DEADLINE)
+        self._blocks[run.number] = block
+        self._account(block.cost)
+        return block
+
+    def _insert(self, run: Run, block: _Block) -> bool:
+        """Add what is new in the run; False when it contradicts what is there."""
+        data = memoryview(b"".join(run.pieces))
+        starts, chunks = block.starts, block.chunks
+        at, end = run.offset, run.offset + run.size
+        index = bisect_right(starts, at)
+        if index and starts[index - 1] + len(chunks[index - 1]) > at:
+            index -= 1
+        while at < end:
+            if len(chunks) > MAX_CHUNKS:
+                return False
+            known_from = starts[index] if index < len(starts) else end
+            if known_from > at:
+                gap_end = min(known_from, end)
+                self._put(block, index, at, bytes(data[at - run.offset : gap_end - run.offset]))
+                at = gap_end
+            else:
+                known = memoryview(chunks[index])[at - known_from :][: end - at]
+                if known != data[at - run.offset :][: len(known)]:
+                    return False
+                at += len(known)
+            index += 1
+        return True
+
+    def _put(self, block: _Block, index: int, start: int, chunk: bytes) -> None:
+        block.starts.insert(index, start)
+        block.chunks.insert(index, chunk)
+        block.missing -= len(chunk)
+        block.cost += len(chunk) + CHUNK_COST
+        self._account(len(chunk) + CHUNK_COST)
+
+    def _break(self, block: _Block) -> None:
+        self.conflicts += 1
+        self._account(BLOCK_COST - block.cost)
+        block.cost = BLOCK_COST
+        block.starts, block.chunks = [], []
+        block.broken = True
+
+    def _make_room(self) -> None:
+        """Give up old blocks until the session and the node are inside their limits."""
+        while len(self._blocks) > MAX_BLOCKS or self.used > self._max_bytes:
+            self.give_up_oldest()
+        self._budget.enforce()
+
+    def _account(self, cost: int) -> None:
+        self.used += cost
+        self._budget.used += cost

@@ -1,0 +1,123 @@
+"""Packets that travel over the ring, hop by hop: the body of a RELAY frame.
+
+    offset  size  field
+    0       1     flags      CLOSEST, TO_VIA, FROM_VIA
+    1       1     content    DATAGRAM or MESSAGE
+    2       1     hop limit  links that it may still take
+    3       1     hops       links that it has taken
+    4       20    to         the node that it is for, or a key when CLOSEST
+    24      20    sender     the node that sent it: a claim, proven only by what the payload holds
+    44      20    to via     only with TO_VIA: go to this node first, which hands on to `to`
+    ..      20    from via   only with FROM_VIA: how the sender can be reached while it is not in the ring
+    ..            payload
+
+A DATAGRAM payload is what would travel in UDP on a direct path (`wire.py`): a handshake or a block of the session
+between sender and `to`; no relay can open it. A MESSAGE payload is one length byte, a role's name and that role's data.
+
+Every packet arrives inside a block of the link with the neighbour, so its neighbour is proven and nobody else sees ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from struct import Struct
+from typing import Final, TypeAlias
+
+HEADER: Final = Struct("!BBBB20s20s")
+ID_SIZE: Final = 20
+MAX_HEADER_SIZE: Final = HEADER.size + 2 * ID_SIZE
+
+CLOSEST: Final = 1
+TO_VIA: Final = 2
+FROM_VIA: Final = 4
+
+DATAGRAM: Final = 1
+MESSAGE: Final = 2
+
+HOP_LIMIT: Final = 64
+HOP_LIMIT_AT: Final = 2
+HOPS_AT: Final = 3
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+class BadPacket(ValueError):
+    """Bytes from a neighbour that are no overlay packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One overlay packet; ids are 20 bytes."""
+
+    to: bytes
+    sender: bytes
+    content: int
+    payload: Buffer
+    closest: bool = False
+    to_via: bytes | None = None
+    from_via: bytes | None = None
+    hop_limit: int = HOP_LIMIT
+    hops: int = 0
+
+
+def encode(packet: Packet) -> bytes:
+    """The body of a RELAY frame that carries this packet."""
+    flags = CLOSEST if packet.closest else 0
+    vias = b""
+    if packet.to_via is not None:
+        flags |= TO_VIA
+        vias += packet.to_via
+    if packet.from_via is not None:
+        flags |= FROM_VIA
+        vias += packet.from_via
+    header = HEADER.pack(flags, packet.content, packet.hop_limit, packet.hops, packet.to, packet.sender)
+    return b"".join((header, vias, packet.payload))
+
+
+def decode(body: memoryview) -> Packet:
+    """Read a RELAY frame's body. Raises BadPacket."""
+    if len(body) < HEADER.size:
+        raise BadPacket(f"{len(body)} bytes, a header has {HEADER.size}")
+    flags, content, hop_limit, hops, to, sender = HEADER.unpack_from(body)
+    if flags & ~(CLOSEST | TO_VIA | FROM_VIA):
+        raise BadPacket(f"flags {flags:#x}")
+    if content not in (DATAGRAM, MESSAGE):
+        raise BadPacket(f"content {content}")
+    start = HEADER.size
+    end = start + ID_SIZE * (bool(flags & TO_VIA) + bool(flags & FROM_VIA))
+    if len(body) < end:
+        raise BadPacket(f"{len(body)} bytes, this header has {end}")
+    to_via = from_via = None
+    if flags & TO_VIA:
+        to_via = bytes(body[start : start + ID_SIZE])
+        start += ID_SIZE
+    if flags & FROM_VIA:
+        from_via = bytes(body[start:end])
+    return Packet(to, sender, content, body[end:], bool(flags & CLOSEST), to_via, from_via, hop_limit, hops)
+
+
+def one_hop_on(packet: Packet) -> bytes:
+    """The body in which a relay hands the packet on."""
+    return encode(replace(packet, hop_limit=packet.hop_limit - 1, hops=min(packet.hops + 1, 255)))
+
+
+def past_via(packet: Packet) -> Packet:
+    """The packet as it goes on from the node that it was routed through."""
+    return replace(packet, to_via=None)
+
+
+def encode_message(role: str, data: bytes) -> bytes:
+    """The payload of a MESSAGE packet; a role's name has at most 31 ASCII letters."""
+    name = role.encode("ascii")
+    return bytes((len(name),)) + name + data
+
+
+def decode_message(payload: Buffer) -> tuple[str, bytes]:
+    """The role and its data. Raises BadPacket."""
+    if len(payload) < 2:
+        raise BadPacket("an empty message")
+    size = payload[0]
+    name = bytes(payload[1 : 1 + size])
+    if len(name) != size or not name.isascii() or not name.replace(b"-", b"").isalnum():
+        raise BadPacket("a message without a role")
+    return name.decode("ascii"), bytes(payload[1 + size :])

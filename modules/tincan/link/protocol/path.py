@@ -1,0 +1,192 @@
+"""Direct paths of one session: candidates are probed, the best that answers carries the traffic, a dead one is left.
+
+A path goes from `trying` to `live` when a probe of ours was answered through it; a live path that stays silent while
+we send is `suspect` and probed twice a second, and is given up after three seconds. Times are in seconds on one
+monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from .events import Endpoint
+
+TRY_DELAYS: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 1.9)
+"""Between the probes of a candidate; it is forgotten after the last (a hole may need both sides' third try)."""
+KEEPALIVE: Final = 15.0
+"""Well under the 30 s after which Linux and many home routers forget a UDP mapping."""
+SUSPECT_AFTER: Final = 1.0
+SUSPECT_INTERVAL: Final = 0.5
+DEAD_AFTER: Final = 3.0
+PASSIVE_LIFETIME: Final = 60.0
+MAX_PATHS: Final = 48
+BETTER: Final = 0.7
+"""A live path replaces a live one only when its round trip is under this part of the other's."""
+
+
+class State(Enum):
+    TRYING = "trying"
+    LIVE = "live"
+    SUSPECT = "suspect"
+
+
+@dataclass(slots=True)
+class Path:
+    """One UDP address of the peer."""
+
+    endpoint: Endpoint
+    state: State = State.TRYING
+    rtt: float | None = None
+    heard: float = 0.0
+    waiting_since: float | None = None
+    """When we sent without having heard anything since."""
+    tries: int = 0
+    next_probe: float = 0.0
+    probes: dict[bytes, float] = field(default_factory=dict)
+    """Tokens in flight, and when each left."""
+
+
+class PathSet:
+    """All direct paths of one session."""
+
+    def __init__(self, random: Callable[[int], bytes]) -> None:
+        self._random = random
+        self._paths: dict[Endpoint, Path] = {}
+        self.active: Path | None = None
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._paths.values())
+
+    def add(self, endpoint: Endpoint, now: float) -> None:
+        """Try this address, at once; one that is being tried starts over."""
+        path = self._paths.get(endpoint)
+        if path is None:
+            if len(self._paths) >= MAX_PATHS:
+                return
+            path = self._paths[endpoint] = Path(endpoint)
+        if path.state is State.TRYING:
+            path.tries = 0
+            path.next_probe = now
+
+    def establish(self, endpoint: Endpoint, rtt: float | None, now: float) -> None:
+        """Take an address through which a handshake has just gone both ways."""
+        path = self._paths.setdefault(endpoint, Path(endpoint))
+        self._make_live(path, rtt, now)
+
+    def validated(self, endpoint: Endpoint) -> bool:
+        path = self._paths.get(endpoint)
+        return path is not None and path.state is not State.TRYING
+
+    def heard(self, endpoint: Endpoint, now: float) -> None:
+        """An authentic block came from this address."""
+        path = self._paths.get(endpoint)
+        if path is None:
+            return
+        path.heard = now
+        path.waiting_since = None
+        if path.state is State.SUSPECT:
+            path.state = State.LIVE
+            path.next_probe = now + KEEPALIVE
+
+    def reflexive(self, endpoint: Endpoint, now: float) -> None:
+        """A probe of the peer's came from this address: what reached us may be reached (RFC 8445, section 7.3.1.4)."""
+        if endpoint not in self._paths:
+            self.add(endpoint, now)
+
+    def answered(self, token: bytes, endpoint: Endpoint, now: float) -> bool:
+        """A probe's answer came from this address; False when it is not the answer to a probe sent there."""
+        path = self._paths.get(endpoint)
+        sent = None if path is None else path.probes.pop(token, None)
+        if path is None or sent is None:
+            return False
+        self._make_live(path, now - sent, now)
+        return True
+
+    def drop_all(self) -> None:
+        self._paths.clear()
+        self.active = None
+
+    def wake(self, now: float, *, keep: bool) -> list[tuple[Endpoint, bytes]]:
+        """Move every path on; returns the probes to send, as (address, token). `keep`: this side wants the link."""
+        probes: list[tuple[Endpoint, bytes]] = []
+        for path in list(self._paths.values()):
+            if self._expired(path, now, keep=keep):
+                self._forget(path)
+                continue
+            self._suspect(path, now)
+            if self._due(path, now, keep=keep):
+                probes.append((path.endpoint, self._probe(path, now)))
+        return probes
+
+    def next_wake(self, *, keep: bool) -> float | None:
+        """When `wake` has something to do, if nothing is heard before."""
+        times = []
+        for path in self._paths.values():
+            if path.state is State.LIVE:
+                times.append(path.heard + PASSIVE_LIFETIME)
+                if path.waiting_since is not None:
+                    times.append(path.waiting_since + SUSPECT_AFTER)
+                if keep:
+                    times.append(max(path.next_probe, path.heard + KEEPALIVE))
+            else:
+                times.append(path.next_probe)
+        return min(times, default=None)
+
+    def _make_live(self, path: Path, rtt: float | None, now: float) -> None:
+        path.state = State.LIVE
+        path.heard = now
+        path.waiting_since = None
+        path.next_probe = now + KEEPALIVE
+        if rtt is not None:
+            path.rtt = rtt if path.rtt is None else min(rtt, 0.8 * path.rtt + 0.2 * rtt)
+        self._choose(path)
+
+    def _choose(self, path: Path) -> None:
+        active = self.active
+        if active is None or active.state is State.SUSPECT:
+            self.active = path
+            return
+        if path.rtt is not None and active.rtt is not None and path.rtt < BETTER * active.rtt:
+            self.active = path
+
+    def _expired(self, path: Path, now: float, *, keep: bool) -> bool:
+        if path.state is State.TRYING:
+            return path.tries > len(TRY_DELAYS) and now >= path.next_probe
+        if path.state is State.SUSPECT:
+            return path.waiting_since is not None and now - path.waiting_since >= SUSPECT_AFTER + DEAD_AFTER
+        return not keep and now - path.heard >= PASSIVE_LIFETIME
+
+    def _suspect(self, path: Path, now: float) -> None:
+        silent = path.waiting_since is not None and now - path.waiting_since >= SUSPECT_AFTER
+        if path.state is State.LIVE and silent:
+            path.state = State.SUSPECT
+            path.next_probe = now
+
+    def _due(self, path: Path, now: float, *, keep: bool) -> bool:
+        if path.state is not State.LIVE:
+            return now >= path.next_probe
+        return keep and now >= max(path.next_probe, path.heard + KEEPALIVE)
+
+    def _probe(self, path: Path, now: float) -> bytes:
+        token = self._random(8)
+        if len(path.probes) >= 8:
+            path.probes.pop(next(iter(path.probes)))
+        path.probes[token] = now
+        if path.state is State.TRYING:
+            path.next_probe = now + TRY_DELAYS[min(path.tries, len(TRY_DELAYS) - 1)]
+            path.tries += 1
+            return token
+        path.next_probe = now + (SUSPECT_INTERVAL if path.state is State.SUSPECT else KEEPALIVE)
+        if path.waiting_since is None:
+            path.waiting_since = now
+        return token
+
+    def _forget(self, path: Path) -> None:
+        del self._paths[path.endpoint]
+        if path is not self.active:
+            return
+        live = [other for other in self._paths.values() if other.state is State.LIVE]
+        self.active = min(live, key=lambda other: other.rtt or 1.0, default=None)

@@ -1,0 +1,161 @@
+"""What is known of one peer: its keys, its paths, who wants the link, and what waits for it to come up."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from .certificates import PeerCertificate
+from .keys import KeyPair
+from .path import PathSet
+
+MAX_WAITING: Final = 256
+MAX_WAITING_BYTES: Final = 512 * 1024
+CROSSED: Final = 5.0
+"""Two handshakes that finish within this many seconds crossed: both sides prefer the lower id's."""
+CARD_IDLE: Final = 60.0
+SESSION_IDLE: Final = 120.0
+RESPONDER_PATIENCE: Final = 10.0
+"""How much longer than the initiator the responder waits before it changes keys itself."""
+
+
+class SourceCheck(Protocol):
+    """Which inner source addresses the peer may use (card/protocol/source.py)."""
+
+    def refusal(self, frame: memoryview, /) -> str:
+        """Why the frame must be dropped, as a counter's name; empty when it may pass."""
+        ...
+
+
+@dataclass(slots=True)
+class Keys:
+    """A pair of keys and what came with the handshake that made it."""
+
+    pair: KeyPair
+    handshake_hash: bytes
+    confirmed: bool
+    """The other side has been heard under these keys."""
+    proof_sent: bool = False
+
+
+@dataclass(slots=True)
+class Counters:
+    bytes_in: int = 0
+    bytes_out: int = 0
+    blocks_in: int = 0
+    blocks_out: int = 0
+
+
+@dataclass(slots=True)
+class Session:
+    """One peer. Times are seconds on one monotonic clock; the node id is 20 bytes."""
+
+    node: bytes
+    paths: PathSet
+    created: float
+    kinds: set[str] = field(default_factory=set)
+    via: bytes | None = None
+    """The node through which the peer can be reached while one of the two is not in the ring."""
+    hops: int | None = None
+    """Overlay links that the peer's last packet over the overlay took."""
+    overlay_rtt: float | None = None
+    certificate: PeerCertificate | None = None
+    capabilities: int = 0
+    keys: Keys | None = None
+    older: list[Keys] = field(default_factory=list)
+    member: bool = False
+    """The peer has proven that it belongs to our namespace."""
+    carries_card: bool = False
+    """We have, or had, card frames for the peer, or it proved itself to us: we prove ourselves to it."""
+    source: SourceCheck | None = None
+    heard: float = 0.0
+    last_card: float = 0.0
+    idle_told: bool = True
+    demand_told: float = 0.0
+    waiting: deque[bytes] = field(default_factory=deque)
+    """Runs of card frames that wait for keys and the peer's proof."""
+    waiting_control: deque[bytes] = field(default_factory=deque)
+    """Control frames that wait for keys."""
+    waiting_bytes: int = 0
+    held: deque[tuple[int, int, bytes]] = field(default_factory=deque)
+    """Card frames from the peer that wait for the directory to confirm its address."""
+    counters: Counters = field(default_factory=Counters)
+
+    @property
+    def direct(self) -> bool:
+        return self.keys is not None and self.paths.active is not None
+
+    @property
+    def wanted(self) -> bool:
+        return bool(self.kinds)
+
+    def keep_alive(self, now: float) -> bool:
+        """Whether this side sends keepalives."""
+        return bool(self.kinds) or now - self.last_card < CARD_IDLE
+
+    def take_keys(self, fresh: Keys, own: bytes, now: float) -> list[Keys]:
+        """Use new keys where both sides will prefer them; returns those that are no longer needed."""
+        current = self.keys
+        if current is None or not self._prefers_current(current, fresh, own, now):
+            if current is not None:
+                self.older.insert(0, current)
+            self.keys = fresh
+        else:
+            self.older.insert(0, fresh)
+        dropped = self.older[2:]
+        del self.older[2:]
+        return dropped
+
+    def _prefers_current(self, current: Keys, fresh: Keys, own: bytes, now: float) -> bool:
+        if now - current.pair.created > CROSSED or current.pair.is_initiator == fresh.pair.is_initiator:
+            return False
+        lower_is_ours = own < self.node
+        return current.pair.is_initiator == lower_is_ours
+
+    def rekey_due(self, now: float) -> bool:
+        keys = self.keys
+        if keys is None:
+            return False
+        patience = 0.0 if keys.pair.is_initiator else RESPONDER_PATIENCE
+        return now >= keys.pair.rekey_at + patience
+
+    def expired_keys(self, now: float) -> list[Keys]:
+        """Take out keys that are too old to be used."""
+        expired = [keys for keys in self.older if now >= keys.pair.refuse_at]
+        self.older = [keys for keys in self.older if now < keys.pair.refuse_at]
+        if self.keys is not None and now >= self.keys.pair.refuse_at:
+            expired.append(self.keys)
+            self.keys = self.older.pop(0) if self.older else None
+        return expired
+
+    def sending_keys(self) -> Keys | None:
+        """The keys to seal with: fresh ones once the peer is known to have them."""
+        keys = self.keys
+        if keys is None or keys.confirmed or not self.older:
+            return keys
+        return next((older for older in self.older if older.confirmed), keys)
+
+    def queue(self, frames: bytes) -> bool:
+        """Hold card frames until the session is ready; False when the queue is full and they are dropped."""
+        if len(self.waiting) >= MAX_WAITING or self.waiting_bytes + len(frames) > MAX_WAITING_BYTES:
+            return False
+        self.waiting.append(frames)
+        self.waiting_bytes += len(frames)
+        return True
+
+    def next_wake(self, now: float) -> float | None:
+        times = [self.paths.next_wake(keep=self.keep_alive(now))]
+        if self.keys is not None:
+            patience = 0.0 if self.keys.pair.is_initiator else RESPONDER_PATIENCE
+            times += [self.keys.pair.rekey_at + patience, self.keys.pair.refuse_at]
+        if not self.idle_told:
+            times.append(self.last_card + CARD_IDLE)
+        if not self.wanted:
+            times.append(max(self.heard, self.last_card, self.created) + SESSION_IDLE)
+        return min((time for time in times if time is not None), default=None)
+
+
+def new_session(node: bytes, random: Callable[[int], bytes], now: float) -> Session:
+    return Session(node, PathSet(random), now)

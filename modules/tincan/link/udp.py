@@ -1,0 +1,172 @@
+"""The node's UDP socket: one for IPv4 and IPv6, with segmentation offload both ways where the kernel has it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from struct import Struct
+from typing import Final
+
+from ipop_core.errors import IpopError
+
+from .protocol.block import Buffer
+from .protocol.events import Endpoint
+
+_SOL_UDP: Final = 17
+_UDP_SEGMENT: Final = 103
+_UDP_GRO: Final = 104
+_SO_SNDBUFFORCE: Final = 32
+_SO_RCVBUFFORCE: Final = 33
+_IP_MTU_DISCOVER: Final = 10
+_IPV6_MTU_DISCOVER: Final = 23
+_BUFFER_BYTES: Final = 8 * 1024 * 1024
+_SEGMENT: Final = Struct("=H")
+_GRO_SEGMENT: Final = Struct("=i")
+_ANCILLARY_SPACE: Final = socket.CMSG_SPACE(_GRO_SEGMENT.size)
+RECEIVE_SIZE: Final = 65_536
+
+_DROPS: Final = {
+    errno.EAGAIN: "socket_full",
+    errno.ENOBUFS: "socket_full",
+    errno.ECONNREFUSED: "socket_refused",
+    errno.ENETUNREACH: "socket_unreachable",
+    errno.EHOSTUNREACH: "socket_unreachable",
+    errno.EADDRNOTAVAIL: "socket_unreachable",
+    errno.EPERM: "socket_filtered",
+    errno.EMSGSIZE: "socket_too_long",
+}
+_NO_SEGMENTATION: Final = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.ENOPROTOOPT})
+
+
+class UdpSocket:
+    """Sends and receives datagrams; implements the link machine's `Wire`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Take over a bound socket, a new one or one that was kept over a restart."""
+        self._socket: Final = sock
+        self._dual: Final = sock.family == socket.AF_INET6
+        self._send = sock.sendmsg
+        self._receive = sock.recvmsg_into
+        self._control: dict[int, list[tuple[int, int, bytes]]] = {}
+        self._segmentation = True
+        self.counters: Final[Counter[str]] = Counter()
+        sock.setblocking(False)
+        _try_option(sock, _SOL_UDP, _UDP_GRO, 1)
+        for force, plain in ((_SO_SNDBUFFORCE, socket.SO_SNDBUF), (_SO_RCVBUFFORCE, socket.SO_RCVBUF)):
+            if not _try_option(sock, socket.SOL_SOCKET, force, _BUFFER_BYTES):
+                _try_option(sock, socket.SOL_SOCKET, plain, _BUFFER_BYTES)
+        # A router may cut what is too long for it: better than a black hole while a path's size is not known.
+        _try_option(sock, socket.IPPROTO_IP, _IP_MTU_DISCOVER, 0)
+        if self._dual:
+            _try_option(sock, socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, 0)
+
+    @classmethod
+    def open(cls, port: int) -> UdpSocket:
+        """Bind a UDP port (0: any) for both families, or for IPv4 where there is no IPv6. Raises IpopError."""
+        try:
+            sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            host = "::"
+        except OSError:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            host = "0.0.0.0"
+        try:
+            sock.bind((host, port))
+        except OSError as error:
+            sock.close()
+            if error.errno == errno.EADDRINUSE:
+                raise IpopError(
+                    f"UDP port {port} is in use by another program; stop that, or set another port (0 is any)"
+                ) from error
+            raise IpopError(f"UDP port {port} cannot be opened: {error.strerror}") from error
+        return cls(sock)
+
+    @property
+    def port(self) -> int:
+        return int(self._socket.getsockname()[1])
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def receive(self, buffer: memoryview) -> tuple[int, int, Endpoint] | None:
+        """One datagram, or a train of equal ones: its bytes, the size of each datagram, and the sender.
+
+        None when nothing waits.
+        """
+        try:
+            filled, ancillary, _, endpoint = self._receive([buffer], _ANCILLARY_SPACE)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self.counters[_DROPS.get(error.errno or 0, "socket_failed")] += 1
+            return 0, 1, ()
+        if ancillary and ancillary[0][1] == _UDP_GRO:
+            return filled, _GRO_SEGMENT.unpack(ancillary[0][2])[0], endpoint
+        return filled, filled, endpoint
+
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int) -> None:
+        try:
+            if len(buffers) <= 2:
+                self._send(buffers, (), 0, endpoint)
+            elif self._segmentation:
+                self._send(buffers, self._segment_option(segment), 0, endpoint)
+            else:
+                self._one_by_one(endpoint, buffers)
+        except OSError as error:
+            if len(buffers) > 2 and self._segmentation and error.errno in _NO_SEGMENTATION:
+                self._segmentation = False
+                self.counters["socket_no_segmentation"] += 1
+                self.transmit(endpoint, buffers, segment)
+                return
+            self.counters[_DROPS.get(error.errno or 0, "socket_failed")] += 1
+
+    def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
+        ip = ip_address(endpoint[0].partition("%")[0])
+        mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+        return (mapped or ip).packed, endpoint[1]
+
+    def endpoint(self, ip: IPv4Address | IPv6Address, port: int) -> Endpoint | None:
+        """The socket's own form of an address; None when the socket's family cannot reach it."""
+        if self._dual:
+            host = f"::ffff:{ip}" if isinstance(ip, IPv4Address) else str(ip)
+            return (host, port, 0, 0)
+        return (str(ip), port) if isinstance(ip, IPv4Address) else None
+
+    def _segment_option(self, segment: int) -> list[tuple[int, int, bytes]]:
+        option = self._control.get(segment)
+        if option is None:
+            option = self._control[segment] = [(_SOL_UDP, _UDP_SEGMENT, _SEGMENT.pack(segment))]
+        return option
+
+    def _one_by_one(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray]) -> None:
+        for at in range(0, len(buffers), 2):
+            self._send(buffers[at : at + 2], (), 0, endpoint)
+
+
+def show_endpoint(address: tuple[bytes, int]) -> str:
+    """`1.2.3.4:4741` or `[2001:db8::1]:4741`."""
+    ip = ip_address(address[0])
+    return f"[{ip}]:{address[1]}" if ip.version == 6 else f"{ip}:{address[1]}"
+
+
+def read_endpoint(text: str) -> tuple[IPv4Address | IPv6Address, int]:
+    """The reverse of `show_endpoint`. Raises ValueError."""
+    host, _, port = text.rpartition(":")
+    number = int(port)
+    if not 1 <= number <= 65_535:
+        raise ValueError(f"port {number} of {text!r}, expected 1 to 65535")
+    return ip_address(host.removeprefix("[").removesuffix("]")), number
+
+
+def _try_option(sock: socket.socket, level: int, option: int, value: int) -> bool:
+    try:
+        sock.setsockopt(level, option, value)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,261 @@
+"""tincan in its process: the card, the socket and the link machine, joined to the bus.
+
+This file wires the parts and keeps their timer; the packets' way is `link/lane.py`, the bus actions are `actions.py`,
+the directory's answers go through `owners.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Final, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ipop_core.contract import Module, ModuleContext
+from ipop_core.errors import ConfigError, IpopError
+
+from .actions import Actions
+from .announcements import Announcements
+from .card.errors import CardError
+from .card.opening import open_card
+from .card.protocol.neighbours import Neighbours
+from .card.tap import Tap
+from .card.user import UserCard
+from .link.addresses import own_addresses
+from .link.lane import Lane
+from .link.loop import add_lane, remove_lane
+from .link.protocol.handshake import Credentials
+from .link.protocol.machine import LinkMachine, Node
+from .link.udp import UdpSocket, read_endpoint, show_endpoint
+from .owners import Owners
+from .saved import Saved, SavedLink, load, save
+from .settings import TincanSettings
+
+log = logging.getLogger("ipop.tincan")
+
+T = TypeVar("T")
+
+SAVE_DELAY: Final = 0.2
+MAX_CANDIDATES: Final = 16
+_CARD: Final = "card"
+_SOCKET: Final = "socket"
+
+
+def create(context: ModuleContext) -> Module:
+    return Tincan(context)
+
+
+def boot_clock() -> float:
+    """Seconds on a clock that goes on while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Tincan:
+    """The module. After `start` the card is up and the socket is served."""
+
+    def __init__(self, context: ModuleContext) -> None:
+        self._context: Final = context
+        self._settings: TincanSettings = context.settings
+        self._saved_path = context.run / "tincan-links.json"
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._saving: asyncio.TimerHandle | None = None
+        self.card: Tap | UserCard | None = None
+        self.owners: Owners | None = None
+        self.udp: UdpSocket
+        self.machine: LinkMachine
+        self.lane: Lane
+        self.announcements: Announcements
+
+    async def start(self) -> None:
+        context = self._context
+        loop = asyncio.get_running_loop()
+        card_settings = _in_section(lambda: self._settings.card_settings)
+        if card_settings.card is not None and context.namespace is None:
+            raise ConfigError("namespace", 'missing: a node with a card is in a namespace (or set "card" to null)')
+        self.udp = self._open_socket()
+        self.card = _in_section(
+            lambda: open_card(card_settings, context.identity.node, boot_clock, context.descriptors.take(_CARD))
+        )
+        self.machine = LinkMachine(self._node(), self.udp, self._deliver, os.urandom)
+        self.lane = Lane(self.machine, self.udp, boot_clock, self._after_turn)
+        self.announcements = Announcements(context.bus, self)
+        if self.card is not None:
+            self._serve_card(self.card)
+        await self._resume()
+        add_lane(loop, self.udp.fileno(), self.lane.socket_ready)
+        Actions(context.bus, self).serve()
+        log.info("listening", extra={"fields": {"port": self.udp.port, "node": context.identity.hex}})
+        self._announce_card()
+        self.settle()
+
+    async def stop(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.machine.close(boot_clock())
+        self.announcements.forget()
+        for timer in (self._timer, self._saving):
+            if timer is not None:
+                timer.cancel()
+        if self.owners is not None:
+            self.owners.close()
+        remove_lane(loop, self.udp.fileno())
+        self.udp.close()
+        if self.card is not None:
+            remove_lane(loop, self.card.fileno())
+            self.card.close()
+        self._saved_path.unlink(missing_ok=True)
+
+    @property
+    def settings(self) -> TincanSettings:
+        return self._settings
+
+    @property
+    def node_id(self) -> str:
+        return self._context.identity.hex
+
+    def now(self) -> float:
+        return boot_clock()
+
+    def candidates(self) -> list[str]:
+        """UDP addresses at which this node may be reached, own ones first."""
+        own = [show_endpoint((ip.packed, self.udp.port)) for ip in own_addresses()]
+        return list(dict.fromkeys(own + self.announcements.observed_endpoints()))[:MAX_CANDIDATES]
+
+    def settle(self) -> None:
+        """Tell what happened and plan the next wake-up; called after anything that touched the machine."""
+        if self.machine.events:
+            self.announcements.publish()
+            self._save_soon()
+        due = self.machine.next_wake()
+        if due is None or (self._timer is not None and self._deadline <= due):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._deadline = due
+        self._timer = asyncio.get_running_loop().call_later(max(due - boot_clock(), 0.0), self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self.machine.wake(boot_clock())
+        self.settle()
+
+    def _after_turn(self) -> bool:
+        """After a turn of the lane: true when asyncio has something to do."""
+        machine = self.machine
+        if machine.events:
+            self.settle()
+            return True
+        due = machine.next_wake()
+        if due is not None and (self._timer is None or due < self._deadline):
+            self.settle()
+            return True
+        return self.announcements.pending
+
+    def _deliver(self, offload: int, size: int, frame: memoryview) -> bool:
+        return self.card is not None and self.card.write(offload, size, frame)
+
+    def _node(self) -> Node:
+        identity = self._context.identity
+        addresses = [interface.ip for interface in self._settings.card_settings.interfaces] if self.card else []
+        certificate = identity.certificate(addresses).public_bytes(Encoding.DER)
+        static = X25519PrivateKey.from_private_bytes(os.urandom(32))
+        try:
+            credentials = Credentials(identity.key, certificate, static)
+        except ValueError as error:
+            raise IpopError(f"identity.crt: {error}") from error
+        return Node(
+            node=identity.node,
+            credentials=credentials,
+            namespace=self._context.namespace,
+            cipher=AESGCM,
+            unix_time=time.time,
+        )
+
+    def _open_socket(self) -> UdpSocket:
+        kept = self._context.descriptors.take(_SOCKET)
+        if kept is not None:
+            return UdpSocket(socket.socket(fileno=kept))
+        try:
+            opened = UdpSocket.open(self._settings.port)
+        except IpopError as error:
+            raise ConfigError("modules.tincan.port", str(error)) from error
+        self._context.descriptors.keep(_SOCKET, opened.fileno())
+        return opened
+
+    def _serve_card(self, card: Tap | UserCard) -> None:
+        context = self._context
+        if isinstance(card, Tap):
+            context.descriptors.keep(_CARD, card.fileno())
+        neighbours = Neighbours(context.identity.node, self._settings.card_settings.interfaces)
+        self.owners = Owners(
+            context.bus,
+            self.machine,
+            neighbours,
+            card,
+            namespace=context.namespace,
+            clock=boot_clock,
+            after=self.settle,
+        )
+        self.lane.attach(card, neighbours, self.owners.question)
+        add_lane(asyncio.get_running_loop(), card.fileno(), self.lane.card_ready)
+
+    def _announce_card(self) -> None:
+        card = self.card
+        if card is not None:
+            addresses = [str(interface) for interface in self._settings.card_settings.interfaces]
+            log.info("card is up", extra={"fields": {"card": card.name, "addresses": " ".join(addresses)}})
+            body = {"name": card.name, "mac": card.mac.hex(":"), "addresses": addresses}
+            self._context.bus.publish("link.card", body)
+
+    async def _resume(self) -> None:
+        """After a restart: shake hands at once with the peers that were there."""
+        saved = load(self._saved_path)
+        now = boot_clock()
+        if self.owners is not None:
+            owners = [(ip_address(address).packed, bytes.fromhex(node)) for address, node in saved.owners]
+            self.owners.neighbours.restore(owners, now)
+        for link in saved.links:
+            ip, port = read_endpoint(link.endpoint)
+            endpoint = self.udp.endpoint(ip, port)
+            node = bytes.fromhex(link.node)
+            for kind in link.kinds:
+                self.machine.want(node, kind, now)
+            if endpoint is not None:
+                self.machine.contact(endpoint, node, now)
+        if saved.links:
+            log.info("resuming", extra={"fields": {"links": len(saved.links)}})
+
+    def _save_soon(self) -> None:
+        if self._saving is None:
+            self._saving = asyncio.get_running_loop().call_later(SAVE_DELAY, self._save)
+
+    def _save(self) -> None:
+        self._saving = None
+        links = []
+        for session in self.machine.sessions.values():
+            path = session.paths.active
+            if path is not None and session.keys is not None:
+                endpoint = show_endpoint(self.udp.address(path.endpoint))
+                links.append(SavedLink(session.node.hex(), endpoint, tuple(sorted(session.kinds))))
+        known = [] if self.owners is None else self.owners.neighbours.entries()
+        owners = tuple((str(ip_address(address)), node.hex()) for address, node in known)
+        try:
+            save(self._saved_path, Saved(tuple(links), owners))
+        except IpopError as error:
+            log.warning("what a restart needs can't be saved", extra={"fields": {"error": str(error)}})
+
+
+def _in_section(work: Callable[[], T]) -> T:
+    """Run what may find fault with the card, and name the section of the configuration where it does."""
+    try:
+        return work()
+    except CardError as error:
+        raise ConfigError("modules.tincan", str(error)) from error

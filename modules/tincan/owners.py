@@ -1,0 +1,156 @@
+"""Who owns which virtual address, as the directory says: for the kernel's questions, and for peers that send to us.
+
+Joins the card's neighbour table, the topology module's directory and the link machine. The kernel's questions about an
+unknown address become lookups; a peer that proved its membership may send only from addresses that are confirmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from ipaddress import ip_address
+from typing import Any, Final
+
+from ipop_core.bus.api import Bus
+from ipop_core.errors import BusError
+from ipop_core.namespace import Namespace
+
+from .card.protocol.ethernet import mac_of
+from .card.protocol.neighbours import Effects, Neighbours, Reply
+from .card.protocol.source import SourceCheck
+from .frames import Card
+from .link.protocol.machine import LinkMachine
+
+log = logging.getLogger("ipop.tincan")
+
+LOOKUP_SECONDS: Final = 2.6
+CLAIM_RETRIES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+MAX_CLAIMED: Final = 16
+
+
+class Owners:
+    """Asks the directory, and puts its answers where they are needed."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        machine: LinkMachine,
+        neighbours: Neighbours,
+        card: Card,
+        *,
+        namespace: Namespace | None,
+        clock: Callable[[], float],
+        after: Callable[[], None],
+    ) -> None:
+        self.neighbours: Final = neighbours
+        self._bus = bus
+        self._machine = machine
+        self._card = card
+        self._namespace = namespace
+        self._clock = clock
+        self._after = after
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._claims: set[bytes] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def question(self, frame: memoryview, now: float) -> None:
+        """The local kernel asks who has an address."""
+        self._perform(self.neighbours.receive(frame, now))
+
+    async def find(self, address: bytes) -> bytes | None:
+        """The owner of an address (packed), from the table or the directory; None when nobody is known."""
+        known = self.neighbours.owner(address)
+        if known is not None:
+            return known
+        node, _ = await self._ask(address)
+        if node is not None:
+            self._perform(self.neighbours.learn(address, node, self._clock()))
+        return node
+
+    def confirm(self, node: bytes) -> None:
+        """A peer proved its membership: find out which of the addresses that it claims are its own."""
+        if node not in self._claims:
+            self._claims.add(node)
+            self._spawn(self._confirm(node))
+
+    def grant(self, node: bytes, addresses: set[bytes]) -> None:
+        """Let a peer send from these addresses."""
+        check = SourceCheck(mac_of(node), self._card.mac, addresses)
+        self._machine.confirm_source(node, check, self._clock())
+        for address in addresses:
+            self._perform(self.neighbours.learn(address, node, self._clock()))
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _confirm(self, node: bytes) -> None:
+        try:
+            for delay in CLAIM_RETRIES:
+                session = self._machine.sessions.get(node)
+                if session is None or session.certificate is None:
+                    return
+                claimed = {address.packed for address in session.certificate.addresses[:MAX_CLAIMED]}
+                own = claimed if self._is_certified() else {a for a in claimed if await self.find(a) == node}
+                if own:
+                    self.grant(node, own)
+                    return
+                for address in claimed:
+                    self._bus.publish("link.unplaced", {"node": node.hex(), "address": str(ip_address(address))})
+                await asyncio.sleep(delay)
+            log.warning("a peer's address is not its own by the directory", extra={"fields": {"node": node.hex()}})
+            self._machine.refuse_source(node)
+        finally:
+            self._claims.discard(node)
+
+    def _is_certified(self) -> bool:
+        """In an authority's namespace the certificate that proved membership speaks for its addresses."""
+        return self._namespace is not None and self._namespace.kind == "authority"
+
+    def _perform(self, effects: Effects) -> None:
+        for effect in effects:
+            if isinstance(effect, Reply):
+                self._card.write(0, 0, memoryview(effect.frame))
+            else:
+                self._spawn(self._resolve(effect.address))
+        self._plan()
+
+    async def _resolve(self, address: bytes) -> None:
+        node, certain = await self._ask(address)
+        now = self._clock()
+        if node is not None:
+            # The kernel's packet comes as soon as it has its answer: the session may be ready by then.
+            self._machine.want_member(node, now)
+        self._perform(self.neighbours.resolved(address, node, now, certain=certain))
+        self._after()
+
+    async def _ask(self, address: bytes) -> tuple[bytes | None, bool]:
+        body = {"address": str(ip_address(address))}
+        try:
+            reply = await self._bus.request("topology", "resolve", body, timeout=LOOKUP_SECONDS)
+        except BusError as error:
+            log.debug("lookup failed", extra={"fields": {"address": body["address"], "error": str(error)}})
+            return None, False
+        node = reply.body["node"]
+        return (None if node is None else bytes.fromhex(node)), bool(reply.body["certain"])
+
+    def _plan(self) -> None:
+        due = self.neighbours.next_wake()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due is not None:
+            delay = max(due - self._clock(), 0.0)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._perform(self.neighbours.wake(self._clock()))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,34 @@
+"""What tincan offers to the hall."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ipop_core.contract import ModuleSpec, hookimpl
+
+if TYPE_CHECKING:
+    import click
+
+
+@hookimpl
+def ipop_module() -> ModuleSpec:
+    from .settings import schema  # noqa: PLC0415 - a plugin imports nothing until it is asked
+
+    return ModuleSpec(
+        name="tincan",
+        contract=1,
+        role="link",
+        schema=schema(),
+        settings="ipop_modules.tincan.settings:TincanSettings",
+        factory="ipop_modules.tincan.module:create",
+        preload=("pyroute2", "cryptography.x509.verification", "ipop_modules.tincan.module"),
+        event_loop="ipop_modules.tincan.link.loop:LaneLoop",
+    )
+
+
+@hookimpl
+def ipop_commands() -> Sequence[click.Command]:
+    from .commands import peers, ping  # noqa: PLC0415
+
+    return (peers, ping)

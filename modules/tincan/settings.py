@@ -1,0 +1,34 @@
+"""The section `modules.tincan` of the configuration: the card's settings and the links'."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from importlib import resources
+from typing import Any
+
+from .card.settings import CardSettings
+
+
+@dataclass(frozen=True)
+class TincanSettings:
+    """As `card/schema.json` and `link/schema.json` describe it."""
+
+    address: str | tuple[str, ...] = ()
+    card: str | None = "tapipop"
+    card_type: str = "tap"
+    mtu: int = 1500
+    port: int = 4741
+
+    @property
+    def card_settings(self) -> CardSettings:
+        return CardSettings.parse(asdict(self))
+
+
+def schema() -> dict[str, Any]:
+    """The schema of the whole section, composed of the card's and the links'."""
+    properties: dict[str, Any] = {}
+    for part in ("card", "link"):
+        text = resources.files(__package__).joinpath(part, "schema.json").read_text(encoding="utf-8")
+        properties |= json.loads(text)["properties"]
+    return {"type": "object", "title": "The virtual card and the links", "properties": properties}

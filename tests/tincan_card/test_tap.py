@@ -1,0 +1,267 @@
+"""The TAP alone: made, taken over, refused; what its frames look like on the way in and out."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from ipop_modules.tincan import frames
+from ipop_modules.tincan.card import netlink, tap
+from ipop_modules.tincan.card.errors import CardError
+from ipop_modules.tincan.card.opening import open_card
+from ipop_modules.tincan.card.protocol import ndp, segment
+from ipop_modules.tincan.card.protocol.ethernet import mac_of
+from ipop_modules.tincan.card.settings import CardSettings
+from ipop_modules.tincan.card.tap import Tap
+
+from .conftest import Host
+from .namespace import Namespace
+from .packets import ALICE, ALICE4, ALICE_MAC, BOB, BOB4, BOB_MAC, TCP, UDP, ethernet, ip4, tcp, udp
+from .packets import with_partial_checksum as partial
+
+pytestmark = pytest.mark.net
+
+NamespaceMaker = Callable[[], Namespace]
+HostMaker = Callable[[bytes, int], Host]
+SETTINGS = CardSettings.parse({"address": ["192.168.10.10/24", "fd00::10/64"]})
+UDP_SEGMENT = 103
+
+HOLDER = """
+import socket, sys, time
+from ipop_modules.tincan.card.opening import open_card
+from ipop_modules.tincan.card.settings import CardSettings
+settings = CardSettings.parse({"address": ["192.168.10.10/24", "fd00::10/64"]})
+card = open_card(settings, bytes(range(1, 21)), time.monotonic)
+with socket.socket(fileno=int(sys.argv[1])) as channel:
+    socket.send_fds(channel, [b"!"], [card.fileno()])
+    time.sleep(60)
+"""
+
+
+def wait_for(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 3
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
+def read_udp(card: Tap) -> tuple[int, int, bytes]:
+    """The next frame that is UDP to port 5000: offload, size, frame."""
+    buffer = memoryview(bytearray(frames.FRAME_HEADER_SIZE + frames.MAX_FRAME))
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        select.select([card], [], [], 1)
+        while filled := card.read(buffer):
+            kind, offload, size, length = frames.FRAME_HEADER.unpack_from(buffer)
+            frame = bytes(buffer[frames.FRAME_HEADER_SIZE : filled])
+            assert (kind, length) == (frames.CARD, len(frame))
+            if frame[12:14] == b"\x08\x00" and frame[36:38] == struct.pack("!H", 5000):
+                return offload, size, frame
+    pytest.fail("no UDP frame was read")
+
+
+def udp_socket(inside: Namespace, port: int) -> socket.socket:
+    made = inside.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    made.bind(("192.168.10.10", port))
+    made.settimeout(3)
+    return made
+
+
+def test_a_card_is_made_with_all_that_it_needs(host: HostMaker) -> None:
+    inside, port = host(ALICE, 10)
+    (link,) = inside.ip("-d", "link", "show", "tapipop")
+    assert link["address"] == ALICE_MAC.hex(":")
+    assert (link["mtu"], link["txqlen"]) == (1500, 500)
+    assert link["linkinfo"]["info_data"]["multi_queue"]
+    assert link["linkinfo"]["info_data"]["persist"]
+    assert inside.carrier("tapipop")
+    own = socket.inet_ntop(socket.AF_INET6, ndp.link_local_of(ALICE_MAC))
+    assert inside.addresses("tapipop") == {"192.168.10.10/24", "fd00::10/64", f"{own}/64"}
+    (shown,) = inside.ip("addr", "show", "tapipop")
+    assert not any(entry.get("tentative") for entry in shown["addr_info"])
+    assert isinstance(port.card, Tap)
+    assert port.card.offloads[:2] == ("checksum", "tcp")
+
+
+def test_reading_puts_the_frame_header_before_the_frame(host: HostMaker) -> None:
+    inside, port = host(ALICE, 10)
+    assert isinstance(port.card, Tap)
+    inside.ip("neigh", "add", "192.168.10.20", "lladdr", BOB_MAC.hex(":"), "dev", "tapipop")
+    with udp_socket(inside, 4000) as sender:
+        sender.sendto(b"deadbeef", ("192.168.10.20", 5000))
+        offload, size, frame = read_udp(port.card)
+        assert (offload, size) == (frames.CHECKSUM_NEEDED, 0)
+        assert frame[:14] == BOB_MAC + ALICE_MAC + b"\x08\x00"
+        assert frame[26:34] == ALICE4 + BOB4
+        assert frame[42:] == b"deadbeef"
+        if "udp" in port.card.offloads:
+            sender.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
+            sender.sendto(bytes(3500), ("192.168.10.20", 5000))
+            offload, size, frame = read_udp(port.card)
+            assert (offload, size) == (frames.SEGMENT_UDP | frames.CHECKSUM_NEEDED, 1000)
+            assert len(frame) == 42 + 3500
+
+
+@pytest.mark.parametrize("offloads", [("checksum", "tcp", "udp"), ("checksum", "tcp")], ids=["kernel", "software"])
+def test_a_super_frame_arrives_as_the_same_datagrams(host: HostMaker, offloads: tuple[str, ...]) -> None:
+    """The kernel's segmentation and ours must agree."""
+    inside, port = host(ALICE, 10)
+    assert isinstance(port.card, Tap)
+    if not set(offloads) <= set(port.card.offloads):
+        pytest.skip("this kernel has no UDP segmentation on a TAP")
+    port.card.offloads = offloads
+    payload = os.urandom(20_500)
+    frame = partial(ethernet(ip4(udp(payload), UDP)))
+    ours = segment.segments(1000, memoryview(frame)) or []
+    with udp_socket(inside, 5000) as receiver:
+        assert port.card.write(frames.SEGMENT_UDP | frames.CHECKSUM_NEEDED, 1000, memoryview(frame))
+        got = [receiver.recv(65536) for _ in range(21)]
+    assert got == [one[42:] for one in ours]
+    assert b"".join(got) == payload
+    assert port.card.counters["write_segmented"] == ("udp" not in offloads)
+
+
+def test_a_checksum_that_is_wrong_is_dropped_and_a_partial_one_is_not(host: HostMaker) -> None:
+    inside, port = host(ALICE, 10)
+    wrong, right = (partial(ethernet(ip4(udp(payload), UDP))) for payload in (b"wrong", b"right"))
+    with udp_socket(inside, 5000) as receiver:
+        assert port.card.write(0, 0, memoryview(wrong))
+        assert port.card.write(frames.CHECKSUM_NEEDED, 0, memoryview(right))
+        assert receiver.recv(100) == b"right"
+
+
+def test_drops_are_counted_by_cause(host: HostMaker) -> None:
+    inside, port = host(ALICE, 10)
+    assert isinstance(port.card, Tap)
+    frame = memoryview(ethernet(ip4(tcp(b"x" * 4000), TCP)))
+    assert not port.card.write(0x12, 1000, frame)
+    assert port.card.counters["write_refused"] == 1
+    inside.ip("link", "set", "tapipop", "down")
+    assert not port.card.write(0, 0, frame)
+    assert port.card.counters["write_card_down"] == 1
+
+
+def test_a_removed_card_is_an_error_on_reading(host: HostMaker) -> None:
+    inside, port = host(ALICE, 10)
+    assert inside.run(lambda: netlink.remove("tapipop"))
+    assert not inside.run(lambda: netlink.remove("tapipop"))
+    assert not port.card.write(0, 0, memoryview(ethernet(ip4(udp(b""), UDP))))
+    with pytest.raises(OSError, match="bad state"):
+        port.card.read(memoryview(bytearray(70_000)))
+
+
+def test_a_held_card_is_refused_and_a_left_one_taken_over(host: HostMaker) -> None:
+    inside, port = host(ALICE, 10)
+    with pytest.raises(CardError, match="in use by another process"):
+        inside.run(lambda: Tap.open("tapipop", ALICE_MAC))
+    port.card.close()
+    assert not inside.carrier("tapipop")
+    inside.ip("addr", "add", "10.9.9.9/24", "dev", "tapipop")
+    inside.ip("route", "add", "10.8.0.0/16", "via", "192.168.10.20")
+    card = inside.run(lambda: open_card(SETTINGS, ALICE, time.monotonic))
+    assert isinstance(card, Tap)
+    assert wait_for(lambda: inside.carrier("tapipop"))
+    assert "10.9.9.9/24" not in inside.addresses("tapipop")
+    assert {"192.168.10.10/24", "fd00::10/64"} < inside.addresses("tapipop")
+    assert any(route["dst"] == "10.8.0.0/16" for route in inside.ip("route"))
+    card.close()
+
+
+def test_another_identity_changes_the_link_local_address_too(host: HostMaker) -> None:
+    inside, port = host(ALICE, 10)
+    port.card.close()
+    card = inside.run(lambda: open_card(SETTINGS, BOB, time.monotonic))
+    assert isinstance(card, Tap)
+    own = socket.inet_ntop(socket.AF_INET6, ndp.link_local_of(BOB_MAC))
+    assert inside.addresses("tapipop") == {"192.168.10.10/24", "fd00::10/64", f"{own}/64"}
+    card.close()
+
+
+def test_a_name_taken_by_something_else_is_refused(namespace: NamespaceMaker) -> None:
+    inside = namespace()
+    inside.ip("tuntap", "add", "tapipop", "mode", "tap")
+    with pytest.raises(CardError, match='"tapipop" is taken by another kind of card'):
+        inside.run(lambda: Tap.open("tapipop", ALICE_MAC))
+    inside.ip("link", "add", "veth0", "type", "veth", "peer", "name", "veth1")
+    inside.ip("link", "set", "veth0", "up")
+    with pytest.raises(CardError, match='"veth0"'):
+        inside.run(lambda: Tap.open("veth0", ALICE_MAC))
+
+
+def test_a_card_without_ipv6(namespace: NamespaceMaker) -> None:
+    inside = namespace()
+    subprocess.run(inside.command("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"), check=True)
+    with pytest.raises(CardError, match='card "tapipop" cannot be set up: IPv6 is switched off'):
+        inside.run(lambda: open_card(SETTINGS, ALICE, time.monotonic))
+    only4 = CardSettings.parse({"address": "192.168.10.10/24"})
+    card = inside.run(lambda: open_card(only4, ALICE, time.monotonic))
+    assert isinstance(card, Tap)
+    assert inside.addresses("tapipop") == {"192.168.10.10/24"}
+    card.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (FileNotFoundError(), "is missing: load the module"),
+        (PermissionError(), "run as root"),
+        (OSError(19, "No such device"), "No such device"),
+    ],
+)
+def test_a_machine_without_tun_is_told_so(monkeypatch: pytest.MonkeyPatch, error: OSError, text: str) -> None:
+    def refuse(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(tap.os, "open", refuse)
+    with pytest.raises(CardError, match=text):
+        Tap.open("tapipop", ALICE_MAC)
+
+
+@pytest.mark.parametrize("keeps_a_duplicate", [True, False], ids=["duplicate kept", "control: none kept"])
+def test_a_killed_holder(namespace: NamespaceMaker, keeps_a_duplicate: bool) -> None:
+    """With a duplicate elsewhere carrier, addresses, routes and neighbours stay; without one the carrier goes."""
+    inside = namespace()
+    ours, theirs = socket.socketpair()
+    command = inside.command(sys.executable, "-c", HOLDER, str(theirs.fileno()))
+    with ours, theirs, subprocess.Popen(command, pass_fds=[theirs.fileno()]) as holder:
+        _, (descriptor,), _, _ = socket.recv_fds(ours, 1, 1)
+        if not keeps_a_duplicate:
+            os.close(descriptor)
+        assert wait_for(lambda: inside.carrier("tapipop"))
+        inside.ip("neigh", "add", "192.168.10.20", "lladdr", BOB_MAC.hex(":"), "dev", "tapipop", "nud", "reachable")
+        before = inside.addresses("tapipop"), inside.ip("route")
+        holder.send_signal(signal.SIGKILL)
+    if not keeps_a_duplicate:
+        assert wait_for(lambda: not inside.carrier("tapipop"))
+        return
+    assert inside.carrier("tapipop")
+    assert (inside.addresses("tapipop"), inside.ip("route")) == before
+    assert [entry["dst"] for entry in inside.ip("neigh", "show", "dev", "tapipop", "nud", "reachable")] == [
+        "192.168.10.20"
+    ]
+    card = inside.run(lambda: open_card(SETTINGS, ALICE, time.monotonic, descriptor))
+    assert isinstance(card, Tap)
+    assert card.mac == mac_of(ALICE)
+    with udp_socket(inside, 4000) as sender:
+        sender.sendto(b"still here", ("192.168.10.20", 5000))
+        assert read_udp(card)[2][42:] == b"still here"
+    card.close()
+
+
+def test_a_kept_descriptor_of_a_removed_card_makes_a_new_one(host: HostMaker) -> None:
+    inside, port = host(ALICE, 10)
+    kept = os.dup(port.card.fileno())
+    inside.run(lambda: netlink.remove("tapipop"))
+    card = inside.run(lambda: open_card(SETTINGS, ALICE, time.monotonic, kept))
+    assert isinstance(card, Tap)
+    assert inside.carrier("tapipop")
+    card.close()
