@@ -1,15 +1,53 @@
+# `make demo`, `make test` and `make check` install what they need: Debian packages when root, Python packages in .venv.
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+READY := $(VENV)/.ready
 # mypy sees the folders under the names that they are installed by.
 TREE := build/tree
 
-.PHONY: types
-types: $(TREE)
+.PHONY: help demo test check lint types unit wheel clean
+
+help:
+	@echo "make demo    two computers behind NATs, a bootstrap overlay, a ping: the whole thing in network namespaces"
+	@echo "make test    every test that can run here"
+	@echo "make check   style, types and unit tests, in under a minute"
+
+demo: $(READY)
+	@$(BIN)/ipop demo $(ARGS)
+
+test: lint types wheel
+	$(BIN)/pytest $(ARGS)
+
+check: lint types unit
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+types: $(READY) $(TREE)
 	MYPYPATH=$(TREE) $(BIN)/mypy -p ipop_core -p ipop_modules -p ipop_schemas
+
+unit: $(READY)
+	$(BIN)/pytest -q -m "not net and not slow"
+
+# The wheel, installed in an empty environment and run from another folder.
+wheel: $(READY)
+	packaging/try-wheel $(BIN)/python
+
+$(READY): pyproject.toml packaging/system-packages
+	packaging/system-packages
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
 
 $(TREE):
 	mkdir -p $@
 	ln -sfn ../../ipop_core $@/ipop_core
 	ln -sfn ../../modules $@/ipop_modules
 	ln -sfn ../../schemas $@/ipop_schemas
+
+clean:
+	rm -rf build dist *.egg-info $(VENV)

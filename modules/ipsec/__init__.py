@@ -1,0 +1,1 @@
+"""IPsec on top of the virtual network: certificates and policies. Not built yet; its place."""

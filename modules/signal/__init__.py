@@ -1,0 +1,1 @@
+"""First contact with the overlay, and rendezvous: carrying connection offers between nodes."""

@@ -123,6 +123,7 @@ class Actions:
         return {}
 
     async def candidates(self, _call: Call) -> JsonObject:
+        await self._tincan.look_around()
         return {"candidates": self._tincan.candidates()}
 
     async def probe(self, call: Call) -> JsonObject:

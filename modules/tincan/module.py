@@ -11,9 +11,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
-from ipaddress import ip_address
-from typing import Final, TypeVar
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -27,6 +26,7 @@ from .announcements import Announcements
 from .card.errors import CardError
 from .card.opening import open_card
 from .card.protocol.neighbours import Neighbours
+from .card.settings import CardSettings
 from .card.tap import Tap
 from .card.user import UserCard
 from .link.addresses import own_addresses
@@ -40,8 +40,6 @@ from .saved import Saved, SavedLink, load, save
 from .settings import TincanSettings
 
 log = logging.getLogger("ipop.tincan")
-
-T = TypeVar("T")
 
 SAVE_DELAY: Final = 0.2
 MAX_CANDIDATES: Final = 16
@@ -65,6 +63,7 @@ class Tincan:
         self._context: Final = context
         self._settings: TincanSettings = context.settings
         self._saved_path = context.run / "tincan-links.json"
+        self._own_addresses: list[IPv4Address | IPv6Address] = []
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._saving: asyncio.TimerHandle | None = None
@@ -78,13 +77,14 @@ class Tincan:
     async def start(self) -> None:
         context = self._context
         loop = asyncio.get_running_loop()
-        card_settings = _in_section(lambda: self._settings.card_settings)
+        try:
+            card_settings = self._settings.card_settings
+        except CardError as error:
+            raise _fault(error) from error
         if card_settings.card is not None and context.namespace is None:
             raise ConfigError("namespace", 'missing: a node with a card is in a namespace (or set "card" to null)')
         self.udp = self._open_socket()
-        self.card = _in_section(
-            lambda: open_card(card_settings, context.identity.node, boot_clock, context.descriptors.take(_CARD))
-        )
+        self.card = await self._open_card(card_settings)
         self.machine = LinkMachine(self._node(), self.udp, self._deliver, os.urandom)
         self.lane = Lane(self.machine, self.udp, boot_clock, self._after_turn)
         self.announcements = Announcements(context.bus, self)
@@ -126,8 +126,12 @@ class Tincan:
 
     def candidates(self) -> list[str]:
         """UDP addresses at which this node may be reached, own ones first."""
-        own = [show_endpoint((ip.packed, self.udp.port)) for ip in own_addresses()]
+        own = [show_endpoint((ip.packed, self.udp.port)) for ip in self._own_addresses]
         return list(dict.fromkeys(own + self.announcements.observed_endpoints()))[:MAX_CANDIDATES]
+
+    async def look_around(self) -> None:
+        """Learn this machine's addresses again."""
+        self._own_addresses = await asyncio.to_thread(own_addresses)
 
     def settle(self) -> None:
         """Tell what happened and plan the next wake-up; called after anything that touched the machine."""
@@ -178,6 +182,16 @@ class Tincan:
             cipher=AESGCM,
             unix_time=time.time,
         )
+
+    async def _open_card(self, settings: CardSettings) -> Tap | UserCard | None:
+        node, kept = self._context.identity.node, self._context.descriptors.take(_CARD)
+        # In a thread: pyroute2 runs an event loop of its own.
+        opening = asyncio.to_thread(open_card, settings, node, boot_clock, kept)
+        self._own_addresses = await asyncio.to_thread(own_addresses)
+        try:
+            return await opening
+        except CardError as error:
+            raise _fault(error) from error
 
     def _open_socket(self) -> UdpSocket:
         kept = self._context.descriptors.take(_SOCKET)
@@ -253,9 +267,5 @@ class Tincan:
             log.warning("what a restart needs can't be saved", extra={"fields": {"error": str(error)}})
 
 
-def _in_section(work: Callable[[], T]) -> T:
-    """Run what may find fault with the card, and name the section of the configuration where it does."""
-    try:
-        return work()
-    except CardError as error:
-        raise ConfigError("modules.tincan", str(error)) from error
+def _fault(error: CardError) -> ConfigError:
+    return ConfigError("modules.tincan", str(error))

@@ -17,7 +17,7 @@ TCP, UDP = 6, 17
 def rfc1071(data: bytes) -> int:
     if len(data) % 2:
         data += b"\0"
-    value = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    value: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while value >> 16:
         value = (value & 0xFFFF) + (value >> 16)
     return value

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ipop_modules.tincan.card.protocol import icmp
 
-from .packets import ALICE4, ALICE6, ALICE_MAC, BOB4, BOB6, BOB_MAC, pseudo, rfc1071
+from .packets import ALICE4, ALICE6, ALICE_MAC, BOB4, BOB6, BOB_MAC, ethernet, ip4, pseudo, rfc1071
 
 PING4 = icmp.Echo(True, ALICE4, BOB4, 77, 3, b"deadbeef!")
 PING6 = icmp.Echo(True, ALICE6, BOB6, 77, 3, b"deadbeef!")
@@ -25,6 +25,12 @@ def test_checksums() -> None:
     assert rfc1071(frame[34:]) == 0xFFFF
     frame = icmp.build(BOB_MAC, ALICE_MAC, PING6)
     assert rfc1071(pseudo(ALICE6, BOB6, 58, len(frame) - 54) + frame[54:]) == 0xFFFF
+
+
+def test_fragments_are_refused() -> None:
+    body = icmp.build(BOB_MAC, ALICE_MAC, PING4)[34:]
+    for fragment, expected in ((0x4000, PING4), (0x2000, None), (0x0001, None)):
+        assert icmp.parse(ethernet(ip4(body, 1, source=ALICE4, destination=BOB4, fragment=fragment))) == expected
 
 
 @given(st.sampled_from([PING4, PING6]), st.integers(14, 60), st.integers(1, 255))

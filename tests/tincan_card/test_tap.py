@@ -15,7 +15,7 @@ from collections.abc import Callable
 import pytest
 
 from ipop_modules.tincan import frames
-from ipop_modules.tincan.card import netlink, tap
+from ipop_modules.tincan.card import netlink
 from ipop_modules.tincan.card.errors import CardError
 from ipop_modules.tincan.card.opening import open_card
 from ipop_modules.tincan.card.protocol import ndp, segment
@@ -197,6 +197,13 @@ def test_a_name_taken_by_something_else_is_refused(namespace: NamespaceMaker) ->
         inside.run(lambda: Tap.open("veth0", ALICE_MAC))
 
 
+def test_a_read_only_proc_does_no_harm(host: HostMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netlink, "_SYSCTL", {"no/such/key": "0"})
+    inside, _ = host(ALICE, 10)
+    (shown,) = inside.ip("addr", "show", "tapipop")
+    assert not any(entry.get("tentative") for entry in shown["addr_info"] if entry["local"] == "fd00::10")
+
+
 def test_a_card_without_ipv6(namespace: NamespaceMaker) -> None:
     inside = namespace()
     subprocess.run(inside.command("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"), check=True)
@@ -221,7 +228,7 @@ def test_a_machine_without_tun_is_told_so(monkeypatch: pytest.MonkeyPatch, error
     def refuse(*_: object) -> int:
         raise error
 
-    monkeypatch.setattr(tap.os, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(CardError, match=text):
         Tap.open("tapipop", ALICE_MAC)
 

@@ -79,7 +79,7 @@ def test_a_ping_that_nobody_answers_ends() -> None:
 def test_what_cannot_be_sent_is_one_error() -> None:
     card = make(ALICE_MAC, 10, Clock())
     with pytest.raises(CardError, match="cannot ping fd00::1"):
-        card.ping(ip_address("fd00::1"), b"", 1, 2, pytest.fail)
+        card.ping(ip_address("fd00::1"), b"", 1, 2, lambda _: pytest.fail("called"))
     card.close()
 
 

@@ -65,6 +65,14 @@ def test_a_tunnel_s_inner_checksum_is_filled_in_at_the_sender() -> None:
     assert has_right_checksums(bytes(outer[50:]))
 
 
+def test_a_filled_in_checksum_is_never_zero() -> None:
+    """Zero would mean "no checksum" in UDP (RFC 768)."""
+    frame = bytearray(34) + udp(b"\xff\xff" * 2, source_port=0, port=0)[:4] + b"\0\0\0\0" + b"\xff\xff"
+    raw = virtio.HEADER.pack(1, 0, 42, 0, 34, 6)
+    assert virtio.outgoing(1, 0, memoryview(raw)[2:], memoryview(frame)) == (0, 0)
+    assert frame[40:42] == b"\xff\xff"
+
+
 @pytest.mark.parametrize(
     ("gso", "start", "offset"),
     [(3, 34, 6), (1, 34, 16), (5, 36, 6), (5, 34, 16), (2, 34, 6)],

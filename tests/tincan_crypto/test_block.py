@@ -100,10 +100,14 @@ def test_the_fast_and_the_slow_reading_agree() -> None:
     foreign = [*packets[:3], fragment(8, 0, 5000, bytes(1375)), *packets[4:]]
     other_total = [*packets[:3], fragment(7, 3 * 1375, 30_001, bytes(1375)), *packets[4:]]
     other_kind = [*packets[:3], b"\x01" + packets[3][1:], *packets[4:]]
+    all_of_another_kind = [b"\x01" + packet[1:] for packet in packets[:4]]
+    next_of_another = [*packets[:3], fragment(8, 3 * 1375, 30_000, bytes(1375))]
+    next_of_a_stranger = [*packets[:3], fragment(7, 3 * 1375, 30_000, bytes(1375), rid=8)]
     short = [*packets[:3], packets[3][:20]]
     strange = [*packets[:3], fragment(7, 0, 30_016, bytes(3))]
     too_far = [fragment(7, 1375 * index, 1375 * 4 - 1, bytes(1375)) for index in range(4)]
-    for packets_of_train in (packets, swapped, foreign, other_total, other_kind, short, strange, too_far):
+    trains = [swapped, foreign, other_total, other_kind, all_of_another_kind, next_of_another, next_of_a_stranger]
+    for packets_of_train in (packets, *trains, short, strange, too_far):
         buffer, segment = train(packets_of_train)
         fast = joining._read_train(buffer, segment)
         slow, others = joining._read_datagrams(buffer, segment)

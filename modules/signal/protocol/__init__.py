@@ -1,0 +1,1 @@
+"""The rules of first contact and rendezvous, without any input or output."""

@@ -24,8 +24,9 @@ MAXIMUM_WAITERS: Final = 16
 """Different askers that wait for one address; a kernel is one."""
 REFRESH_AFTER: Final = 60.0
 """Seconds until an entry that is asked for is confirmed again."""
-NEGATIVE_LIFETIME: Final = 2.0
-"""Seconds for which "nobody" holds, and after which a failed confirmation is tried again."""
+NEGATIVE_LIFETIME: Final = 0.8
+"""Seconds for which "nobody" holds, and after which a failed confirmation is tried again. Under the second after which
+the kernel asks again: a node that has just registered is found by the second question."""
 MAXIMUM_NEGATIVES: Final = 1024
 MAXIMUM_ENTRIES: Final = 65_536
 
@@ -152,7 +153,6 @@ class Neighbours:
         askers = set(lookup.askers) if lookup else set()
         if before is not None and before.node != node:
             askers.add(self._kernel(len(address)))
-        self._negatives.pop(address, None)
         entry = self._store(address, node, now + REFRESH_AFTER)
         if entry is None:
             return []

@@ -9,9 +9,10 @@ from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
+from ...frames import CONTROL, FRAME_HEADER
+
 Token: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
 Proof: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-Ip: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=4, max_length=16)]
 Port: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Role: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=31, pattern="^[a-z][a-z0-9-]*$")]
 Data: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=60_000)]
@@ -78,7 +79,11 @@ AnyControl: TypeAlias = Confirm | Member | Probe | ProbeAnswer | Ping | Pong | R
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[AnyControl]] = msgspec.msgpack.Decoder(AnyControl)
 
-encode: Final = _encoder.encode
+
+def frame(message: AnyControl) -> bytes:
+    """The whole CONTROL frame, header and all."""
+    body = _encoder.encode(message)
+    return FRAME_HEADER.pack(CONTROL, 0, 0, len(body)) + body
 
 
 def decode(body: memoryview) -> AnyControl:

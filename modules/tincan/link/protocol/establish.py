@@ -107,6 +107,10 @@ class Establishing:
         self._outgoing[rid] = outgoing
         self._send(outgoing, now)
 
+    def is_under_way(self, node: bytes) -> bool:
+        """Whether a handshake of ours with this node may still give keys."""
+        return any(outgoing.node == node and not outgoing.finishing for outgoing in self._outgoing.values())
+
     def receive(self, datagram: memoryview, source: Source, now: float) -> None:
         """Take one datagram that is no fragment; what makes no sense is counted."""
         try:

@@ -245,9 +245,7 @@ class Joiner:
         data = memoryview(b"".join(run.pieces))
         starts, chunks = block.starts, block.chunks
         at, end = run.offset, run.offset + run.size
-        index = bisect_right(starts, at)
-        if index and starts[index - 1] + len(chunks[index - 1]) > at:
-            index -= 1
+        index = max(0, bisect_right(starts, at) - 1)
         while at < end:
             if len(chunks) > MAX_CHUNKS:
                 return False

@@ -25,7 +25,6 @@ from typing import Final, TypeAlias
 
 HEADER: Final = Struct("!BBBB20s20s")
 ID_SIZE: Final = 20
-MAX_HEADER_SIZE: Final = HEADER.size + 2 * ID_SIZE
 
 CLOSEST: Final = 1
 TO_VIA: Final = 2
@@ -35,8 +34,6 @@ DATAGRAM: Final = 1
 MESSAGE: Final = 2
 
 HOP_LIMIT: Final = 64
-HOP_LIMIT_AT: Final = 2
-HOPS_AT: Final = 3
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 

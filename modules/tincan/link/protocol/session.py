@@ -10,13 +10,16 @@ from typing import Final, Protocol
 from .certificates import PeerCertificate
 from .keys import KeyPair
 from .path import PathSet
+from .waiting import Waiting
 
-MAX_WAITING: Final = 256
-MAX_WAITING_BYTES: Final = 512 * 1024
+MAX_WAITING_CONTROL: Final = 256
+MAX_HELD: Final = 64
 CROSSED: Final = 5.0
 """Two handshakes that finish within this many seconds crossed: both sides prefer the lower id's."""
 CARD_IDLE: Final = 60.0
 SESSION_IDLE: Final = 120.0
+KEYLESS_IDLE: Final = 30.0
+"""Nothing came of the handshakes for so long: well past their last repetition (establish.py)."""
 RESPONDER_PATIENCE: Final = 10.0
 """How much longer than the initiator the responder waits before it changes keys itself."""
 
@@ -62,7 +65,6 @@ class Session:
     """Overlay links that the peer's last packet over the overlay took."""
     overlay_rtt: float | None = None
     certificate: PeerCertificate | None = None
-    capabilities: int = 0
     keys: Keys | None = None
     older: list[Keys] = field(default_factory=list)
     member: bool = False
@@ -74,13 +76,12 @@ class Session:
     last_card: float = 0.0
     idle_told: bool = True
     demand_told: float = 0.0
-    waiting: deque[bytes] = field(default_factory=deque)
+    waiting: Waiting = field(default_factory=Waiting)
     """Runs of card frames that wait for keys and the peer's proof."""
     waiting_control: deque[bytes] = field(default_factory=deque)
     """Control frames that wait for keys."""
-    waiting_bytes: int = 0
     held: deque[tuple[int, int, bytes]] = field(default_factory=deque)
-    """Card frames from the peer that wait for the directory to confirm its address."""
+    """The newest card frames from the peer, (offload, size, frame), until the directory has confirmed its address."""
     counters: Counters = field(default_factory=Counters)
 
     @property
@@ -137,13 +138,22 @@ class Session:
             return keys
         return next((older for older in self.older if older.confirmed), keys)
 
-    def queue(self, frames: bytes) -> bool:
-        """Hold card frames until the session is ready; False when the queue is full and they are dropped."""
-        if len(self.waiting) >= MAX_WAITING or self.waiting_bytes + len(frames) > MAX_WAITING_BYTES:
-            return False
-        self.waiting.append(frames)
-        self.waiting_bytes += len(frames)
-        return True
+    def all_keys(self) -> list[Keys]:
+        """Every pair of keys under which blocks of the peer may still come."""
+        return self.older + ([] if self.keys is None else [self.keys])
+
+    def is_over(self, now: float) -> bool:
+        """Whether nobody needs the session any more."""
+        deadline = self._idle_at()
+        return deadline is not None and now >= deadline
+
+    def hold(self, offload: int, size: int, frame: bytes) -> bool:
+        """Keep a card frame of the peer until its address is confirmed; False when the oldest was dropped for it."""
+        self.held.append((offload, size, frame))
+        if len(self.held) <= MAX_HELD:
+            return True
+        self.held.popleft()
+        return False
 
     def next_wake(self, now: float) -> float | None:
         times = [self.paths.next_wake(keep=self.keep_alive(now))]
@@ -152,9 +162,15 @@ class Session:
             times += [self.keys.pair.rekey_at + patience, self.keys.pair.refuse_at]
         if not self.idle_told:
             times.append(self.last_card + CARD_IDLE)
-        if not self.wanted:
-            times.append(max(self.heard, self.last_card, self.created) + SESSION_IDLE)
+        times += [self.waiting.next_deadline, self._idle_at()]
         return min((time for time in times if time is not None), default=None)
+
+    def _idle_at(self) -> float | None:
+        """When the session is over if nothing more happens; None while it is wanted."""
+        quiet_since = max(self.heard, self.last_card, self.created)
+        if self.keys is None:
+            return quiet_since + KEYLESS_IDLE
+        return None if self.wanted else quiet_since + SESSION_IDLE
 
 
 def new_session(node: bytes, random: Callable[[int], bytes], now: float) -> Session:

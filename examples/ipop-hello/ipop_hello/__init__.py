@@ -1,0 +1,1 @@
+"""A module that greets: the example of docs/module-authors.md."""

@@ -1,0 +1,103 @@
+"""What a person says to `ipop init` and `ipop up`, and the configuration that it means."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from ipop_core.cli.template import fill_template
+from ipop_core.config.document import parse_document, read_document
+from ipop_core.config.formats import FormatFault, parse_cidr
+from ipop_core.config.violations import violations
+from ipop_core.errors import ConfigError
+from ipop_core.faults import show_value
+from ipop_core.namespace import new_secret
+
+SITE_FILE: Final = Path("/etc/ipop/site.json")
+DEFAULT_NETWORK: Final = "192.168.10.{}/24"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What the person said on the command line."""
+
+    namespace: str | None
+    address: str | None
+    bootstraps: tuple[str, ...]
+    secret: bool
+    bare: bool
+    port: int | None
+
+    def __post_init__(self) -> None:
+        if self.bare and (self.namespace or self.secret):
+            raise click.UsageError("a bare node has no namespace, address or secret")
+        if not self.bare and (self.namespace is None or self.address is None):
+            raise click.UsageError("give NAMESPACE and ADDRESS, or --bare for a node without a card")
+
+    def document(self, node: str) -> dict[str, Any]:
+        """The configuration, not validated yet. Raises ConfigError for a bad ADDRESS or site file."""
+        values: dict[str, Any] = {
+            "node": node,
+            "bootstraps": list(self.bootstraps) or site_bootstraps(),
+            "port": self.port,
+        }
+        if self.namespace is None or self.address is None:
+            return fill_template("bare", values)
+        values["address"] = full_address(self.address)
+        values["namespace"] = {"name": self.namespace, "secret": new_secret()} if self.secret else self.namespace
+        return fill_template("node", values)
+
+
+def wish_options(command: F) -> F:
+    """The arguments and options of `init` and `up` that a Wish is made of."""
+    options = [
+        click.argument("namespace", required=False),
+        click.argument("address", required=False),
+        click.option("--bootstrap", "bootstraps", multiple=True, metavar="HOST:PORT", help="A node to join through."),
+        click.option("--secret", is_flag=True, help="Make the namespace secret, with a new secret."),
+        click.option("--bare", is_flag=True, help="A node that only carries others' packets: no namespace, no card."),
+        click.option("--port", type=click.IntRange(0, 65535), help="UDP port to listen on; 0 picks one."),
+        click.option("--force", is_flag=True, help="Replace an existing configuration."),
+    ]
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
+
+
+def full_address(text: str) -> str:
+    """`10` -> `192.168.10.10/24`; an address without a prefix length gets /24 or /64. Raises ConfigError."""
+    try:
+        if text.isascii() and text.isdigit() and len(text) <= 3:
+            full = DEFAULT_NETWORK.format(int(text))
+        elif "/" in text:
+            full = text
+        else:
+            full = f"{text}/{24 if ipaddress.ip_address(text).version == 4 else 64}"
+        return str(parse_cidr(full))
+    except FormatFault as fault:
+        raise ConfigError("ADDRESS", f"{show_value(full)} {fault}") from None
+    except ValueError:
+        expected = "a last byte such as 10 (for 192.168.10.10/24), or an address such as 10.1.2.3/16"
+        raise ConfigError("ADDRESS", f"{show_value(text)} is not {expected}") from None
+
+
+def site_bootstraps() -> list[str]:
+    """What the site's file says: $IPOP_SITE, or /etc/ipop/site.json where there is one. Raises ConfigError."""
+    given = os.environ.get("IPOP_SITE")
+    path = Path(given) if given else SITE_FILE
+    if not given and not path.exists():
+        return []
+    document = read_document(path)
+    schema = parse_document((files("ipop_schemas") / "site.json").read_bytes(), "site.json")
+    faults = violations(document, schema, str(path))
+    if faults:
+        raise ConfigError(str(path), str(faults[0]))
+    return list(document.get("bootstraps", []))

@@ -1,0 +1,38 @@
+"""The module: the lines are written by each process itself, so there is only its status to tell."""
+
+from __future__ import annotations
+
+import logging
+
+from ipop_core.bus.api import Call, JsonObject
+from ipop_core.contract import ModuleContext
+from ipop_modules.logger.settings import Settings
+from ipop_modules.logger.setup import installed_writer
+
+
+class Logger:
+    def __init__(self, context: ModuleContext) -> None:
+        self._bus = context.bus
+        self._settings: Settings = context.settings
+
+    async def start(self) -> None:
+        self._bus.serve("status", self._status)
+
+    async def stop(self) -> None:
+        """Leave the log be: the process may still have something to say."""
+
+    async def _status(self, _: Call) -> JsonObject:
+        writer = installed_writer()
+        return {
+            "to": self._settings.to,
+            "format": self._settings.format,
+            "levels": _levels(),
+            "counters": writer.counters if writer else {"written": 0, "repeated": 0, "lost": 0},
+        }
+
+
+def _levels() -> dict[str, str]:
+    root = logging.getLogger()
+    loggers = {name: logger for name, logger in root.manager.loggerDict.items() if isinstance(logger, logging.Logger)}
+    own = {name: logger for name, logger in loggers.items() if name.startswith("ipop") and logger.level}
+    return {name: logging.getLevelName(logger.level).lower() for name, logger in {"root": root, **own}.items()}

@@ -1,0 +1,63 @@
+"""Sets up Python's `logging` in one process of the node."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ipop_modules.logger.journal import journal_entry
+from ipop_modules.logger.lines import json_line, text_line
+from ipop_modules.logger.outputs import Descriptor, File, Journal, Output
+from ipop_modules.logger.settings import Settings
+from ipop_modules.logger.writer import Render, Writer
+
+STDERR: Final = 2
+CONTROLLER: Final = "controller"
+
+
+def set_up_logging(process: str, settings: Mapping[str, Any]) -> None:
+    """`settings` is the whole validated configuration. Raises ConfigError when the file can't be written."""
+    section = {key: value for key, value in settings["modules"]["logger"].items() if key != "isolation"}
+    ours = msgspec.convert(section, Settings)
+    writer = _make_writer(process, ours)
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, Writer)]:
+        root.removeHandler(handler)
+        handler.close()
+    root.addHandler(writer)
+    root.setLevel(ours.levels.get(process, ours.level).upper())
+    for module in _inline_modules(settings) if process == CONTROLLER else ():
+        if module in ours.levels:
+            logging.getLogger(f"ipop.{module}").setLevel(ours.levels[module].upper())
+    logging.captureWarnings(True)
+
+
+def installed_writer() -> Writer | None:
+    """The handler that `set_up_logging` made in this process."""
+    return next((handler for handler in logging.getLogger().handlers if isinstance(handler, Writer)), None)
+
+
+def _inline_modules(settings: Mapping[str, Any]) -> list[str]:
+    return [name for name, section in settings["modules"].items() if section.get("isolation") == "inline"]
+
+
+def _make_writer(process: str, settings: Settings) -> Writer:
+    lines: Render = json_line if settings.format == "json" else text_line
+    if settings.to == "stderr":
+        return Writer(process, lines, Descriptor(STDERR))
+    if settings.to != "journal":
+        return Writer(process, lines, File(Path(settings.to)))
+    try:
+        journal: Output = Journal()
+    except OSError as error:
+        writer = Writer(process, lines, Descriptor(STDERR))
+        fault = f"no journal on this machine ({error.strerror}), so the log goes to stderr"
+        writer.handle(
+            logging.makeLogRecord({"name": "ipop.logger", "levelname": "WARNING", "levelno": 30, "msg": fault})
+        )
+        return writer
+    return Writer(process, journal_entry, journal)

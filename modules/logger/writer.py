@@ -1,0 +1,77 @@
+"""The handler that every process of a node has: a log line never breaks or holds up the process that says it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
+
+from ipop_modules.logger.outputs import Output
+from ipop_modules.logger.repeats import Repeats
+
+Render: TypeAlias = Callable[[logging.LogRecord, str], bytes]
+
+
+@dataclass(slots=True)
+class Counters:
+    written: int = 0
+    repeated: int = 0
+    lost: int = 0
+
+
+class Writer(logging.Handler):
+    def __init__(self, process: str, render: Render, output: Output) -> None:
+        super().__init__()
+        self._process = process
+        self._render = render
+        self._output = output
+        self._repeats = Repeats()
+        self._counters = Counters()
+        self._untold = 0
+        """Lines lost since one was written."""
+
+    @property
+    def counters(self) -> dict[str, int]:
+        return asdict(self._counters)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            lines = self._repeats.see(record)
+        except Exception:  # arguments that can't be compared, or don't fit their message
+            lines = [record]
+        self._counters.repeated += record not in lines
+        for line in lines:
+            self._write(line)
+
+    def warn(self, message: str) -> None:
+        """A line of the logger's own."""
+        self.handle(_own_record(message))
+
+    def flush(self) -> None:
+        for line in self._repeats.settle():
+            self._write(line)
+
+    def close(self) -> None:
+        self.flush()
+        self._output.close()
+        super().close()
+
+    def _write(self, record: logging.LogRecord) -> None:
+        try:
+            if self._untold:
+                self._output.write(self._render(_own_record(_lost(self._untold)), self._process))
+                self._untold = 0
+            self._output.write(self._render(record, self._process))
+            self._counters.written += 1
+        except Exception:  # whatever it is, there is nowhere to tell it
+            self._counters.lost += 1
+            self._untold += 1
+
+
+def _lost(count: int) -> str:
+    return f"{count} log line{'s were' if count > 1 else ' was'} lost here"
+
+
+def _own_record(message: str) -> logging.LogRecord:
+    return logging.LogRecord("ipop.logger", logging.WARNING, __file__, 0, message, (), None)

@@ -1,0 +1,36 @@
+"""The module: what it serves on the bus, what it listens to, and its two drivers."""
+
+from __future__ import annotations
+
+from ipop_core.bus.api import Call, JsonObject
+from ipop_core.contract import ModuleContext
+from ipop_modules.signal.contact import ContactDriver
+from ipop_modules.signal.rendezvous import RendezvousDriver
+from ipop_modules.signal.settings import Settings
+
+
+class Signal:
+    def __init__(self, context: ModuleContext) -> None:
+        self._context = context
+        self._settings: Settings = context.settings
+
+    async def start(self) -> None:
+        bus = self._context.bus
+        self._contact = ContactDriver(bus, self._context.identity.hex, self._settings.parsed)
+        self._rendezvous = RendezvousDriver(bus)
+        bus.serve("status", self._status)
+        bus.serve("peer_message", self._peer_message)
+        await bus.subscribe("link.up", self._rendezvous.link_up)
+        await bus.subscribe("link.down", self._contact.link_down)
+        await bus.subscribe("link.rendezvous", self._rendezvous.want)
+        self._contact.start()
+
+    async def stop(self) -> None:
+        self._rendezvous.stop()
+        await self._contact.stop()
+
+    async def _status(self, _: Call) -> JsonObject:
+        return {"bootstraps": self._contact.status, "counters": dict(self._rendezvous.counters)}
+
+    async def _peer_message(self, call: Call) -> None:
+        await self._rendezvous.receive(call)

@@ -1,0 +1,72 @@
+"""Rendezvous' driver: carries offers between the machine, the links and the same role on other nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from ipop_core.bus.api import Bus, Call, Event
+from ipop_core.errors import BusError
+from ipop_modules.signal.protocol.rendezvous import Effect, Probe, Rendezvous, Send
+from ipop_modules.signal.timer import Timer
+
+CANDIDATES_FRESH: Final = 1.0
+"""Seconds for which this node's candidates are not asked for again: a flood of messages makes no flood of requests."""
+
+
+class RendezvousDriver:
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._machine = Rendezvous(secrets.token_bytes, asyncio.get_running_loop().time())
+        self._timer = Timer(self._machine.next_wake, lambda now: self._perform(self._machine.wake(now)))
+        self._own: Sequence[str] = ()
+        self._own_until = 0.0
+        self._asking = asyncio.Lock()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        return self._machine.counters
+
+    def want(self, event: Event) -> None:
+        """The links want a direct path: the event `link.rendezvous`."""
+        node, own = event.body["node"], event.body["candidates"]
+        self._perform(self._machine.want(node, own, self._timer.now()))
+
+    def link_up(self, event: Event) -> None:
+        self._machine.link_up(event.body["node"])
+        self._timer.set()
+
+    async def receive(self, call: Call) -> None:
+        """A message from the same role on another node: the action `peer_message`."""
+        if call.body["mode"] != "session":
+            self._machine.counters["unproven"] += 1
+            return
+        try:
+            own = await self._own_candidates()
+        except BusError:
+            self._machine.counters["no_own_candidates"] += 1
+            return
+        for data in call.frames:
+            self._perform(self._machine.receive(call.body["sender"], data, own, self._timer.now()))
+
+    async def _own_candidates(self) -> Sequence[str]:
+        async with self._asking:
+            if self._timer.now() >= self._own_until:
+                reply = await self._bus.request("link", "candidates", timeout=2.0)
+                self._own = reply.body["candidates"]
+                self._own_until = self._timer.now() + CANDIDATES_FRESH
+            return self._own
+
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(node, data):
+                    self._bus.notify("link", "send", {"to": node, "mode": "session", "role": "signal"}, [data])
+                case Probe(node, endpoints):
+                    self._bus.notify("link", "probe", {"node": node, "candidates": list(endpoints)})
+        self._timer.set()

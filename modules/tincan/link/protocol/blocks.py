@@ -1,0 +1,162 @@
+"""Sealed blocks, in and out: joined and opened by receiver id; sealed, cut and sent by the path that is in use.
+
+The hot part of the machine: everything here runs for every block, in direct calls and without an object made for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from .block import Buffer, batches, cut
+from .events import Endpoint
+from .joining import Budget, Joiner, read_runs
+from .keys import BadBlock, KeysExhausted
+from .path import SUSPECT_AFTER
+from .session import Keys, Session
+from .source import Overlay, Source
+from .state import State
+from .wire import FRAGMENT, FRAGMENT_HEADER
+
+DATAGRAM_SIZE: Final = 1400
+"""Fits a path of 1,500 bytes with IPv6, UDP and a tunnel of the provider's around it."""
+
+Opened: TypeAlias = Callable[[Session, Keys, memoryview, Source, float], None]
+"""Takes (session, keys, a block's plaintext, where it came from, now)."""
+
+OverOverlay: TypeAlias = Callable[[bytes, bytes, bytes | None, float], bool]
+"""Sends (node, datagram, via, now) over the ring; False when it was dropped."""
+
+
+@dataclass(slots=True)
+class Receiving:
+    """What a receiver id of ours stands for."""
+
+    session: Session
+    keys: Keys
+    joiner: Joiner
+
+
+class Blocks:
+    """All blocks of one node. What is opened goes to `opened`; a session without a direct path uses `over_overlay`."""
+
+    def __init__(self, state: State, opened: Opened, over_overlay: OverOverlay) -> None:
+        self._opened: Final = opened
+        self._over_overlay: Final = over_overlay
+        self._wire: Final = state.wire
+        self._timers: Final = state.timers
+        self._counters: Final = state.counters
+        self._by_rid: Final[dict[int, Receiving]] = {}
+        self._budget: Final = Budget()
+
+    # Receiver ids.
+
+    def accept(self, session: Session, keys: Keys) -> None:
+        """Take blocks under new keys from now on."""
+        joiner = Joiner(keys.pair.window.check, self._budget)
+        self._by_rid[keys.pair.local_rid] = Receiving(session, keys, joiner)
+
+    def refuse(self, keys: Keys) -> None:
+        """Take no more blocks under these keys."""
+        receiving = self._by_rid.pop(keys.pair.local_rid, None)
+        if receiving is not None:
+            self._counters["blocks_lost"] += receiving.joiner.lost
+            receiving.joiner.close()
+
+    def find(self, rid: int) -> Receiving | None:
+        return self._by_rid.get(rid)
+
+    def expire(self, session: Session, now: float) -> float | None:
+        """Give up incomplete blocks of a session; returns when there is more to give up."""
+        deadlines = []
+        for keys in session.all_keys():
+            receiving = self._by_rid.get(keys.pair.local_rid)
+            if receiving is None:
+                continue
+            receiving.joiner.expire(now)
+            if receiving.joiner.next_deadline is not None:
+                deadlines.append(receiving.joiner.next_deadline)
+        return min(deadlines, default=None)
+
+    # In.
+
+    def receive(self, buffer: memoryview, segment: int, source: Source, now: float) -> list[memoryview]:
+        """Take what one receive gave, datagrams of `segment` bytes; returns those that are no well-formed fragments."""
+        runs, others = read_runs(buffer, segment)
+        for run in runs:
+            receiving = self._by_rid.get(run.rid)
+            if receiving is None:
+                self._counters["drop_unknown_receiver"] += 1
+                continue
+            session = receiving.session
+            if run.size != run.total and not isinstance(source, Overlay) and not session.paths.validated(source):
+                self._counters["drop_fragment_unvalidated"] += 1
+                continue
+            sealed = receiving.joiner.add(run, now)
+            if sealed is not None:
+                self._open(receiving, run.number, sealed, source, now)
+            elif receiving.joiner.next_deadline is not None:
+                self._timers.plan(session.node, receiving.joiner.next_deadline)
+        return others
+
+    def _open(self, receiving: Receiving, number: int, sealed: Buffer, source: Source, now: float) -> None:
+        keys, session = receiving.keys, receiving.session
+        if now >= keys.pair.refuse_at:
+            self._counters["drop_old_keys"] += 1
+            return
+        try:
+            plaintext = keys.pair.open(number, sealed)
+        except BadBlock as error:
+            self._counters["drop_" + error.reason] += 1
+            return
+        session.heard = now
+        session.counters.bytes_in += len(plaintext)
+        session.counters.blocks_in += 1
+        if isinstance(source, Overlay):
+            session.hops, session.via = source.hops, source.via
+        else:
+            session.paths.heard(source, now)
+        keys.confirmed = True
+        self._opened(session, keys, memoryview(plaintext), source, now)
+
+    # Out.
+
+    def send(self, session: Session, frames: Buffer, now: float) -> bool:
+        """Seal frames as one block and send it by the path in use; False when it was dropped."""
+        keys = session.sending_keys()
+        if keys is None:
+            self._counters["drop_no_keys"] += 1
+            return False
+        return self.send_under(session, keys, frames, now)
+
+    def send_under(self, session: Session, keys: Keys, frames: Buffer, now: float) -> bool:
+        """Send frames under certain keys of a session; False when they were dropped."""
+        pair = keys.pair
+        if now >= pair.refuse_at:
+            self._counters["drop_old_keys"] += 1
+            return False
+        try:
+            number, sealed = pair.seal(frames)
+        except KeysExhausted:
+            self._counters["drop_old_keys"] += 1
+            return False
+        session.counters.bytes_out += len(frames)
+        session.counters.blocks_out += 1
+        path = session.paths.active
+        if path is None:
+            header = FRAGMENT_HEADER.pack(FRAGMENT, pair.remote_rid, number, 0, len(sealed))
+            return self._over_overlay(session.node, header + sealed, session.via, now)
+        if path.waiting_since is None:
+            path.waiting_since = now
+            self._timers.plan(session.node, now + SUSPECT_AFTER)
+        transmit, endpoint = self._wire.transmit, path.endpoint
+        for batch in batches(cut(sealed, pair.remote_rid, number, DATAGRAM_SIZE), DATAGRAM_SIZE):
+            transmit(endpoint, batch, DATAGRAM_SIZE)
+        return True
+
+    def send_to(self, endpoint: Endpoint, keys: Keys, frame: bytes) -> None:
+        """Send one small frame to an address, whatever path is in use."""
+        number, sealed = keys.pair.seal(frame)
+        header = FRAGMENT_HEADER.pack(FRAGMENT, keys.pair.remote_rid, number, 0, len(sealed))
+        self._wire.transmit(endpoint, (header, sealed), len(header) + len(sealed))

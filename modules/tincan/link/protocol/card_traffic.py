@@ -1,0 +1,113 @@
+"""Card frames, to members and from them: those that must wait, whether their source holds, and whether any still flow.
+
+Hot: `send` runs for every block that goes out, and `received` for every card frame that comes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from .block import Buffer
+from .blocks import Blocks
+from .events import CardIdle, DirectWanted
+from .session import CARD_IDLE, Keys, Session, SourceCheck
+from .state import State
+
+DEMAND_INTERVAL: Final = 2.0
+
+Deliver: TypeAlias = Callable[[int, int, memoryview], bool]
+"""Gives (offload, size, Ethernet frame) to the card; False when it was dropped."""
+
+
+class CardTraffic:
+    """All card frames of one node."""
+
+    def __init__(self, state: State, blocks: Blocks, deliver: Deliver) -> None:
+        self._state: Final = state
+        self._sessions: Final = state.sessions
+        self._counters: Final = state.counters
+        self._blocks: Final = blocks
+        self._deliver: Final = deliver
+
+    # Out.
+
+    def send(self, node: bytes, frames: Buffer, now: float) -> bool:
+        """Carry a run of card frames to a member; False when they have to wait until it has become one."""
+        session = self._sessions.get(node) or self._state.session(node, now)
+        session.last_card = now
+        keys = session.keys
+        if session.member and keys is not None:
+            if session.idle_told or not session.paths.active:
+                self.flows(session, keys, now)
+            self._blocks.send(session, frames, now)
+            return True
+        self._expire(session, now)
+        if not session.waiting.add(bytes(frames), now):
+            self._counters["drop_waiting_full"] += 1
+        elif session.waiting.next_deadline is not None:
+            self._state.timers.plan(node, session.waiting.next_deadline)
+        return False
+
+    def flush(self, session: Session, now: float) -> None:
+        """Send what waited, if there are keys and the peer is a member."""
+        if session.keys is None or not session.member:
+            return
+        self._expire(session, now)
+        while session.waiting:
+            self._blocks.send(session, session.waiting.pop(), now)
+
+    def flows(self, session: Session, keys: Keys, now: float) -> None:
+        """Card frames flow: the keys live short, and a direct path is asked for."""
+        keys.pair.note_card_traffic(now)
+        if session.idle_told:
+            session.idle_told = False
+            self._state.timers.plan(session.node, now)
+        self.demand(session, now)
+
+    def demand(self, session: Session, now: float) -> None:
+        """Ask for a direct path where there is none, now and then."""
+        if not session.paths.active and now - session.demand_told >= DEMAND_INTERVAL:
+            session.demand_told = now
+            self._state.events.append(DirectWanted(session.node))
+
+    # In.
+
+    def received(self, session: Session, offload: int, size: int, frame: memoryview) -> None:
+        """Take one frame: to the card, if the peer may use its source address."""
+        source = session.source
+        if source is not None and session.member:
+            if refusal := source.refusal(frame):
+                self._counters["drop_" + refusal] += 1
+            elif not self._deliver(offload, size, frame):
+                self._counters["drop_card"] += 1
+        elif not session.member:
+            self._counters["drop_not_member"] += 1
+        elif not session.hold(offload, size, bytes(frame)):
+            self._counters["drop_held_full"] += 1
+
+    def confirm_source(self, session: Session, check: SourceCheck) -> None:
+        """The peer's inner addresses are known to be its own: let its frames in, those that waited first."""
+        session.source = check
+        held = list(session.held)
+        session.held.clear()
+        for offload, size, frame in held:
+            self.received(session, offload, size, memoryview(frame))
+
+    def refuse_source(self, session: Session) -> None:
+        """The peer's claim was not confirmed: what it sent meanwhile is dropped."""
+        self._counters["drop_unconfirmed"] += len(session.held)
+        session.held.clear()
+
+    # Time.
+
+    def tend(self, session: Session, now: float) -> None:
+        """Give up what has waited too long, and tell once that no card frames flow any more."""
+        self._expire(session, now)
+        if not session.idle_told and now >= session.last_card + CARD_IDLE:
+            session.idle_told = True
+            self._state.events.append(CardIdle(session.node))
+
+    def _expire(self, session: Session, now: float) -> None:
+        if session.waiting:
+            self._counters["drop_waiting_late"] += session.waiting.expire(now)

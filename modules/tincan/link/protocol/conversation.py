@@ -1,0 +1,97 @@
+"""Control messages between two nodes: what is sent now or waits for keys, and what each one that comes means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from . import control
+from .blocks import Blocks
+from .ending import end_session
+from .events import PingAnswered, RoleData
+from .probing import Probing
+from .session import MAX_WAITING_CONTROL, Keys, Session
+from .source import Overlay, Source
+from .state import State
+
+MAX_PINGS: Final = 256
+
+Proven: TypeAlias = Callable[[Session, Keys, bytes, float], None]
+"""Takes (session, the keys that it came under, proof of membership, now)."""
+
+
+class Conversation:
+    """What one node says to its peers, and hears."""
+
+    def __init__(self, state: State, blocks: Blocks, probing: Probing, proven: Proven) -> None:
+        self._state: Final = state
+        self._blocks: Final = blocks
+        self._probing: Final = probing
+        self._proven: Final = proven
+        self._pings: Final[dict[bytes, tuple[bytes, float]]] = {}
+        """By token, the node that was asked and when; in order of their times."""
+
+    def send(self, session: Session, message: control.AnyControl, now: float) -> bool:
+        """Send a message, now or when there are keys; False when it was dropped."""
+        frame = control.frame(message)
+        if session.keys is not None:
+            return self._blocks.send(session, frame, now)
+        if len(session.waiting_control) >= MAX_WAITING_CONTROL:
+            self._state.counters["drop_waiting_full"] += 1
+            return False
+        session.waiting_control.append(frame)
+        return True
+
+    def flush(self, session: Session, now: float) -> None:
+        """There are keys: send what waited for them."""
+        while session.waiting_control and session.keys is not None:
+            self._blocks.send(session, session.waiting_control.popleft(), now)
+
+    def confirm(self, session: Session, keys: Keys, now: float) -> None:
+        """Show the initiator of a handshake that this side has the keys."""
+        self._blocks.send_under(session, keys, control.frame(control.Confirm()), now)
+
+    def ping(self, session: Session, now: float) -> bytes:
+        """Ask for a round trip; PingAnswered bears the token that is returned."""
+        token = self._state.random(8)
+        if len(self._pings) >= MAX_PINGS:
+            self._pings.pop(next(iter(self._pings)))
+        self._pings[token] = (session.node, now)
+        self.send(session, control.Ping(token), now)
+        return token
+
+    def received(self, session: Session, keys: Keys, body: memoryview, source: Source, now: float) -> None:
+        """Take the body of a CONTROL frame."""
+        try:
+            message = control.decode(body)
+        except control.BadControl:
+            self._state.counters["drop_bad_control"] += 1
+            return
+        match message:
+            case control.Probe(token=token):
+                self._probing.probed(session, keys, token, source, now)
+            case control.ProbeAnswer():
+                self._probing.answered(session, message, source, now)
+            case control.RoleMessage(role=role, data=data):
+                self._state.events.append(RoleData(role, session.node, data))
+            case control.Member(proof=proof):
+                self._proven(session, keys, proof, now)
+            case control.Ping(token=token):
+                hops = source.hops if isinstance(source, Overlay) else 1
+                self.send(session, control.Pong(token, hops), now)
+            case control.Pong():
+                self._ponged(session, message, source, now)
+            case control.Close():
+                end_session(self._state, self._blocks, session, "closed by peer")
+            case control.Confirm():
+                pass
+
+    def _ponged(self, session: Session, message: control.Pong, source: Source, now: float) -> None:
+        node, sent = self._pings.pop(message.token, (b"", 0.0))
+        if node != session.node:
+            self._state.counters["drop_pong"] += 1
+            return
+        direct = not isinstance(source, Overlay)
+        if not direct:
+            session.overlay_rtt = now - sent
+        self._state.events.append(PingAnswered(message.token, node, now - sent, direct, message.hops))

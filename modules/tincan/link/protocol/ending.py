@@ -1,0 +1,24 @@
+"""How a session ends: its keys are forgotten, what waited for it is counted, and the adapter is told."""
+
+from __future__ import annotations
+
+from .blocks import Blocks
+from .events import LinkDown, SessionClosed
+from .session import Session
+from .state import State
+
+
+def end_session(state: State, blocks: Blocks, session: Session, reason: str) -> None:
+    """Forget a peer; `reason` is for people."""
+    direct = session.direct
+    for keys in session.all_keys():
+        blocks.refuse(keys)
+    session.keys = None
+    session.older.clear()
+    session.paths.drop_all()
+    state.counters["drop_no_session"] += len(session.waiting) + len(session.waiting_control)
+    state.sessions.pop(session.node, None)
+    state.timers.forget(session.node)
+    if direct:
+        state.events.append(LinkDown(session.node, reason))
+    state.events.append(SessionClosed(session.node, reason))

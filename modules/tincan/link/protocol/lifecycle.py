@@ -1,0 +1,170 @@
+"""How sessions begin, are looked after, and come to their end."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .blocks import Blocks
+from .card_traffic import CardTraffic
+from .conversation import Conversation
+from .ending import end_session
+from .establish import Establishing
+from .events import ConnectFailed, Contacted, Endpoint, Observed, RendezvousWanted, SessionUp
+from .handshake import Established
+from .keys import KeyPair
+from .probing import Probing
+from .proving import Proving
+from .relaying import Relaying
+from .session import Keys, Session
+from .source import Overlay, Source
+from .state import State
+from .timers import SHORTEST_WAIT
+
+MAX_SESSIONS: Final = 4096
+"""Beyond it no stranger's handshake makes a session; this node's own wishes still do."""
+
+
+class Lifecycle:
+    """All sessions of one node from handshake to end. It is what `Establishing` knows as its links."""
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        blocks: Blocks,
+        relaying: Relaying,
+        probing: Probing,
+        conversation: Conversation,
+        cards: CardTraffic,
+        proving: Proving,
+    ) -> None:
+        self._state: Final = state
+        self._blocks: Final = blocks
+        self._relaying: Final = relaying
+        self._probing: Final = probing
+        self._conversation: Final = conversation
+        self._cards: Final = cards
+        self._proving: Final = proving
+        self.establishing: Final = Establishing(self, state.node.credentials, state.random)
+
+    def ensure(self, node: bytes, now: float) -> Session:
+        """The session with a node; where there are no keys yet, a handshake over the overlay is under way."""
+        session = self._state.session(node, now)
+        if session.keys is None:
+            self.establishing.start(node, None, session.via, now)
+        return session
+
+    def tend(self, session: Session, now: float) -> None:
+        """Do what is due for one session, and plan the next time."""
+        for keys in session.expired_keys(now):
+            self._blocks.refuse(keys)
+        if session.rekey_due(now):
+            path = session.paths.active
+            self.establishing.start(session.node, None if path is None else path.endpoint, session.via, now)
+        self._probing.tend(session, now)
+        self._cards.tend(session, now)
+        deadline = self._blocks.expire(session, now)
+        if session.is_over(now):
+            self.end(session, "idle")
+            return
+        times = [time for time in (session.next_wake(now), deadline) if time is not None]
+        if times:
+            self._state.timers.plan(session.node, max(min(times), now + SHORTEST_WAIT))
+
+    def end(self, session: Session, reason: str) -> None:
+        end_session(self._state, self._blocks, session, reason)
+
+    # What handshakes need, and what comes of them.
+
+    def established(self, agreed: Established, source: Source, rtt: float | None, now: float) -> None:
+        """Take the keys that a handshake agreed on."""
+        state = self._state
+        known = state.sessions.get(agreed.node)
+        if known is None and not agreed.initiator and len(state.sessions) >= MAX_SESSIONS:
+            state.counters["refused_too_many_sessions"] += 1
+            return
+        fresh = known is None or known.keys is None
+        session = state.session(agreed.node, now)
+        session.certificate = agreed.certificate
+        session.heard = now
+        keys = self._take_keys(session, agreed, now)
+        if agreed.observed is not None:
+            state.events.append(Observed(agreed.node, *agreed.observed))
+        before = session.paths.active
+        if isinstance(source, Overlay):
+            session.via, session.hops = source.via, source.hops
+        else:
+            session.paths.establish(source, rtt, now)
+            if agreed.initiator:
+                state.events.append(Contacted(session.node, source))
+        if fresh:
+            state.events.append(SessionUp(session.node, session.hops if isinstance(source, Overlay) else None))
+        self._probing.tell(session, before)
+        if not agreed.initiator:
+            self._conversation.confirm(session, keys, now)
+        self._resume(session, now)
+
+    def failed(self, node: bytes | None, endpoint: Endpoint | None, reason: str) -> None:
+        """A handshake came to nothing; the session that it was for ends, unless another one may still make it."""
+        self._state.counters["handshake_" + reason.replace(" ", "_")] += 1
+        self._state.events.append(ConnectFailed(node, endpoint, reason))
+        session = None if node is None else self._state.sessions.get(node)
+        if session is not None and session.keys is None and not self.establishing.is_under_way(session.node):
+            self.end(session, reason)
+
+    def transmit_datagram(
+        self, datagram: bytes, endpoint: Endpoint | None, node: bytes | None, via: bytes | None, now: float
+    ) -> None:
+        """Send one handshake datagram, straight to an address or over the overlay to a node."""
+        if endpoint is not None:
+            self._state.wire.transmit(endpoint, (datagram,), len(datagram))
+        elif node is not None:
+            self._relaying.send_datagram(node, datagram, via, now)
+
+    def source_address(self, source: Source) -> tuple[bytes, int] | None:
+        """What to tell the sender about the address that we see it at."""
+        return None if isinstance(source, Overlay) else self._state.wire.address(source)
+
+    def confirm_again(self, rid: int, now: float) -> bool:
+        """The initiator repeats its last handshake message: it has not heard us yet."""
+        receiving = self._blocks.find(rid)
+        if receiving is None:
+            return False
+        self._conversation.confirm(receiving.session, receiving.keys, now)
+        return True
+
+    def is_confirmed(self, rid: int) -> bool:
+        receiving = self._blocks.find(rid)
+        return receiving is None or receiving.keys.confirmed
+
+    def rid_in_use(self, rid: int) -> bool:
+        return self._blocks.find(rid) is not None
+
+    def count(self, what: str) -> None:
+        self._state.counters[what] += 1
+
+    def _take_keys(self, session: Session, agreed: Established, now: float) -> Keys:
+        cipher = self._state.node.cipher
+        pair = KeyPair(
+            cipher(agreed.send_key),
+            cipher(agreed.receive_key),
+            agreed.local_rid,
+            agreed.remote_rid,
+            is_initiator=agreed.initiator,
+            now=now,
+        )
+        keys = Keys(pair, agreed.handshake_hash, confirmed=not agreed.initiator)
+        self._blocks.accept(session, keys)
+        for dropped in session.take_keys(keys, self._state.own, now):
+            self._blocks.refuse(dropped)
+        return keys
+
+    def _resume(self, session: Session, now: float) -> None:
+        """There are keys: go on with what waited for them."""
+        if session.carries_card or session.member:
+            self._proving.prove(session, now)
+        self._conversation.flush(session, now)
+        self._cards.flush(session, now)
+        if session.wanted and not session.direct:
+            self._state.events.append(RendezvousWanted(session.node))
+        self._state.timers.plan(session.node, now)

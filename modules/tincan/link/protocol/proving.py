@@ -1,0 +1,60 @@
+"""Who is a member of this node's namespace: proofs under a session's keys, and the authority's word where there is one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ipop_core.namespace import Namespace
+
+from . import control
+from .blocks import Blocks
+from .card_traffic import CardTraffic
+from .certificates import BadCertificate, verify_by_authority
+from .events import MemberProven
+from .membership import check_proof, make_proof
+from .session import Keys, Session
+from .state import State
+
+
+class Proving:
+    """Proofs that this node gives and takes."""
+
+    def __init__(self, state: State, blocks: Blocks, cards: CardTraffic) -> None:
+        self._state: Final = state
+        self._blocks: Final = blocks
+        self._cards: Final = cards
+
+    def prove(self, session: Session, now: float) -> None:
+        """Show the peer that this node is a member, once under each pair of keys."""
+        namespace, keys = self._state.node.namespace, session.keys
+        if namespace is None or keys is None or keys.proof_sent:
+            return
+        keys.proof_sent = True
+        proof = make_proof(namespace.key, keys.handshake_hash, by_initiator=keys.pair.is_initiator)
+        self._blocks.send_under(session, keys, control.frame(control.Member(proof)), now)
+
+    def proven(self, session: Session, keys: Keys, proof: bytes, now: float) -> None:
+        """A peer's proof came: where it holds, card frames flow from now on."""
+        namespace = self._state.node.namespace
+        by_initiator = not keys.pair.is_initiator
+        if namespace is None or not check_proof(proof, namespace.key, keys.handshake_hash, by_initiator=by_initiator):
+            self._state.counters["drop_not_member"] += 1
+            return
+        if namespace.authorities and not self._certified(session, namespace):
+            self._state.counters["drop_not_certified"] += 1
+            return
+        first = not session.member
+        session.member = session.carries_card = True
+        self.prove(session, now)
+        if first:
+            self._state.events.append(MemberProven(session.node))
+        self._cards.flush(session, now)
+
+    def _certified(self, session: Session, namespace: Namespace) -> bool:
+        if session.certificate is None:
+            return False
+        try:
+            verify_by_authority(session.certificate, namespace.authorities, self._state.node.unix_time())
+        except BadCertificate:
+            return False
+        return True

@@ -1,0 +1,73 @@
+"""What the parts of the link machine share: who this node is, its sessions, its way out, and what it counts and tells."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from ipop_core.namespace import Namespace
+
+from .events import Endpoint, Event
+from .handshake import Credentials
+from .keys import Cipher
+from .session import KEYLESS_IDLE, Session, new_session
+from .timers import Timers
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+class Wire(Protocol):
+    """The way out for datagrams: a UDP socket, or a simulated network."""
+
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer], segment: int) -> None:
+        """Send what `buffers` hold together, cut every `segment` bytes; what can't be sent is dropped and counted."""
+        ...
+
+    def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
+        """The IP address (4 or 16 bytes) and port of an endpoint."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """What this node is, to others."""
+
+    node: bytes
+    credentials: Credentials
+    namespace: Namespace | None
+    cipher: Callable[[bytes], Cipher]
+    unix_time: Callable[[], float]
+    """For the dates of certificates."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Made once for a machine; every part holds it. `random` gives that many bytes."""
+
+    node: Node
+    wire: Wire
+    random: Callable[[int], bytes]
+    sessions: dict[bytes, Session] = field(default_factory=dict)
+    timers: Timers = field(default_factory=Timers)
+    counters: Counter[str] = field(default_factory=Counter)
+    events: list[Event] = field(default_factory=list)
+    """What happened since the adapter last took it."""
+
+    @property
+    def own(self) -> bytes:
+        return self.node.node
+
+    def session(self, node: bytes, now: float) -> Session:
+        """What is known of a peer; made where it is the first time that this node has to do with it."""
+        session = self.sessions.get(node)
+        if session is None:
+            session = self.sessions[node] = new_session(node, self.random, now)
+            self.timers.plan(node, now + KEYLESS_IDLE)
+        return session
+
+    def is_linked(self, node: bytes) -> bool:
+        """Whether there is a direct path to a node."""
+        session = self.sessions.get(node)
+        return session is not None and session.direct

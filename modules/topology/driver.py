@@ -1,0 +1,148 @@
+"""Drives the topology machine: performs its effects over the bus and wakes it when it asks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from ipaddress import ip_address
+from typing import Any, Final
+
+from ipop_core.bus.api import Bus
+from ipop_core.errors import BusError
+from ipop_modules.topology.protocol.effects import (
+    Connect,
+    Effect,
+    Joined,
+    Registered,
+    Release,
+    Resolved,
+    Routes,
+    Send,
+)
+from ipop_modules.topology.protocol.machine import Machine
+
+_log = logging.getLogger(__name__)
+
+CONNECT_SECONDS: Final = 6.0
+CONFIRM_ROUTES: Final = 1.0
+
+
+def boot_clock() -> float:
+    """Seconds since the machine started, suspended time included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Driver:
+    def __init__(self, bus: Bus, machine: Machine, on_resolved: Callable[[Resolved], None]) -> None:
+        self._bus = bus
+        self._machine = machine
+        self._on_resolved = on_resolved
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._routes = Routes(False, ())
+        self._confirming: asyncio.Task[None] | None = None
+
+    def perform(self, effects: Iterable[Effect]) -> None:
+        """To be called with what every call of the machine returned."""
+        for effect in effects:
+            try:
+                self._perform(effect)
+            except BusError as fault:
+                _log.error("%s: %s", type(effect).__name__, fault)
+        self._set_timer()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run in the background until `stop`."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Send():
+                body = {"to": effect.to.hex(), "mode": effect.mode, "role": "topology"}
+                if effect.via is not None:
+                    body["via"] = effect.via.hex()
+                self._bus.notify("link", "send", body, [effect.payload])
+            case Connect():
+                self.spawn(self._connect(effect))
+            case Release():
+                self._bus.notify("link", "release", {"node": effect.node.hex(), "kind": effect.kind})
+            case Routes():
+                self._push(effect)
+            case Joined():
+                _log.info("joined the ring", extra={"fields": {"neighbours": len(effect.neighbours)}})
+                self._bus.publish("topology.joined", {"neighbours": [node.hex() for node in effect.neighbours]})
+            case Registered():
+                self._tell_registered(effect)
+            case Resolved():
+                self._on_resolved(effect)
+
+    def _tell_registered(self, registered: Registered) -> None:
+        address, owner = str(ip_address(registered.address)), registered.owner.hex()
+        level = logging.INFO if registered.state == "registered" else logging.WARNING
+        _log.log(level, "address %s is %s", address, registered.state, extra={"fields": {"owner": owner}})
+        body = {"address": address, "state": registered.state, "owner": owner}
+        self._bus.publish("topology.registered", body)
+
+    async def _connect(self, wish: Connect) -> None:
+        body = {"node": wish.node.hex(), "kind": wish.kind}
+        if wish.via is not None:
+            body["via"] = wish.via.hex()
+        try:
+            await self._bus.request("link", "connect", body, timeout=CONNECT_SECONDS)
+        except BusError as fault:
+            _log.debug("no link", extra={"fields": {**body, "fault": str(fault)}})
+            self.perform(self._machine.connect_failed(wish.node, wish.kind, boot_clock()))
+        else:
+            self.perform(self._machine.link_up(wish.node, boot_clock(), initiator=True))
+
+    def _push(self, routes: Routes) -> None:
+        """At once, so that it goes before the messages that need it; and again until it is confirmed."""
+        self._routes = routes
+        self._bus.notify("link", "routes", self._table())
+        if self._confirming is None or self._confirming.done():
+            self._confirming = self.spawn(self._confirm_routes())
+
+    async def _confirm_routes(self) -> None:
+        confirmed = None
+        while confirmed is not self._routes:
+            await asyncio.sleep(CONFIRM_ROUTES)
+            pushed = self._routes
+            try:
+                await self._bus.request("link", "routes", self._table())
+            except BusError as fault:
+                _log.debug("routes are not taken yet", extra={"fields": {"fault": str(fault)}})
+            else:
+                confirmed = pushed
+
+    def _table(self) -> dict[str, Any]:
+        hops = [node.hex() for node in self._routes.neighbours]
+        return {"member": self._routes.member, "routes": [{"node": node, "next": node} for node in hops]}
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now = boot_clock()
+        due = self._machine.next_wake(now)
+        if due is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self._wake)
+
+    def _wake(self) -> None:
+        self.perform(self._machine.wake(boot_clock()))
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a background task broke", exc_info=task.exception())

@@ -1,0 +1,196 @@
+"""The module: what it serves on the bus and what it listens to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_interface
+from typing import Any, Final
+
+from ipop_core.bus.api import Call, Event, JsonObject
+from ipop_core.contract import ModuleContext
+from ipop_core.errors import BusError, IpopError
+from ipop_modules.topology.driver import Driver, boot_clock
+from ipop_modules.topology.protocol.effects import Resolved, Source
+from ipop_modules.topology.protocol.machine import Machine, Member
+from ipop_modules.topology.protocol.registration import Owner
+from ipop_modules.topology.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+MAX_WAITING: Final = 128
+"""Lookups that may wait: the bus works on a bounded number of calls at once, and peers' messages are calls too."""
+ADOPT_RETRY: Final = 0.3
+
+
+class Topology:
+    def __init__(self, context: ModuleContext) -> None:
+        self._context = context
+        self._bus = context.bus
+        self._machine = _make_machine(context)
+        self._meanwhile: dict[bytes, list[str] | None] = {}
+        """Links that came (with their kinds) or went (None) since the list of all was last asked for: that is newer."""
+        self._waiting: defaultdict[bytes, list[asyncio.Future[Resolved]]] = defaultdict(list)
+
+    async def start(self) -> None:
+        self._driver = Driver(self._bus, self._machine, self._on_resolved)
+        self._bus.serve("status", self._status)
+        self._bus.serve("resolve", self._resolve)
+        self._bus.serve("peer_message", self._peer_message)
+        await self._bus.subscribe("link.up", self._on_link_up)
+        await self._bus.subscribe("link.down", self._on_link_down)
+        await self._bus.subscribe("link.demand", self._on_demand)
+        await self._bus.subscribe("link.idle", self._on_idle)
+        await self._bus.subscribe("link.card", self._on_card)
+        await self._bus.subscribe("core.module", self._on_module)
+        self._adopting = self._driver.spawn(self._adopt())
+
+    async def stop(self) -> None:
+        await self._driver.stop()
+
+    async def _adopt(self) -> None:
+        """Take over the links and addresses that the link module has: after its restart, or this module's own."""
+        while True:
+            self._meanwhile.clear()
+            try:
+                peers = await self._bus.request("link", "peers")
+                self._relink(peers.body["peers"])
+                status = await self._bus.request("link", "status")
+            except BusError as fault:
+                _log.debug("the link module does not answer yet", extra={"fields": {"fault": str(fault)}})
+                await asyncio.sleep(ADOPT_RETRY)
+                continue
+            self._claim(status.body["card"])
+            return
+
+    def _relink(self, peers: Iterable[JsonObject]) -> None:
+        up = {_node(peer): peer["kinds"] for peer in peers if peer["path"] == "direct"}
+        for node, kinds in self._meanwhile.items():
+            if kinds is None:
+                up.pop(node, None)
+            else:
+                up.setdefault(node, kinds)
+        self._driver.perform(self._machine.relink(up, boot_clock()))
+
+    def _claim(self, card: Any) -> None:
+        """`card`: as in link.card, or null on a node that has none."""
+        addresses = [ip_interface(address).ip.packed for address in card["addresses"]] if card else []
+        self._driver.perform(self._machine.set_addresses(addresses, boot_clock()))
+
+    # What the link module says.
+
+    def _on_link_up(self, event: Event) -> None:
+        node, kinds = _node(event.body), event.body["kinds"]
+        self._meanwhile[node] = kinds
+        initiator = event.body["initiator"] or bool(kinds)
+        self._driver.perform(self._machine.link_up(node, boot_clock(), initiator=initiator))
+
+    def _on_link_down(self, event: Event) -> None:
+        node = _node(event.body)
+        self._meanwhile[node] = None
+        self._driver.perform(self._machine.link_down(node, boot_clock()))
+
+    def _on_demand(self, event: Event) -> None:
+        self._driver.perform(self._machine.demand(_node(event.body), boot_clock()))
+
+    def _on_idle(self, event: Event) -> None:
+        self._driver.perform(self._machine.idle(_node(event.body), boot_clock()))
+
+    def _on_card(self, event: Event) -> None:
+        self._claim(event.body)
+        self._adopt_again()
+
+    def _on_module(self, event: Event) -> None:
+        if event.body["state"] == "running":
+            self._adopt_again()
+
+    def _adopt_again(self) -> None:
+        if self._adopting.done():
+            self._adopting = self._driver.spawn(self._adopt())
+
+    # What others ask.
+
+    async def _peer_message(self, call: Call) -> None:
+        sender = bytes.fromhex(call.body["sender"])
+        link = bytes.fromhex(call.body.get("link", call.body["sender"]))
+        source = Source(sender, call.body["mode"] == "session", link)
+        self._driver.perform(self._machine.receive(call.frames[0], source, boot_clock()))
+
+    async def _resolve(self, call: Call) -> JsonObject:
+        if self._context.namespace is None:
+            raise IpopError("this node is in no namespace, so it knows no addresses")
+        text = call.body["address"]
+        try:
+            address = ip_address(text).packed
+        except ValueError:
+            raise IpopError(f"address: {text!r} is not an IP address such as 192.168.10.20") from None
+        if sum(map(len, self._waiting.values())) >= MAX_WAITING:
+            raise IpopError(f"{MAX_WAITING} lookups are under way already")
+        future: asyncio.Future[Resolved] = asyncio.get_running_loop().create_future()
+        self._waiting[address].append(future)
+        fresh = call.body.get("fresh", False)
+        self._driver.perform(self._machine.resolve(address, boot_clock(), fresh=fresh))
+        found = await future
+        return {
+            "address": text,
+            "node": None if found.node is None else found.node.hex(),
+            "certain": found.certain,
+            "source": found.source,
+            "lease_s": found.lease,
+        }
+
+    def _on_resolved(self, resolved: Resolved) -> None:
+        for future in self._waiting.pop(resolved.address, ()):
+            if not future.done():
+                future.set_result(resolved)
+        if resolved.source == "directory":
+            self._bus.publish(
+                "topology.resolved",
+                {
+                    "address": str(ip_address(resolved.address)),
+                    "node": None if resolved.node is None else resolved.node.hex(),
+                    "ms": round(resolved.took * 1000, 1),
+                },
+            )
+
+    async def _status(self, _: Call) -> JsonObject:
+        machine = self._machine
+        claims = machine.registrations.addresses if machine.registrations else []
+        return {
+            "joined": machine.ring.member,
+            "size_estimate": machine.ring.size_estimate,
+            "neighbours": [{"node": node.hex(), "kind": kind} for node, kind in machine.ring.neighbours()],
+            "registered": [
+                {
+                    "address": str(ip_address(claim.address)),
+                    "state": claim.state,
+                    "owner": claim.owner.hex() if claim.owner else None,
+                }
+                for claim in claims
+                if claim.address is not None
+            ],
+            "members": machine.census.others if machine.census else None,
+            "counters": {
+                "dropped": machine.dropped,
+                "records": len(machine.storage.store),
+                "shortcuts": len(machine.shortcuts),
+            },
+        }
+
+
+def _make_machine(context: ModuleContext) -> Machine:
+    settings: Settings = context.settings
+    identity, now = context.identity, boot_clock()
+    member = None
+    if context.namespace is not None:
+        owner = Owner(key=identity.public_key_der, sign=identity.sign, epoch=time.time() - now, lease=settings.lease)
+        member = Member(namespace_key=context.namespace.key, owner=owner)
+    return Machine(identity.node, member, os.urandom, now, max_shortcuts=settings.shortcuts)
+
+
+def _node(body: JsonObject) -> bytes:
+    return bytes.fromhex(body["node"])

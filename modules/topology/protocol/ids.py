@@ -1,0 +1,57 @@
+"""Ids on the ring: 160 bits, 20 bytes in network order, that wrap around.
+
+`clockwise` is the direction of growing ids. A distance without a direction is the shorter of the two ways round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+SIZE: Final = 20
+RING: Final = 1 << 8 * SIZE
+
+
+def number(node: bytes) -> int:
+    return int.from_bytes(node, "big")
+
+
+def from_number(value: int) -> bytes:
+    """The id of `value`, taken modulo the ring's size."""
+    return (value % RING).to_bytes(SIZE, "big")
+
+
+def clockwise(start: bytes, end: bytes) -> int:
+    """Steps from `start` to `end` in the direction of growing ids: 0 to RING - 1."""
+    return (number(end) - number(start)) % RING
+
+
+def distance(one: bytes, other: bytes) -> int:
+    """Steps between two ids, the shorter way round: 0 to RING / 2."""
+    steps = clockwise(one, other)
+    return min(steps, RING - steps)
+
+
+def between(start: bytes, node: bytes, end: bytes) -> bool:
+    """Whether one meets `node` strictly between `start` and `end`, going clockwise.
+
+    From an id to itself is once round the whole ring.
+    """
+    span = clockwise(start, end) or RING
+    return 0 < clockwise(start, node) < span
+
+
+def closest(target: bytes, nodes: Iterable[bytes]) -> bytes | None:
+    """The node nearest to `target`; of two that are equally near, the lower id. None when there is none."""
+    return min(nodes, key=lambda node: (distance(target, node), node), default=None)
+
+
+def in_order(start: bytes, nodes: Iterable[bytes]) -> list[bytes]:
+    """The nodes other than `start`, as one meets them going clockwise from it."""
+    return sorted((node for node in nodes if node != start), key=lambda node: clockwise(start, node))
+
+
+def around(start: bytes, nodes: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """The nodes other than `start`, nearest first: clockwise, and counter-clockwise."""
+    forward = in_order(start, nodes)
+    return forward, forward[::-1]

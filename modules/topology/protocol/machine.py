@@ -1,0 +1,197 @@
+"""The topology of one node as one machine: what happens goes in with the time, effects come out.
+
+`next_wake` says when to call `wake`. Whatever peers send, no method raises. The clock is any that counts seconds and
+never goes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ipop_modules.topology.protocol.census import Census
+from ipop_modules.topology.protocol.chance import Random
+from ipop_modules.topology.protocol.effects import Effect, Resolved, Source
+from ipop_modules.topology.protocol.lookup import Lookups
+from ipop_modules.topology.protocol.messages import (
+    Displaced,
+    Get,
+    GetAnswer,
+    Hello,
+    Join,
+    JoinAnswer,
+    Message,
+    MessageError,
+    Put,
+    PutAnswer,
+    Replicate,
+    decode,
+)
+from ipop_modules.topology.protocol.records import Verify, verify_p256
+from ipop_modules.topology.protocol.registration import Owner, Registrations
+from ipop_modules.topology.protocol.ring import Ring
+from ipop_modules.topology.protocol.shortcuts import Shortcuts
+from ipop_modules.topology.protocol.storage import Storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """Who this node is in its namespace."""
+
+    namespace_key: bytes
+    owner: Owner
+
+
+class Machine:
+    def __init__(
+        self,
+        me: bytes,
+        member: Member | None,
+        random: Random,
+        now: float,
+        *,
+        max_shortcuts: int = 64,
+        verify: Verify = verify_p256,
+    ) -> None:
+        """`member` is None on a bare overlay node, which stores for others and claims nothing."""
+        self.ring = Ring(me, random, now)
+        self.storage = Storage(self.ring, verify, now)
+        self.shortcuts = Shortcuts(self.ring.out, max_shortcuts)
+        self.dropped = 0
+        """Messages that were not understood or not allowed."""
+        self.lookups: Lookups | None = None
+        self.registrations: Registrations | None = None
+        self.census: Census | None = None
+        self._was_member = False
+        if member is not None:
+            key = member.namespace_key
+            self.lookups = Lookups(self.ring, key, random, verify)
+            self.registrations = Registrations(self.ring, key, member.owner, random, verify)
+            self.census = Census(self.ring, key, random)
+
+    # Links.
+
+    def link_up(self, node: bytes, now: float, *, initiator: bool = False) -> list[Effect]:
+        """A direct link is up. `initiator`: this node began it."""
+        self.ring.link_up(node, initiator, now)
+        return self._finish(now)
+
+    def link_down(self, node: bytes, now: float) -> list[Effect]:
+        self.ring.link_down(node, now)
+        return self._finish(now)
+
+    def connect_failed(self, node: bytes, kind: str, now: float) -> list[Effect]:
+        """A Connect came to nothing."""
+        if kind == "near":
+            self.ring.connect_failed(node, now)
+        else:
+            self.shortcuts.failed(node)
+        return self._finish(now)
+
+    def relink(self, up: Mapping[bytes, Iterable[str]], now: float) -> list[Effect]:
+        """The link module, or this one, was restarted: all direct links that are up, and why they are wanted."""
+        kinds = {node: frozenset(kinds) for node, kinds in up.items()}
+        self.shortcuts.relink(node for node in kinds if "shortcut" in kinds[node])
+        self.ring.relink(kinds, now)
+        return self._finish(now)
+
+    # Traffic.
+
+    def demand(self, node: bytes, now: float) -> list[Effect]:
+        self.shortcuts.demand(node)
+        return self._finish(now)
+
+    def idle(self, node: bytes, now: float) -> list[Effect]:
+        self.shortcuts.idle(node)
+        return self._finish(now)
+
+    # The directory.
+
+    def set_addresses(self, addresses: Iterable[bytes], now: float) -> list[Effect]:
+        """This node's virtual addresses, 4 or 16 bytes each. Ignored on a bare overlay node."""
+        if self.registrations is not None:
+            self.registrations.set_addresses(addresses, now)
+        return self._finish(now)
+
+    def resolve(self, address: bytes, now: float, *, fresh: bool = False) -> list[Effect]:
+        """Ends in a Resolved for the address within 2.4 s, here or from a later call."""
+        if self.lookups is None or self.registrations is None:
+            self.ring.out.emit(Resolved(address, None, False, "none", None, 0.0))
+        elif self.registrations.owns(address):
+            self.ring.out.emit(Resolved(address, self.ring.me, True, "own", None, 0.0))
+        else:
+            self.lookups.resolve(address, now, fresh=fresh)
+        return self._finish(now)
+
+    # Peers and time.
+
+    def receive(self, data: bytes, source: Source, now: float) -> list[Effect]:
+        try:
+            message = decode(data)
+        except MessageError:
+            self.dropped += 1
+            return []
+        self._handle(message, source, now)
+        return self._finish(now)
+
+    def wake(self, now: float) -> list[Effect]:
+        self.ring.wake(now)
+        self.storage.wake(now)
+        for part in (self.lookups, self.registrations, self.census):
+            if part is not None:
+                part.wake(now)
+        return self._finish(now)
+
+    def next_wake(self, now: float) -> float | None:
+        times = [self.ring.next_wake(now), self.storage.next_wake()]
+        times += [part.next_wake() for part in (self.lookups, self.registrations, self.census) if part is not None]
+        return min((time for time in times if time is not None), default=None)
+
+    def _handle(self, message: Message, source: Source, now: float) -> None:
+        if isinstance(message, Hello | Join | Replicate) and not source.proven:
+            self.dropped += 1
+            return
+        match message:
+            case Hello():
+                self.ring.on_hello(message, source.sender, now)
+            case Join():
+                self.ring.on_join(message, source.sender, now)
+            case JoinAnswer():
+                self.ring.on_join_answer(message, now)
+            case Put():
+                self.storage.on_put(message, source, now)
+            case Get():
+                self.storage.on_get(message, now)
+            case Replicate():
+                self.storage.on_replicate(message, source, now)
+            case GetAnswer():
+                self._on_get_answer(message, source.sender, now)
+            case PutAnswer():
+                if self.registrations is not None:
+                    self.registrations.on_answer(message, now)
+            case Displaced():
+                if self.registrations is not None:
+                    self.registrations.on_displaced(message.key, now)
+
+    def _on_get_answer(self, answer: GetAnswer, sender: bytes, now: float) -> None:
+        if self.lookups is None or self.census is None:
+            return
+        if not self.lookups.on_answer(answer, sender, now):
+            self.census.on_answer(answer, now)
+
+    def _finish(self, now: float) -> list[Effect]:
+        """Follow up what the ring's changes mean for the directory, and hand out the effects."""
+        if self.ring.member and not self._was_member:
+            self._was_member = True
+            for part in (self.registrations, self.lookups, self.census):
+                if part is not None:
+                    part.on_joined(now)
+        gained, self.ring.gained = self.ring.gained, set()
+        for node in gained:
+            self.storage.hand_over(node, now)
+        if gained and self.registrations is not None:
+            self.registrations.on_ring_changed(now)
+        me = Source(self.ring.me, True, self.ring.me)
+        while self.ring.out.loopback:
+            self._handle(self.ring.out.loopback.popleft(), me, now)
+        return self.ring.out.drain()

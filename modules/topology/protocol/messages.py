@@ -1,0 +1,141 @@
+"""What the topology modules of different nodes say to each other.
+
+A message is a msgpack array: its number, then its fields in the order below. Fields may be added at the end: a reader
+skips what it doesn't know. Everything is bounded; `decode` returns a message within the bounds or raises MessageError.
+
+Hello, Join and Replicate come over a direct link, whose other end is proven. The others are routed: the asker names
+itself and, while it is not in the ring, the ring member through which answers reach it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from ipop_modules.topology.protocol.records import Id, Kind, Record
+
+MAX_MESSAGE: Final = 32_768
+MAX_NEAR: Final = 8
+MAX_COPIES: Final = 16
+MAX_HOPS: Final = 64
+
+Near: TypeAlias = Annotated[tuple[Id, ...], Meta(max_length=MAX_NEAR)]
+Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""Made at random by the asker, the same in every try: whoever answers must have seen it."""
+
+
+class MessageError(ValueError):
+    """Data from a peer that is no message; says what was expected."""
+
+
+class Hello(msgspec.Struct, array_like=True, frozen=True, tag=1):
+    """Said to every direct neighbour: when the link is new, when something here changed, and now and then."""
+
+    member: bool
+    life: Number
+    """Differs after a restart: what this node stored is gone."""
+    near: Near
+    """The ring members next to the sender, to which it has direct links."""
+    ask: bool
+    """Please say yours at once."""
+
+
+class Join(msgspec.Struct, array_like=True, frozen=True, tag=2):
+    """Which members are nearest to me? Handed on between neighbours, towards the asker's id but never to it."""
+
+    number: Number
+    asker: Id
+    via: Id
+    """The member that the asker gave it to."""
+    hops: Annotated[int, Meta(ge=0, le=MAX_HOPS)]
+
+
+class JoinAnswer(msgspec.Struct, array_like=True, frozen=True, tag=3):
+    number: Number
+    near: Near
+    """The member that answers, and its near neighbours."""
+
+
+class Copy(msgspec.Struct, array_like=True, frozen=True):
+    """A record as one who stores it hands it on."""
+
+    record: Record
+    remaining: Annotated[int, Meta(ge=0, le=2**31)]
+    """Seconds that are left of the lease: a copy never lives longer than the original."""
+
+
+Copies: TypeAlias = Annotated[tuple[Copy, ...], Meta(max_length=MAX_COPIES)]
+
+
+class Put(msgspec.Struct, array_like=True, frozen=True, tag=4):
+    """Routed to the member nearest to the record's key: store it, unless somebody else's record is there."""
+
+    number: Number
+    asker: Id
+    via: Id | None
+    record: Record
+
+
+class PutAnswer(msgspec.Struct, array_like=True, frozen=True, tag=5):
+    """What became of a Put.
+
+    `taken`: `record` is the other owner's. `stale`: `record` is the asker's own with a higher sequence number.
+    """
+
+    number: Number
+    outcome: Literal["stored", "taken", "stale", "refused"]
+    record: Record | None
+
+
+class Get(msgspec.Struct, array_like=True, frozen=True, tag=6):
+    """Routed to the member nearest to the key, or exactly to one of its neighbours, which hold replicas."""
+
+    number: Number
+    asker: Id
+    via: Id | None
+    kind: Kind
+    key: Id
+
+
+class GetAnswer(msgspec.Struct, array_like=True, frozen=True, tag=7):
+    number: Number
+    copies: Copies
+    """No copy: absent. Of a large set these are the newest."""
+    total: Annotated[int, Meta(ge=0, le=2**31)]
+    """How many owners' records lie there, the asker's own left out."""
+    near: Near
+    """Neighbours of the one that answers, which should hold the same."""
+
+
+class Replicate(msgspec.Struct, array_like=True, frozen=True, tag=8):
+    """From one who stores records to a near neighbour: hold these too."""
+
+    copies: Copies
+
+
+class Displaced(msgspec.Struct, array_like=True, frozen=True, tag=9):
+    """To an owner whose record gave way to an older claim when two rings merged: look again."""
+
+    key: Id
+
+
+Message: TypeAlias = Hello | Join | JoinAnswer | Put | PutAnswer | Get | GetAnswer | Replicate | Displaced
+
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(message: Message) -> bytes:
+    return _encoder.encode(message)
+
+
+def decode(data: bytes) -> Message:
+    """Raises MessageError for whatever is not exactly one message within its bounds."""
+    if len(data) > MAX_MESSAGE:
+        raise MessageError(f"{len(data)} bytes, expected at most {MAX_MESSAGE}")
+    try:
+        return _decoder.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as fault:
+        raise MessageError(str(fault)) from fault

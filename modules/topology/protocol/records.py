@@ -1,0 +1,90 @@
+"""Directory records: what an owner signs, and the keys that they lie under.
+
+A record says that the owner of a public key claims a directory key. Those who store it see neither the namespace nor
+the address, only hashes: 160-bit keys made from the namespace's own key, which nobody outside a secret namespace knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Annotated, Final, Literal, TypeAlias
+
+import msgspec
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from msgspec import Meta
+
+from ipop_modules.topology.protocol import ids
+
+MAX_LEASE: Final = 3600
+MAX_VALUE: Final = 1024
+
+Id: TypeAlias = Annotated[bytes, Meta(min_length=ids.SIZE, max_length=ids.SIZE)]
+Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+Kind: TypeAlias = Literal["one", "many"]
+"""`one`: the first owner keeps the key. `many`: a set, with a record for each owner."""
+
+Sign: TypeAlias = Callable[[bytes], bytes]
+Verify: TypeAlias = Callable[[bytes, bytes, bytes], bool]
+"""Public key (SPKI DER), signature, signed data: whether they fit together."""
+
+
+class Record(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    kind: Kind
+    key: Id
+    owner_key: Annotated[bytes, Meta(min_length=1, max_length=128)]
+    """SPKI DER; its hash is the owner's node id."""
+    since: Milliseconds
+    """Unix time of the owner's first claim: decides when two rings merge that had different owners."""
+    sequence: Milliseconds
+    """Unix time when it was signed: of one owner's records the highest counts."""
+    lease: Annotated[int, Meta(ge=1, le=MAX_LEASE)]
+    """Seconds from the signing until the claim ends, unless renewed."""
+    value: Annotated[bytes, Meta(max_length=MAX_VALUE)]
+    signature: Annotated[bytes, Meta(max_length=80)]
+
+    @property
+    def owner(self) -> bytes:
+        """The owner's node id."""
+        return sha256(self.owner_key).digest()[: ids.SIZE]
+
+
+def address_key(namespace_key: bytes, packed: bytes) -> bytes:
+    """The key of an address, given as its 4 or 16 bytes."""
+    return sha256(b"ipop directory 1" + namespace_key + packed).digest()[: ids.SIZE]
+
+
+def members_key(namespace_key: bytes) -> bytes:
+    """The key of the set of a namespace's members."""
+    return sha256(b"ipop members 1" + namespace_key).digest()[: ids.SIZE]
+
+
+def signed_record(
+    kind: Kind, key: bytes, *, owner_key: bytes, since: int, sequence: int, lease: int, value: bytes, sign: Sign
+) -> Record:
+    bare = Record(kind, key, owner_key, since, sequence, lease, value, b"")
+    return msgspec.structs.replace(bare, signature=sign(_signed_part(bare)))
+
+
+def is_genuine(record: Record, verify: Verify) -> bool:
+    """Whether its owner signed it."""
+    return verify(record.owner_key, record.signature, _signed_part(record))
+
+
+def verify_p256(public_key: bytes, signature: bytes, data: bytes) -> bool:
+    """ECDSA over P-256 with SHA-256 and a DER signature; False for anything odd."""
+    try:
+        key = load_der_public_key(public_key)
+        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+            return False
+        key.verify(signature, data, ec.ECDSA(SHA256()))
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
+    return True
+
+
+def _signed_part(record: Record) -> bytes:
+    return b"ipop record 1" + msgspec.msgpack.encode(msgspec.structs.replace(record, signature=b""))

@@ -1,0 +1,98 @@
+"""The storer's side of the directory: answer Put and Get, keep replicas at the near neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from ipop_modules.topology.protocol import ids
+from ipop_modules.topology.protocol.effects import Source
+from ipop_modules.topology.protocol.messages import (
+    MAX_COPIES,
+    Copy,
+    Displaced,
+    Get,
+    GetAnswer,
+    Put,
+    PutAnswer,
+    Replicate,
+)
+from ipop_modules.topology.protocol.neighbourhood import NEAR
+from ipop_modules.topology.protocol.records import Record, Verify, is_genuine
+from ipop_modules.topology.protocol.ring import Ring
+from ipop_modules.topology.protocol.store import Store
+
+REPLICAS: Final = 1 + 2 * NEAR
+SWEEP: Final = 30.0
+
+
+class Storage:
+    def __init__(self, ring: Ring, verify: Verify, now: float) -> None:
+        self._ring = ring
+        self._verify = verify
+        self.store = Store()
+        self._sweep_at = now + SWEEP
+
+    def on_put(self, put: Put, source: Source, now: float) -> None:
+        if not self._ring.member:
+            return
+        record = put.record
+        if record.owner != put.asker or not self._is_genuine(put.record):
+            self._ring.out.to_node(put.asker, put.via, PutAnswer(put.number, "refused", None))
+            return
+        outcome = self.store.put(record, record.lease, source.link, now)
+        if outcome.state == "stored":
+            self._replicate([Copy(record, record.lease)], self._ring.near)
+        self._ring.out.to_node(put.asker, put.via, PutAnswer(put.number, outcome.state, outcome.record))
+
+    def on_get(self, get: Get, now: float) -> None:
+        if not self._ring.member:
+            return
+        copies = tuple(self.store.get(get.kind, get.key, now))
+        total = self.store.count(get.kind, get.key, without=get.asker)
+        self._ring.out.to_node(get.asker, get.via, GetAnswer(get.number, copies, total, self._ring.near))
+
+    def on_replicate(self, replicate: Replicate, source: Source, now: float) -> None:
+        """Heeded only from direct neighbours that are in the ring; who sent a losing record gets the one that won."""
+        link = self._ring.links.get(source.sender)
+        if link is None or not link.member:
+            return
+        winners = []
+        for copy in replicate.copies:
+            if not self._is_genuine(copy.record):
+                continue
+            outcome = self.store.put(copy.record, copy.remaining, source.sender, now, merge=True)
+            if outcome.state in ("taken", "stale") and outcome.record is not None:
+                winners += [
+                    c for c in self.store.get(copy.record.kind, copy.record.key, now) if c.record == outcome.record
+                ]
+            if outcome.displaced is not None:
+                self._ring.out.to_node(outcome.displaced.owner, None, Displaced(outcome.displaced.key))
+                self._replicate([copy], (node for node in self._ring.near if node != source.sender))
+        self._replicate(winners, [source.sender])
+
+    def hand_over(self, node: bytes, now: float) -> None:
+        """A near neighbour is new: give it what it is to hold from now on."""
+        around = {self._ring.me, node, *self._ring.near}
+        due = []
+        for copy in self.store.copies(now):
+            nearest = sorted(around, key=lambda other: ids.distance(other, copy.record.key))[:REPLICAS]
+            if node in nearest:
+                due.append(copy)
+        self._replicate(due, [node])
+
+    def wake(self, now: float) -> None:
+        if self._sweep_at <= now:
+            self.store.expire(now)
+            self._sweep_at = now + SWEEP
+
+    def next_wake(self) -> float | None:
+        return self._sweep_at if len(self.store) else None
+
+    def _is_genuine(self, record: Record) -> bool:
+        return self.store.holds(record) or is_genuine(record, self._verify)
+
+    def _replicate(self, copies: list[Copy], nodes: Iterable[bytes]) -> None:
+        for node in nodes:
+            for start in range(0, len(copies), MAX_COPIES):
+                self._ring.out.to_neighbour(node, Replicate(tuple(copies[start : start + MAX_COPIES])))

@@ -1,0 +1,127 @@
+"""The records that this node holds for others, with leases, limits and put-if-absent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ipop_modules.topology.protocol.messages import MAX_COPIES, Copy
+from ipop_modules.topology.protocol.records import Kind, Record
+
+MAX_RECORDS: Final = 20_000
+MAX_FOR_OWNER: Final = 32
+MAX_FOR_LINK: Final = 4_096
+"""Ids are free to make, so what one direct neighbour hands over is limited as well."""
+MAX_IN_SET: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    state: Literal["stored", "taken", "stale", "refused"]
+    record: Record | None = None
+    """The record that stands in the way."""
+    displaced: Record | None = None
+    """The other owner's record that gave way."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    record: Record
+    owner: bytes
+    expires: float
+    link: bytes
+
+
+class Store:
+    def __init__(self) -> None:
+        self._entries: dict[tuple[Kind, bytes], dict[bytes, _Entry]] = {}
+        self._by_owner: Counter[bytes] = Counter()
+        self._by_link: Counter[bytes] = Counter()
+
+    def __len__(self) -> int:
+        return self._by_link.total()
+
+    def holds(self, record: Record) -> bool:
+        """Whether exactly this record is here, so that its signature need not be checked again."""
+        entry = self._entries.get((record.kind, record.key), {}).get(record.owner)
+        return entry is not None and entry.record == record
+
+    def put(self, record: Record, remaining: float, link: bytes, now: float, *, merge: bool = False) -> Outcome:
+        """Store a genuine record that came over `link`, unless somebody else's is there.
+
+        `merge`: it comes from another storer. If both hold a record of different owners, the older claim wins.
+        """
+        self._expire_key(record.kind, record.key, now)
+        here = self._entries.get((record.kind, record.key), {})
+        owner = record.owner
+        own = here.get(owner)
+        if own is not None and own.record.sequence > record.sequence:
+            return Outcome("stale", own.record)
+        rival = next(iter(here.values()), None) if record.kind == "one" and own is None else None
+        if rival is not None and not (merge and _claim(record, owner) < _claim(rival.record, rival.owner)):
+            return Outcome("taken", rival.record)
+        gives_way = rival or (self._oldest(here) if own is None and len(here) >= MAX_IN_SET else None)
+        if own is None and gives_way is None and self._is_full(owner, link):
+            return Outcome("refused")
+        expires = now + min(remaining, record.lease)
+        if own is not None and own.record == record:
+            expires = max(expires, own.expires)
+        for entry in (own, gives_way):
+            if entry is not None:
+                self._remove(entry)
+        self._add(_Entry(record, owner, expires, link))
+        return Outcome("stored", displaced=rival.record if rival else None)
+
+    def get(self, kind: Kind, key: bytes, now: float) -> list[Copy]:
+        """The live records under a key, newest first; at most MAX_COPIES."""
+        self._expire_key(kind, key, now)
+        entries = sorted(self._entries.get((kind, key), {}).values(), key=lambda entry: -entry.expires)
+        return [_copy(entry, now) for entry in entries[:MAX_COPIES]]
+
+    def count(self, kind: Kind, key: bytes, without: bytes) -> int:
+        """How many owners have records under a key, `without` not counted."""
+        return sum(owner != without for owner in self._entries.get((kind, key), {}))
+
+    def copies(self, now: float) -> Iterator[Copy]:
+        """All live records."""
+        for entries in self._entries.values():
+            yield from (_copy(entry, now) for entry in entries.values() if entry.expires > now)
+
+    def expire(self, now: float) -> None:
+        for kind, key in list(self._entries):
+            self._expire_key(kind, key, now)
+
+    def _expire_key(self, kind: Kind, key: bytes, now: float) -> None:
+        for entry in [e for e in self._entries.get((kind, key), {}).values() if e.expires <= now]:
+            self._remove(entry)
+
+    def _is_full(self, owner: bytes, link: bytes) -> bool:
+        return len(self) >= MAX_RECORDS or self._by_owner[owner] >= MAX_FOR_OWNER or self._by_link[link] >= MAX_FOR_LINK
+
+    def _oldest(self, entries: dict[bytes, _Entry]) -> _Entry:
+        return min(entries.values(), key=lambda entry: entry.expires)
+
+    def _add(self, entry: _Entry) -> None:
+        self._entries.setdefault((entry.record.kind, entry.record.key), {})[entry.owner] = entry
+        self._by_owner[entry.owner] += 1
+        self._by_link[entry.link] += 1
+
+    def _remove(self, entry: _Entry) -> None:
+        at = (entry.record.kind, entry.record.key)
+        del self._entries[at][entry.owner]
+        if not self._entries[at]:
+            del self._entries[at]
+        for counter, name in ((self._by_owner, entry.owner), (self._by_link, entry.link)):
+            counter[name] -= 1
+            if not counter[name]:
+                del counter[name]
+
+
+def _claim(record: Record, owner: bytes) -> tuple[int, bytes]:
+    return record.since, owner
+
+
+def _copy(entry: _Entry, now: float) -> Copy:
+    return Copy(entry.record, max(0, int(entry.expires - now)))

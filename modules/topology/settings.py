@@ -1,0 +1,15 @@
+"""The settings of topology, as its section of the configuration gives them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Built from the section `modules.topology`."""
+
+    lease: int = 600
+    """Seconds for which the directory keeps what this node registers, unless it renews."""
+    shortcuts: int = 64
+    """Direct links that traffic may ask for at the same time."""

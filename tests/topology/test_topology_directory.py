@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import pytest
+
+from ipop_modules.topology.protocol.records import address_key
+from tests.topology.network import NAMESPACE_KEY, Network, Node
+
+
+def address(number: int) -> bytes:
+    return bytes([192, 168, 10, number])
+
+
+def overlay(network: Network, size: int) -> list[Node]:
+    """Nodes that start together and claim the addresses 1, 2, ...; the first is the bootstrap."""
+    nodes = [network.add() for _ in range(size)]
+    for number, node in enumerate(nodes, start=1):
+        network.claim(node, address(number))
+        if number > 1:
+            network.contact(node, nodes[0])
+    network.run_until(network.ring_is_right, 15.0)
+    return nodes
+
+
+def all_registered(nodes: list[Node]) -> bool:
+    assert all(node.machine.registrations for node in nodes)
+    return all(claim.state == "registered" for node in nodes for claim in node.machine.registrations._claims.values())
+
+
+def answer(network: Network, node: Node, wanted: bytes, *, fresh: bool = True) -> tuple[bytes | None, bool, float]:
+    already = len(node.resolved)
+    network.resolve(node, wanted, fresh=fresh)
+    network.run_until(lambda: len(node.resolved) > already, 2.5)
+    resolved = node.resolved[-1]
+    assert resolved.address == wanted
+    return resolved.node, resolved.certain, resolved.took
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 8, 11, 24])
+def test_everyone_finds_every_address(size: int) -> None:
+    network = Network(size)
+    nodes = overlay(network, size)
+    took = network.run_until(lambda: all_registered(nodes), 3.0)
+    print(f"all registered {took:.2f} s after the ring was right")
+    for node in nodes:
+        for number, owner in enumerate(nodes, start=1):
+            assert answer(network, node, address(number))[:2] == (owner.id, True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_everyone_finds_every_address_though_messages_get_lost(seed: int) -> None:
+    network = Network(seed, loss=0.03)
+    nodes = overlay(network, 11)
+    network.run(20.0)
+    wrong = [
+        (node, number)
+        for node in nodes
+        for number, owner in enumerate(nodes, start=1)
+        if answer(network, node, address(number))[0] != owner.id
+    ]
+    assert not wrong
+
+
+def test_an_address_that_nobody_owns_is_certainly_absent() -> None:
+    network = Network(1)
+    nodes = overlay(network, 11)
+    network.run(10.0)
+    found, certain, took = answer(network, nodes[3], address(99))
+    assert (found, certain) == (None, True)
+    print(f"absent after {took * 1000:.0f} ms")
+    assert took < 1.0
+
+
+def test_a_lookup_before_joining_waits_for_the_join_and_for_the_owners_registration() -> None:
+    network = Network(2)
+    bare = [network.add(member=False) for _ in range(9)]
+    for node in bare[1:]:
+        network.contact(node, bare[0])
+    network.run(10.0)
+    alice, bob = network.add(), network.add()
+    for node, number in ((alice, 10), (bob, 20)):
+        network.claim(node, address(number))
+        network.contact(node, bare[0])
+    found, certain, took = answer(network, alice, address(20))
+    print(f"found after {took * 1000:.0f} ms")
+    assert (found, certain) == (bob.id, True)
+    assert took < 1.5
+
+
+def test_a_lookup_that_nobody_answers_ends_in_time_and_is_not_certain() -> None:
+    network = Network(3)
+    node = network.add()
+    found, certain, took = answer(network, node, address(20))
+    assert (found, certain) == (None, False)
+    assert 2.3 < took <= 2.5
+
+
+def test_own_addresses_and_cached_ones_answer_at_once() -> None:
+    network = Network(4)
+    nodes = overlay(network, 5)
+    network.run(6.0)
+    network.resolve(nodes[1], address(2))
+    assert nodes[1].resolved[-1].source == "own"
+    answer(network, nodes[1], address(3))
+    network.resolve(nodes[1], address(3))
+    assert nodes[1].resolved[-1].source == "cache"
+    assert nodes[1].resolved[-1].node == nodes[2].id
+
+
+def test_of_two_claimants_the_first_keeps_the_address_and_the_second_is_told() -> None:
+    network = Network(5)
+    nodes = overlay(network, 9)
+    network.run(2.0)
+    late = network.add()
+    network.claim(late, address(3))
+    network.contact(late, nodes[0])
+    network.run_until(lambda: bool(late.registered), 3.0)
+    assert (late.registered[-1].state, late.registered[-1].owner) == ("taken", nodes[2].id)
+    for node in nodes:
+        assert answer(network, node, address(3))[0] == nodes[2].id
+
+
+def test_of_two_rings_with_one_address_twice_the_older_claim_wins_everywhere() -> None:
+    network = Network(6)
+    one = overlay(network, 6)
+    network.run(10.0)
+    other = [network.add() for _ in range(6)]
+    for node in other[1:]:
+        network.contact(node, other[0])
+    network.claim(other[4], address(4))
+    network.run(10.0)
+    assert other[4].registered[-1].state == "registered"
+    common = network.add()
+    network.contact(common, one[0])
+    network.contact(common, other[0])
+    network.run_until(network.ring_is_right, 60.0)
+    network.run_until(lambda: other[4].registered[-1].state == "taken", 20.0)
+    assert other[4].registered[-1].owner == one[3].id
+    for node in (*one, *other, common):
+        assert answer(network, node, address(4))[0] == one[3].id
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_addresses_are_found_after_nodes_died_and_others_came(seed: int) -> None:
+    network = Network(seed)
+    nodes = overlay(network, 14)
+    network.run(2.0)
+    for node in network.chance.sample(nodes[1:], 4):
+        network.kill(node)
+    network.run_until(network.ring_is_right, 60.0)
+    for _ in range(6):
+        network.contact(network.add(), nodes[0])
+    network.run_until(network.ring_is_right, 15.0)
+    network.run(2.0)
+    asker = nodes[0]
+    for number, owner in enumerate(nodes, start=1):
+        if owner.alive:
+            assert answer(network, asker, address(number))[0] == owner.id
+
+
+def test_a_dead_owners_address_ends_with_its_lease() -> None:
+    network = Network(7)
+    nodes = overlay(network, 8)
+    network.run(5.0)
+    network.kill(nodes[5])
+    network.run(10.0)
+    assert answer(network, nodes[2], address(6))[0] == nodes[5].id
+    network.run(620.0)
+    assert answer(network, nodes[2], address(6))[:2] == (None, True)
+    assert answer(network, nodes[2], address(3))[:2] == (nodes[2].id, True)
+    assert answer(network, nodes[2], address(5))[:2] == (nodes[4].id, True)
+
+
+def test_a_record_lies_at_the_member_nearest_to_its_key_and_at_its_neighbours() -> None:
+    network = Network(8)
+    nodes = overlay(network, 16)
+    network.run(10.0)
+    key = address_key(NAMESPACE_KEY, address(5))
+    root = next(node for node in nodes if node.machine.ring.is_closest(key))
+    holders = {node.id for node in nodes if node.machine.storage.store.get("one", key, network.now)}
+    assert {root.id, *root.machine.ring.near} <= holders
+
+
+def test_another_namespace_finds_nothing_and_a_control_does() -> None:
+    network = Network(9)
+    nodes = overlay(network, 6)
+    stranger = network.add(namespace=b"x" * 32)
+    network.claim(stranger, address(77))
+    network.contact(stranger, nodes[0])
+    network.run(20.0)
+    assert answer(network, stranger, address(3))[:2] == (None, True)
+    assert answer(network, nodes[0], address(3))[:2] == (nodes[2].id, True)
+    assert stranger.machine.census and stranger.machine.census.others == 0
+    assert nodes[0].machine.census and nodes[0].machine.census.others == 5
+
+
+def test_the_address_of_an_owner_that_restarted_is_still_its_own() -> None:
+    network = Network(10)
+    nodes = overlay(network, 7)
+    network.run(10.0)
+    key = b"owner" * 18
+    owner = network.add(key=key)
+    network.claim(owner, address(50))
+    network.contact(owner, nodes[0])
+    network.run(5.0)
+    owner.machine = network.new_machine(owner.id, key)
+    kinds = {peer: [kind for to, kind in owner.wishes if to == peer] for peer in owner.links}
+    network.perform(owner, owner.machine.relink(kinds, network.now))
+    network.claim(owner, address(50))
+    network.run(2.0)
+    assert owner.registered[-1].state == "registered"
+    assert answer(network, nodes[3], address(50))[0] == owner.id

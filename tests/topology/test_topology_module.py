@@ -1,0 +1,219 @@
+"""The module on a bus in memory, against a fake link module."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from ipop_core.bus.api import Call, JsonObject
+from ipop_core.bus.client import BusClient
+from ipop_core.errors import BusError
+from ipop_core.namespace import Namespace
+from ipop_core.testing import FakeRole, memory_bus, module_context
+from ipop_modules.topology import commands
+from ipop_modules.topology.module import Topology
+from ipop_modules.topology.plugin import ipop_commands, ipop_module
+from ipop_modules.topology.protocol import lookup
+from ipop_modules.topology.protocol.messages import Hello, Join, JoinAnswer, Put, decode, encode
+from ipop_modules.topology.settings import Settings
+
+NAMESPACE = Namespace(name="test", kind="open", key=b"k" * 32, authorities=())
+OTHER = "ab" * 20
+
+
+class World:
+    def __init__(self, link: FakeRole, guest: BusClient, node: str, asked: asyncio.Event) -> None:
+        self.link = link
+        self.guest = guest
+        self.node = node
+        self._asked = asked
+
+    async def until(self, met: Callable[[], bool]) -> None:
+        """Until the link module was asked what makes it so."""
+        async with asyncio.timeout(5.0):
+            while not met():
+                self._asked.clear()
+                await self._asked.wait()
+
+    def sent(self, kind: type) -> list[tuple[dict[str, Any], Any]]:
+        found = [(dict(call.body), decode(call.frames[0])) for call in self.link.called("send")]
+        return [(body, message) for body, message in found if isinstance(message, kind)]
+
+    async def say(self, message: Any, sender: str = OTHER) -> None:
+        body = {"sender": sender, "mode": "session"}
+        await self.guest.request("topology", "peer_message", body, [encode(message)])
+
+    async def join(self) -> None:
+        """A neighbour appears, is in the ring, and knows nobody else."""
+        up = {"node": OTHER, "endpoint": "192.0.2.1:1", "kinds": ["bootstrap"], "initiator": True}
+        self.link.publish("link.up", up)
+        await self.until(lambda: bool(self.sent(Hello)))
+        await self.say(Hello(True, 1, (), False))
+        await self.until(lambda: bool(self.sent(Join)))
+        await self.say(JoinAnswer(self.sent(Join)[0][1].number, (bytes.fromhex(OTHER),)))
+        await self.until(lambda: any(call.body["member"] for call in self.link.called("routes")))
+
+
+@contextlib.asynccontextmanager
+async def world(
+    folder: Path, *, namespace: Namespace | None = NAMESPACE, peers: list[dict[str, Any]] | None = None
+) -> AsyncIterator[World]:
+    async with memory_bus() as bus:
+        card = {"name": "tapipop", "mac": "02:00:00:00:00:01", "addresses": ["192.168.10.10/24"]}
+        status = {"node": OTHER, "card": card, "listening": [], "observed": [], "sessions": 0, "counters": {}}
+        asked = asyncio.Event()
+
+        def answering(body: JsonObject) -> Callable[[Call], Awaitable[JsonObject]]:
+            async def answer(_: Call) -> JsonObject:
+                asked.set()
+                return body
+
+            return answer
+
+        bodies: dict[str, JsonObject] = {
+            "peers": {"peers": peers or []},
+            "status": status,
+            "connect": {"node": OTHER, "endpoint": "192.0.2.1:1"},
+            "release": {},
+            "routes": {},
+            "send": {},
+        }
+        link = FakeRole(bus, "link", {action: answering(body) for action, body in bodies.items()})
+        await link.start()
+        client = await bus.connect("topology")
+        context = module_context(Settings(), bus=client, folder=folder, namespace=namespace)
+        module = Topology(context)
+        await module.start()
+        client.started()
+        try:
+            yield World(link, await bus.connect(), context.identity.hex, asked)
+        finally:
+            await module.stop()
+
+
+def test_it_joins_pushes_routes_wants_near_links_and_registers(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as w:
+            await w.join()
+            routes = next(call.body for call in w.link.called("routes") if call.body["member"])
+            assert routes["routes"] == [{"node": OTHER, "next": OTHER}]
+            await w.until(lambda: bool(w.link.called("connect")))
+            assert w.link.called("connect")[0].body == {"node": OTHER, "kind": "near"}
+            status = (await w.guest.request("topology", "status")).body
+            assert (status["joined"], status["size_estimate"]) == (True, 2)
+            assert status["neighbours"] == [{"node": OTHER, "kind": "near"}]
+            assert [item["address"] for item in status["registered"]] == ["192.168.10.10"]
+            for body, put in w.sent(Put):
+                assert body["mode"] == "closest"
+                assert put.record.owner.hex() == w.node
+
+    asyncio.run(story())
+
+
+def test_it_resolves_its_own_address_and_refuses_what_is_none(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as w:
+            await w.until(lambda: bool(w.link.called("status")))
+            await w.join()
+            own = (await w.guest.request("topology", "resolve", {"address": "192.168.10.10"})).body
+            assert (own["node"], own["source"], own["certain"]) == (w.node, "own", True)
+            with pytest.raises(BusError, match="'nobody' is not an IP address"):
+                await w.guest.request("topology", "resolve", {"address": "nobody"})
+
+    asyncio.run(story())
+
+
+def test_a_lookup_that_nobody_answers_ends_within_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "LIMIT", 0.3)
+
+    async def story() -> None:
+        async with world(tmp_path) as w:
+            start = asyncio.get_running_loop().time()
+            found = (await w.guest.request("topology", "resolve", {"address": "192.168.10.20"})).body
+            took = asyncio.get_running_loop().time() - start
+            assert (found["node"], found["certain"], found["source"]) == (None, False, "none")
+            assert 0.25 < took < 1.0
+
+    asyncio.run(story())
+
+
+def test_a_bare_node_has_no_directory_of_addresses(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path, namespace=None) as w:
+            with pytest.raises(BusError, match="no namespace"):
+                await w.guest.request("topology", "resolve", {"address": "192.168.10.10"})
+            assert (await w.guest.request("topology", "status")).body["members"] is None
+
+    asyncio.run(story())
+
+
+def test_after_its_own_restart_it_is_in_the_ring_at_once_and_releases_nothing(tmp_path: Path) -> None:
+    peer = {
+        "node": OTHER, "addresses": [], "path": "direct", "endpoint": "192.0.2.1:1", "rtt_ms": 1.0,
+        "overlay_hops": None, "kinds": ["near"], "member": False, "bytes_in": 0, "bytes_out": 0, "age_s": 1.0,
+    }  # fmt: skip
+
+    async def story() -> None:
+        async with world(tmp_path, peers=[peer]) as w:
+            await w.until(lambda: bool(w.link.called("routes")))
+            assert all(call.body["member"] and call.body["routes"] for call in w.link.called("routes"))
+            assert (await w.guest.request("topology", "status")).body["joined"]
+            assert not w.link.called("release")
+
+    asyncio.run(story())
+
+
+def test_traffic_gets_a_shortcut_until_it_is_idle(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as w:
+            for _ in range(3):
+                w.link.publish("link.demand", {"node": OTHER})
+            await w.until(lambda: bool(w.link.called("connect")))
+            w.link.publish("link.idle", {"node": OTHER})
+            await w.until(lambda: bool(w.link.called("release")))
+            assert all(call.body == {"node": OTHER, "kind": "shortcut"} for call in w.link.called("connect"))
+            assert w.link.called("release")[0].body == {"node": OTHER, "kind": "shortcut"}
+
+    asyncio.run(story())
+
+
+def test_garbage_from_a_peer_is_dropped_and_counted(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as w:
+            for data in (b"", b"\xff" * 50, b"\x91\x63"):
+                body = {"sender": OTHER, "mode": "routed"}
+                await w.guest.request("topology", "peer_message", body, [data])
+            status = (await w.guest.request("topology", "status")).body
+            assert status["counters"]["dropped"] == 3
+
+    asyncio.run(story())
+
+
+def test_the_schema_and_the_settings_agree() -> None:
+    schema = ipop_module().schema
+    jsonschema.Draft202012Validator.check_schema(schema)
+    defaults = {name: part["default"] for name, part in schema["properties"].items()}
+    assert msgspec.convert(defaults, Settings) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("node", "certain", "code", "words"),
+    [(OTHER, True, 0, OTHER), (None, True, 1, "nobody owns it"), (None, False, 1, "did not answer")],
+)
+def test_the_command_says_who_owns_an_address(
+    monkeypatch: pytest.MonkeyPatch, node: str | None, certain: bool, code: int, words: str
+) -> None:
+    body = {"address": "10.0.0.1", "node": node, "certain": certain, "source": "directory", "lease_s": None}
+    monkeypatch.setattr(commands, "ask", lambda *_: type("Reply", (), {"body": body}))
+    (command,) = ipop_commands()
+    result = CliRunner().invoke(command, ["10.0.0.1"])
+    assert (result.exit_code, words in result.output) == (code, True)
+    assert '"certain"' in CliRunner().invoke(command, ["10.0.0.1", "--json"]).output

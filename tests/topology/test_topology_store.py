@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from ipop_modules.topology.protocol.cache import MAX_ENTRIES, Cache
+from ipop_modules.topology.protocol.records import Kind, Record
+from ipop_modules.topology.protocol.store import MAX_FOR_LINK, MAX_FOR_OWNER, MAX_IN_SET, Store
+
+KEY, LINK = b"k" * 20, b"l" * 20
+
+
+def record(owner: str = "alice", *, kind: Kind = "one", key: bytes = KEY, since: int = 1, sequence: int = 1) -> Record:
+    return Record(kind, key, owner.encode(), since, sequence, 600, b"", b"")
+
+
+def owners(store: Store, now: float, kind: Kind = "one") -> list[bytes]:
+    return [copy.record.owner_key for copy in store.get(kind, KEY, now)]
+
+
+def test_the_first_owner_keeps_the_key_until_the_lease_ends() -> None:
+    store = Store()
+    assert store.put(record("alice"), 600, LINK, 0.0).state == "stored"
+    outcome = store.put(record("bob", since=0), 600, LINK, 1.0)
+    assert (outcome.state, outcome.record) == ("taken", record("alice"))
+    assert store.put(record("bob"), 600, LINK, 601.0).state == "stored"
+    assert owners(store, 602.0) == [b"bob"]
+
+
+def test_of_one_owners_records_the_highest_sequence_counts() -> None:
+    store = Store()
+    store.put(record(sequence=5), 600, LINK, 0.0)
+    assert store.put(record(sequence=4), 600, LINK, 1.0).state == "stale"
+    assert store.put(record(sequence=6), 600, LINK, 100.0).state == "stored"
+    assert store.get("one", KEY, 100.0)[0].remaining == 600
+
+
+def test_a_copy_does_not_outlive_the_original_nor_shorten_it() -> None:
+    store = Store()
+    store.put(record(), 100, LINK, 0.0, merge=True)
+    store.put(record(), 50, LINK, 0.0, merge=True)
+    assert store.get("one", KEY, 99.0)
+    assert not store.get("one", KEY, 101.0)
+
+
+def test_when_storers_compare_the_older_claim_wins() -> None:
+    store = Store()
+    store.put(record("bob", since=20), 600, LINK, 0.0)
+    assert store.put(record("carol", since=30), 600, LINK, 1.0, merge=True).state == "taken"
+    outcome = store.put(record("alice", since=10), 600, LINK, 1.0, merge=True)
+    assert outcome.displaced == record("bob", since=20)
+    assert owners(store, 2.0) == [b"alice"]
+
+
+def test_a_set_holds_every_owner_and_is_bounded() -> None:
+    store = Store()
+    for number in range(MAX_IN_SET + 10):
+        assert store.put(record(f"owner {number}", kind="many"), 600, LINK, float(number)).state == "stored"
+    assert store.count("many", KEY, without=b"") == MAX_IN_SET
+    assert len(store) == MAX_IN_SET
+    assert b"owner 0" not in owners(store, 100.0, "many")
+    assert store.count("many", KEY, without=record("owner 40").owner) == MAX_IN_SET - 1
+
+
+def test_an_owner_and_a_link_have_quotas_and_expiry_frees_them() -> None:
+    store = Store()
+    for number in range(MAX_FOR_OWNER):
+        store.put(record(key=number.to_bytes(20, "big")), 600, LINK, 0.0)
+    assert store.put(record(key=b"x" * 20), 600, LINK, 1.0).state == "refused"
+    assert store.put(record("bob", key=b"x" * 20), 600, LINK, 1.0).state == "stored"
+    store.expire(700.0)
+    assert len(store) == 0
+    for number in range(MAX_FOR_LINK):
+        store.put(record(f"sybil {number}", key=number.to_bytes(20, "big")), 600, LINK, 700.0)
+    assert store.put(record("bob"), 600, LINK, 701.0).state == "refused"
+    assert store.put(record("bob"), 600, b"other link" * 2, 701.0).state == "stored"
+
+
+def test_the_cache_forgets_in_time_and_is_bounded() -> None:
+    cache = Cache()
+    cache.found(KEY, b"n" * 20, 600.0, 0.0)
+    assert cache.get(KEY, 59.0)
+    assert cache.get(KEY, 61.0) is None
+    cache.found(KEY, b"n" * 20, 10.0, 100.0)
+    assert cache.get(KEY, 111.0) is None
+    cache.absent(KEY, 200.0)
+    absent = cache.get(KEY, 201.0)
+    assert absent is not None
+    assert absent.node is None
+    assert cache.get(KEY, 203.0) is None
+    for number in range(2 * MAX_ENTRIES):
+        cache.absent(number.to_bytes(20, "big"), 300.0)
+    assert len(cache) == MAX_ENTRIES
