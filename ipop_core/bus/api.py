@@ -30,6 +30,8 @@ class Call:
     sender: str
     body: JsonObject
     frames: Sequence[bytes] = ()
+    timeout: float = 5.0
+    """Seconds that the requester waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,14 @@ class Bus(Protocol):
         ...
 
     def notify(self, role: str, action: str, body: JsonObject | None = None, frames: Sequence[bytes] = ()) -> None:
-        """Tell the module that fills `role`, and wait for no answer. What can't be queued is dropped and counted."""
+        """Tell the module that fills `role`, and wait for no answer. What can't be queued is dropped and counted.
+
+        Raises BusError when the message breaks its contract.
+        """
         ...
 
     def publish(self, topic: str, body: JsonObject | None = None, frames: Sequence[bytes] = ()) -> None:
-        """Tell whoever subscribed to `topic`, whose first part is the publisher's role."""
+        """Tell whoever subscribed to `topic`, whose first part is the publisher's role. Raises BusError as `notify`."""
         ...
 
     def serve(self, action: str, handler: CallHandler) -> None:

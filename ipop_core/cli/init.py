@@ -30,6 +30,7 @@ def init(ctx: click.Context, /, output: Path, force: bool, **wish: Any) -> None:
     """
     document = Wish(**wish).document(target(ctx).name)
     configuration = build(document, output, Registry())
+    configuration.check_settings()
     if not write_document(output, document, force=force):
         raise ConfigError(str(output), "exists already; --force replaces it, -o FILE writes another one")
     say_what_it_means(configuration)

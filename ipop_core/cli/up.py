@@ -68,6 +68,7 @@ def _configure(wanted: Target, wish: Wish, *, force: bool) -> Configuration:
     if old is not None:
         _keep_secret(document, old)
     configuration = build(document, path, Registry())
+    configuration.check_settings()
     if old == document:
         return configuration
     if old is not None:

@@ -63,6 +63,16 @@ class Configuration:
     raw: Mapping[str, Any] = field(repr=False)
     """The whole document with its defaults."""
 
+    def check_settings(self) -> None:
+        """Build every module's settings, for faults that only its own code knows. Raises ConfigError."""
+        faults = []
+        for module in self.modules:
+            try:
+                module.settings()
+            except ConfigError as fault:
+                faults.append(fault)
+        raise_faults(faults)
+
 
 def load(path: Path, registry: Registry) -> Configuration:
     """Read and validate a configuration. Raises ConfigError, with every fault as a line of its own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ipop_core.bus.api import Bus, Call, JsonObject
 from ipop_core.errors import IpopError
@@ -19,8 +19,11 @@ from .link.udp import read_endpoint, show_endpoint
 if TYPE_CHECKING:
     from .module import Tincan
 
+T = TypeVar("T")
+
 PING_SECONDS: Final = 4.0
 ECHO_SECONDS: Final = 4.0
+ANSWER_BEFORE: Final = 0.1
 _ECHO_IDENTIFIER: Final = 0x1F0F
 
 
@@ -86,7 +89,7 @@ class Actions:
         tincan, body = self._tincan, call.body
         node = _id(body.get("node"))
         if "endpoint" in body:
-            return await self._contact(body["endpoint"], node, body["kind"])
+            return await self._contact(call, node)
         if node is None:
             raise IpopError("connect needs a node or an endpoint")
         if node == tincan.machine.own:
@@ -100,10 +103,10 @@ class Actions:
         waiting = asyncio.ensure_future(tincan.announcements.link(node))
         await asyncio.sleep(0)  # the waiter must be known before the machine's events are told
         tincan.settle()
-        return {"node": node.hex(), "endpoint": await waiting}
+        return {"node": node.hex(), "endpoint": await _in_time(waiting, call, "a direct path")}
 
-    async def _contact(self, text: str, node: bytes | None, kind: str) -> JsonObject:
-        tincan = self._tincan
+    async def _contact(self, call: Call, node: bytes | None) -> JsonObject:
+        tincan, text, kind = self._tincan, call.body["endpoint"], call.body["kind"]
         ip, port = _endpoint(text)
         endpoint = tincan.udp.endpoint(ip, port)
         if endpoint is None:
@@ -112,7 +115,7 @@ class Actions:
         await asyncio.sleep(0)
         tincan.machine.contact(endpoint, node, tincan.now())
         tincan.settle()
-        found = await waiting
+        found = await _in_time(waiting, call, "an answer")
         tincan.machine.want(found, kind, tincan.now())
         tincan.settle()
         return {"node": found.hex(), "endpoint": text}
@@ -223,6 +226,15 @@ class Actions:
             "bytes_out": session.counters.bytes_out,
             "age_s": round(now - session.created, 3),
         }
+
+
+async def _in_time(waiting: asyncio.Future[T], call: Call, what: str) -> T:
+    """Wait a little less than the requester does, so that it hears why."""
+    seconds = max(call.timeout - ANSWER_BEFORE, ANSWER_BEFORE)
+    try:
+        return await asyncio.wait_for(waiting, seconds)
+    except TimeoutError:
+        raise IpopError(f"not {what} in {seconds:.1f} s") from None
 
 
 def _id(text: str | None) -> bytes | None:

@@ -12,7 +12,12 @@ import pytest
 Install = Callable[..., None]
 
 PLUGIN = """
+from dataclasses import dataclass
 from ipop_core.contract import ModuleSpec, hookimpl
+
+@dataclass(frozen=True)
+class Settings:
+    pass
 
 @hookimpl
 def ipop_module():

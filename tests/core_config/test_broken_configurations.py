@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,10 @@ def with_link(**section: Any) -> dict[str, Any]:
         ({"modules": {"fakesignal": {}}}, "modules.fakesignal: needs the role link, which no module fills"),
         (
             {"modules": {"fakelinc": {}}},
+            "modules.fakelinc: no module of this name is installed; did you mean fakelink?",
+        ),
+        (
+            {"modules": {"fakesignal": {}, "fakelinc": {}}},
             "modules.fakelinc: no module of this name is installed; did you mean fakelink?",
         ),
         ({"node": {"name": "Alice"}, **with_link()}, 'node.name: "Alice" does not match ^[a-z0-9-]{1,40}$'),
@@ -198,7 +204,8 @@ def test_a_module_with_a_bad_schema_is_named(install: Install, schema: str) -> N
     assert fault_of({"modules": {"fakebox": {}}}).startswith("modules.fakebox: the module's schema is no JSON schema")
 
 
-def test_a_schema_fetches_nothing(install: Install) -> None:
+def test_a_schema_fetches_nothing(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_: io.BytesIO(b"{}"))
     install("fakebox", schema={"properties": {"a": {"$ref": "http://192.0.2.1/x.json"}}})
     line = 'c.json: the schema refers to "http://192.0.2.1/x.json", which it does not contain'
     assert fault_of({"modules": {"fakebox": {"a": 1}}}) == line

@@ -13,6 +13,8 @@ from ipop_core.cli import launch, template
 from ipop_core.cli.main import cli
 from ipop_core.pidfile import PidFile
 
+from .conftest import Install
+
 BARE = {
     "node": {"name": "$node"},
     "modules": {"fakelink": {"card": None, "port": "$port"}, "fakesignal": {"bootstraps": "$bootstraps"}},
@@ -86,6 +88,27 @@ def test_bad_input_is_one_line_and_nothing_is_written(here: Path, arguments: lis
     assert result.stderr.startswith(f"ipop: {line}")
     assert result.stderr.count("\n") == 1
     assert not (here / "controller.json").exists()
+
+
+SETTINGS = """
+from ipop_core.errors import ConfigError
+
+@dataclass(frozen=True)
+class Settings:
+    def __post_init__(self):
+        raise ConfigError("modules.fakepicky.size", "what only my own code knows")
+"""
+
+
+@pytest.mark.parametrize("command", ["init", "up"])
+def test_the_modules_own_code_is_asked_too(
+    here: Path, install: Install, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    install("fakepicky", more=SETTINGS)
+    monkeypatch.setattr(template, "load_template", lambda _: {"modules": {"fakepicky": {}}})
+    result = ipop(command, "n", "10")
+    assert (result.exit_code, result.stderr) == (2, "ipop: modules.fakepicky.size: what only my own code knows\n")
+    assert list(here.rglob("controller.json")) == []
 
 
 @pytest.mark.parametrize(

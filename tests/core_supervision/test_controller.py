@@ -83,7 +83,7 @@ def test_a_killed_module_is_restarted_and_answers_again(tmp_path: Path) -> None:
             killed = time.monotonic()
             signal_to(old["pid"])
             assert await code_of(waiting) == "failed"
-            assert time.monotonic() - killed < 0.5
+            assert time.monotonic() - killed < 2
             new = await until_back(client)
             print(f"back after {time.monotonic() - killed:.3f} s")
             assert new["pid"] != old["pid"]
@@ -155,7 +155,7 @@ def test_a_killed_controller_leaves_nobody_behind(tmp_path: Path, victim: str) -
 
 def test_sigint_to_the_whole_group_stops_in_order(tmp_path: Path) -> None:
     async def story() -> None:
-        async with running(tmp_path, BOTH) as node:
+        async with running(tmp_path, {"front": {"stop_seconds": 0.2}, "back": {}}) as node:
             assert node.process is not None
             processes = family(node.process.pid)
             for pid in reversed(processes):

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding
-from ipop_core.namespace import Namespace
 
+from ipop_core.namespace import Namespace
 from ipop_modules.tincan.link.protocol.events import Endpoint, Event
 from ipop_modules.tincan.link.protocol.handshake import Credentials
 from ipop_modules.tincan.link.protocol.machine import LinkMachine, Node

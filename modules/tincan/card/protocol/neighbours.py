@@ -25,8 +25,10 @@ MAXIMUM_WAITERS: Final = 16
 REFRESH_AFTER: Final = 60.0
 """Seconds until an entry that is asked for is confirmed again."""
 NEGATIVE_LIFETIME: Final = 0.8
-"""Seconds for which "nobody" holds, and after which a failed confirmation is tried again. Under the second after which
-the kernel asks again: a node that has just registered is found by the second question."""
+"""Seconds for which "nobody" holds: under the second after which the kernel asks again, so that a node that has just
+registered is found by the second question."""
+CONFIRM_AGAIN: Final = 2.0
+"""Seconds until a confirmation that nobody answered is tried again."""
 MAXIMUM_NEGATIVES: Final = 1024
 MAXIMUM_ENTRIES: Final = 65_536
 
@@ -206,7 +208,7 @@ class Neighbours:
         self.counters["unanswered"] += 1
         entry = self._entries.get(address)
         if entry is not None:
-            entry.refresh_at = now + NEGATIVE_LIFETIME
+            entry.refresh_at = now + CONFIRM_AGAIN
 
     def _remember_nobody(self, address: bytes, now: float) -> None:
         self._negatives.pop(address, None)

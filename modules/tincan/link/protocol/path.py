@@ -73,7 +73,11 @@ class PathSet:
 
     def establish(self, endpoint: Endpoint, rtt: float | None, now: float) -> None:
         """Take an address through which a handshake has just gone both ways."""
-        path = self._paths.setdefault(endpoint, Path(endpoint))
+        path = self._paths.get(endpoint)
+        if path is None:
+            if len(self._paths) >= MAX_PATHS:
+                self._forget(min((path for path in self if path is not self.active), key=lambda path: path.heard))
+            path = self._paths[endpoint] = Path(endpoint)
         self._make_live(path, rtt, now)
 
     def validated(self, endpoint: Endpoint) -> bool:

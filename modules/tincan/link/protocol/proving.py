@@ -1,4 +1,4 @@
-"""Who is a member of this node's namespace: proofs under a session's keys, and the authority's word where there is one."""
+"""Who is a member of this node's namespace: proofs under a session's keys, and the authority's word if there is one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parts of the link machine share: who this node is, its sessions, its way out, and what it counts and tells."""
+"""What the parts of the link machine share: who this node is, its sessions, its way out, what it counts and tells."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Final
 MAX_WAITING: Final = 256
 MAX_WAITING_BYTES: Final = 512 * 1024
 MAX_WAIT: Final = 3.0
-"""Seconds. A kernel holds packets for an unresolved neighbour as long; an answer to an older one would come too late."""
+"""Seconds, as long as a kernel holds packets for an unresolved neighbour; an answer to older ones comes too late."""
 
 
 class Waiting:

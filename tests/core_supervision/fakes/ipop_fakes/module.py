@@ -32,8 +32,9 @@ class FakeModule:
             os._exit(7)
 
     async def stop(self) -> None:
-        (self.context.run / "stops").open("a").write(f"{type(self.context.descriptors).__name__} {os.getpid()}\n")
         await asyncio.sleep(self.settings.stop_seconds)
+        with (self.context.run / "stops").open("a") as file:
+            file.write(f"{type(self.context.descriptors).__name__} {os.getpid()}\n")
 
     async def do_pid(self, call: Call) -> JsonObject:
         return {"pid": os.getpid(), "sender": call.sender, "node": self.context.identity.hex}

@@ -1,0 +1,151 @@
+"""kill -9 of modules and of the controller."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.system.conftest import Town
+from tests.system.node import Node, alive, kill, wait_until_dead
+from tests.system.traffic import Flow
+
+pytestmark = [pytest.mark.net, pytest.mark.slow]
+
+
+def restarts(node: Node, module: str) -> int:
+    return next(int(item["restarts"]) for item in node.ask("core", "status")["modules"] if item["name"] == module)
+
+
+def kill_module(node: Node, module: str) -> tuple[float, float]:
+    """Kill a module; the moment, and the seconds until it was back."""
+    before = restarts(node, module)
+    moment = kill(node.module_pid(module))
+
+    def is_back(body: object) -> bool:
+        item = next(item for item in body["modules"] if item["name"] == module)  # type: ignore[index]  # JSON
+        return item["state"] == "running" and item["restarts"] == before + 1
+
+    node.until("core", "status", is_back, "core.module", timeout=10)
+    return moment, time.monotonic() - moment
+
+
+def neighbour_states(node: Node, address: str, seconds: float) -> set[str]:
+    """The states of the kernel's neighbour entry while it is asked again and again."""
+    seen = set()
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        line = node.host.run(["ip", "neigh", "show", address, "dev", "tapipop"]).stdout
+        seen.add(line.split()[-1] if line.split() else "NONE")
+        time.sleep(0.02)
+    return seen
+
+
+def test_control_modules_die_and_no_packet_is_lost(town: Town) -> None:
+    alice, bob = town.alice, town.bob
+    town.make_direct()
+    flow = Flow(alice, bob, rate=1000, seconds=10)
+    back = {}
+    for module in ("signal", "topology", "logger"):
+        for node in (alice, bob):
+            _, took = kill_module(node, module)
+            back[f"{node.name} {module}"] = round(took, 2)
+        # The kernel asks again who has the address, while the directory's module has just died.
+        for node, far in ((alice, bob), (bob, alice)):
+            node.host.run(["ip", "neigh", "change", far.address, "dev", "tapipop", "nud", "probe"])
+            assert "REACHABLE" in neighbour_states(node, far.address, 0.3)
+    there, here = flow.finish()
+    print(f"back after {back} s; longest gaps {there.longest_gap:.3f} and {here.longest_gap:.3f} s")
+    for arrived in (there, here):
+        assert (arrived.sent, arrived.send_errors, arrived.missing) == (10_000, 0, [])
+    assert alice.path_to(bob) == bob.path_to(alice) == "direct"
+    assert max(back.values()) < 2.0, back
+
+
+def test_tincan_dies_and_card_and_traffic_stay(town: Town) -> None:
+    alice, bob = town.alice, town.bob
+    town.make_direct()
+    alice.host.run(["ip", "route", "replace", "10.99.0.0/16", "via", bob.address, "dev", "tapipop"])
+    before = card_state(alice)
+    carrier = Path("/sys/class/net/tapipop/carrier_changes")
+    monitor = alice.host.popen(
+        ["ip", "-o", "monitor", "link", "address", "route", "dev", "tapipop"], stdout=subprocess.PIPE
+    )
+    changes = carrier_changes(alice)
+    flow = Flow(alice, bob, rate=200, seconds=9, port=7001)
+    time.sleep(1.0)  # traffic before it
+    moment, back = kill_module(alice, "tincan")
+    there, here = flow.finish()
+    monitor.terminate()
+    assert monitor.stdout
+    said = monitor.communicate()[0].decode().splitlines()
+    gaps = there.first_after(moment + 0.05), here.first_after(moment + 0.05)
+    print(
+        f"{carrier}: module back after {back:.2f} s; next packet after {gaps} s; longest gaps "
+        f"{there.longest_gap:.2f} and {here.longest_gap:.2f} s; lost {len(there.missing)}, {len(here.missing)}"
+    )
+    assert card_state(alice) == before
+    assert carrier_changes(alice) == changes
+    assert not [line for line in said if "Deleted" in line or "NO-CARRIER" in line or "state DOWN" in line], said
+    assert max(there.longest_gap, here.longest_gap) < 5.0
+    assert there.numbers[-1] == here.numbers[-1] == 1799
+    alice.host.run(["ip", "route", "del", "10.99.0.0/16"])
+    alice.ready()
+    alice.until_direct(bob)
+
+
+def test_the_controller_dies_and_a_new_one_takes_the_card_over(town: Town) -> None:
+    alice, bob = town.alice, town.bob
+    town.make_direct()
+    processes = alice.processes()
+    assert len(processes) >= 5
+    assert alive(processes) == processes
+    kill(alice.pid)
+    assert wait_until_dead(processes, timeout=2.0) == []
+    alice.process.wait()  # type: ignore[union-attr]  # it was started
+    index = alice.host.run(["ip", "-o", "link", "show", "tapipop"]).stdout.split(":")[0]
+    begun = time.monotonic()
+    alice.start()
+    ping = alice.ping(bob.address, count=5)
+    print(f"new controller: first five pings {ping.received}/5 after {time.monotonic() - begun:.2f} s")
+    alice.ready()
+    assert alice.ping(bob.address, count=3).received == 3
+    assert bob.ping(alice.address, count=3).received == 3
+    assert alice.host.run(["ip", "-o", "link", "show", "tapipop"]).stdout.split(":")[0] == index
+    town.make_direct()
+
+
+def test_the_bootstrap_dies_and_the_town_goes_on(town: Town) -> None:
+    alice, bob, carol = town.alice, town.bob, town.carol
+    town.make_direct()
+    # Carol has never spoken to Bob, so this is a new lookup.
+    kill(town.overlay.bootstrap.pid)
+    town.overlay.bootstrap.process.wait()  # type: ignore[union-attr]  # it was started
+    try:
+        result: dict[str, int] = {}
+        third = threading.Thread(target=lambda: result.update(carol=carol.ping(bob.address, count=5).received))
+        third.start()
+        assert alice.ping(bob.address, count=10).received == 10
+        third.join()
+        assert result == {"carol": 5}
+        answer = carol.ask("topology", "resolve", {"address": alice.address, "fresh": True})
+        assert answer["node"] == alice.node_id(), answer
+        assert alice.path_to(bob) == "direct"
+    finally:
+        town.overlay.bootstrap.start().ready()
+
+
+def card_state(node: Node) -> str:
+    """Address, hardware address, MTU and routes of the card, as `ip` tells them."""
+    addresses = node.host.run(["ip", "-o", "address", "show", "dev", "tapipop"]).stdout
+    routes = node.host.run(["ip", "route", "show", "dev", "tapipop"]).stdout
+    link = node.host.run(["ip", "-o", "link", "show", "dev", "tapipop"]).stdout
+    return addresses + routes + link
+
+
+def carrier_changes(node: Node) -> str:
+    # /sys belongs to the namespace that mounted it; netlink has the same number.
+    return node.host.run(["ip", "-o", "-d", "-j", "link", "show", "dev", "tapipop"]).stdout
