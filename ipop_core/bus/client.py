@@ -226,7 +226,7 @@ class BusClient:
         except BusError as fault:
             self._reject(envelope, fault)
             return
-        call = Call(envelope.action, envelope.sender, body, frames, (envelope.deadline or 0) / 1000)
+        call = Call(envelope.action, envelope.sender, body, frames, envelope.deadline / 1000)
         task = asyncio.get_running_loop().create_task(self._work(envelope, handler, call))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

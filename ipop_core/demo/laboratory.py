@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import fcntl
 import secrets
 import shlex
@@ -15,7 +16,7 @@ from types import TracebackType
 from typing import Final
 
 from ipop_core.demo import ping, programs
-from ipop_core.demo.evidence import Evidence, judge
+from ipop_core.demo.evidence import Evidence, exchanges, judge
 from ipop_core.demo.node import Node, stop
 from ipop_core.demo.ping import Reply
 from ipop_core.demo.place import ADDRESSES, BARE_NODES, COUNT, INTERVAL
@@ -35,8 +36,10 @@ _IFREQ: Final = struct.Struct("16s24x")
 
 
 class InLaboratory:
-    def __init__(self, kinds: tuple[NatKind, NatKind]) -> None:
-        self.nat = (kinds[0].value, kinds[1].value)
+    name = "namespaces"
+
+    def __init__(self, nat: tuple[str, str]) -> None:
+        self.nat = nat
         self.nodes: list[Node] = []
         self._lab = Laboratory()
         self._stack = ExitStack()
@@ -114,12 +117,15 @@ class InLaboratory:
         command = ping.command(address, COUNT, INTERVAL, self._canary.hex())
         return shlex.join(command), ping.replies(self.alice, command)
 
-    async def evidence(self, replies: Sequence[Reply]) -> Evidence:
+    async def evidence(self) -> Evidence:
         self._captures.close()
-        datagrams = self._on_public.datagrams()
-        import pickle; pickle.dump((datagrams, replies, [h.public_address for h in self._homes.values()], self._relays), open("/tmp/dx/cap.pickle","wb"))
         alice, bob = (home.public_address for home in self._homes.values())
-        return judge(datagrams, alice, bob, self._relays, replies)
+        pings = exchanges(self._on_card.find(self._canary))
+        return dataclasses.replace(
+            judge(self._on_public.datagrams(), alice, bob, self._relays, pings),
+            canary_on_card=len(self._on_card.find(self._canary)),
+            canary_on_public=len(self._on_public.find(self._canary)),
+        )
 
 
 def _describe(home: Home) -> str:

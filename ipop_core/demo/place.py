@@ -21,16 +21,21 @@ INTERVAL: Final = 0.2
 class Place(Protocol):
     """Used in a `with` block; after it every process and file of the demo is gone."""
 
+    name: str
+    """`namespaces` or `loopback`."""
     nat: tuple[str, str]
     """What is in front of Alice and of Bob."""
-    description: Sequence[str]
-    """The network, in lines for people."""
     nodes: Sequence[Node]
     """All of them."""
     bare: Sequence[Node]
     """The first of them is the bootstrap."""
     alice: Node
     bob: Node
+
+    @property
+    def description(self) -> Sequence[str]:
+        """The network, in lines for people."""
+        ...
 
     def build(self) -> None:
         """Make the network and the nodes' folders."""
@@ -56,7 +61,7 @@ class Place(Protocol):
         """The command, and Alice's pings as they are answered."""
         ...
 
-    async def evidence(self, replies: Sequence[Reply]) -> Evidence:
+    async def evidence(self) -> Evidence:
         """Which way the pings went, to be asked when all are over."""
         ...
 

@@ -16,7 +16,6 @@ from ipop_modules.logger.settings import Settings
 from ipop_modules.logger.writer import Render, Writer
 
 STDERR: Final = 2
-CONTROLLER: Final = "controller"
 
 
 def set_up_logging(process: str, settings: Mapping[str, Any]) -> None:
@@ -28,9 +27,10 @@ def set_up_logging(process: str, settings: Mapping[str, Any]) -> None:
     for handler in [handler for handler in root.handlers if isinstance(handler, Writer)]:
         root.removeHandler(handler)
         handler.close()
+    writer.addFilter(_is_worth_a_line)
     root.addHandler(writer)
     root.setLevel(ours.levels.get(process, ours.level).upper())
-    for module in _inline_modules(settings) if process == CONTROLLER else ():
+    for module in _inline_modules(settings):
         if module in ours.levels:
             logging.getLogger(f"ipop.{module}").setLevel(ours.levels[module].upper())
     logging.captureWarnings(True)
@@ -39,6 +39,11 @@ def set_up_logging(process: str, settings: Mapping[str, Any]) -> None:
 def installed_writer() -> Writer | None:
     """The handler that `set_up_logging` made in this process."""
     return next((handler for handler in logging.getLogger().handlers if isinstance(handler, Writer)), None)
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Libraries' debugging is not ours: one netlink request would fill a page."""
+    return record.levelno >= logging.INFO or record.name.startswith("ipop")
 
 
 def _inline_modules(settings: Mapping[str, Any]) -> list[str]:

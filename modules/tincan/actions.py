@@ -103,7 +103,7 @@ class Actions:
         waiting = asyncio.ensure_future(tincan.announcements.link(node))
         await asyncio.sleep(0)  # the waiter must be known before the machine's events are told
         tincan.settle()
-        return {"node": node.hex(), "endpoint": await _in_time(waiting, call, "a direct path")}
+        return {"node": node.hex(), "endpoint": await _in_time(waiting, call, "direct path")}
 
     async def _contact(self, call: Call, node: bytes | None) -> JsonObject:
         tincan, text, kind = self._tincan, call.body["endpoint"], call.body["kind"]
@@ -115,7 +115,7 @@ class Actions:
         await asyncio.sleep(0)
         tincan.machine.contact(endpoint, node, tincan.now())
         tincan.settle()
-        found = await _in_time(waiting, call, "an answer")
+        found = await _in_time(waiting, call, "answer")
         tincan.machine.want(found, kind, tincan.now())
         tincan.settle()
         return {"node": found.hex(), "endpoint": text}
@@ -234,7 +234,7 @@ async def _in_time(waiting: asyncio.Future[T], call: Call, what: str) -> T:
     try:
         return await asyncio.wait_for(waiting, seconds)
     except TimeoutError:
-        raise IpopError(f"not {what} in {seconds:.1f} s") from None
+        raise IpopError(f"no {what} in {seconds:.1f} s") from None
 
 
 def _id(text: str | None) -> bytes | None:

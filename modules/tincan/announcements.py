@@ -136,8 +136,7 @@ class Announcements:
         fault = IpopError(reason)
         if endpoint is not None:
             _fail(self._contacts.pop(endpoint, []), fault)
-        session = None if node is None else self._tincan.machine.sessions.get(node)
-        if node is not None and (session is None or session.keys is None):
+        if node is not None and node not in self._tincan.machine.sessions:
             _fail(self._links.pop(node, []), fault)
 
     def _role_data(self, event: events.RoleData) -> None:

@@ -50,6 +50,7 @@ def said(process: str, settings: dict[str, Any]) -> str:
         ipop_process_started({process!r}, {settings!r})
         log = logging.getLogger("ipop.{process}")
         log.debug("detail")
+        logging.getLogger("library").debug("library's internals")
         log.info("link up", extra={{"fields": {{"node": "ab"}}}})
         logging.getLogger("ipop.signal").debug("signal's detail")
         warnings.warn("old")
@@ -73,7 +74,9 @@ def test_json_goes_to_stderr() -> None:
 
 def test_levels_are_those_of_the_process_and_of_the_modules_in_it() -> None:
     settings = configuration(level="warning", levels={"tincan": "debug", "signal": "debug"})
-    assert "tincan   debug   detail" in said("tincan", settings)
+    in_tincan = said("tincan", settings)
+    assert "tincan   debug   detail" in in_tincan
+    assert "library" not in in_tincan
     in_controller = said("controller", settings)
     assert "signal's detail" in in_controller
     assert "link up" not in in_controller

@@ -72,6 +72,12 @@ def test_a_line_that_repeats_is_counted(log: logging.Logger, memory: Memory) -> 
     assert writer_of(log).counters == {"written": 4, "repeated": 4, "lost": 0}
 
 
+def test_no_traceback_is_left_out(log: logging.Logger, memory: Memory) -> None:
+    for fault in (ValueError("one"), ValueError("two")):
+        log.error("broke", exc_info=fault)
+    assert memory.lines == ["broke", "broke"]
+
+
 def test_a_line_that_goes_on_repeating_is_told_now_and_then() -> None:
     repeats = Repeats()
     told = [line.getMessage() for second in range(25) for line in repeats.see(record("x", float(second)))]

@@ -62,6 +62,14 @@ def test_two_names_of_one_node_count_as_one_link() -> None:
     assert machine.connected("c", C, 1.0) == [Contact("c", "connected", C, None)]
 
 
+def test_a_link_that_is_needed_is_not_let_go_when_a_third_name_leads_to_it() -> None:
+    machine = contact("a", "b", "c")
+    machine.wake(0.0)
+    machine.connected("a", A, 1.0)
+    machine.connected("b", B, 1.0)
+    assert machine.connected("c", A, 1.0) == [Contact("c", "connected", A, None)]
+
+
 def test_a_lost_link_is_tried_again() -> None:
     machine = contact("a")
     machine.wake(0.0)

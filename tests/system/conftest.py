@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -54,6 +55,17 @@ class Town:
     @property
     def members(self) -> list[Node]:
         return [self.alice, self.bob, self.carol, self.mallory]
+
+    @contextlib.contextmanager
+    def relayed(self) -> Iterator[None]:
+        """Alice's traffic to Bob goes over the overlay, while this lasts."""
+        with self.overlay.no_direct_path("alice", "bob"):
+            # A fresh start: a direct path that is there takes long to be given up.
+            assert self.alice.stop() == 0
+            self.alice.start().ready()
+            assert self.alice.ping(self.bob.address).received == 3
+            yield
+            assert self.alice.path_to(self.bob) == "overlay"
 
     def make_direct(self) -> None:
         """Alice's traffic to Bob goes over a direct link."""

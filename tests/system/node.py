@@ -149,7 +149,9 @@ class Node:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(0.25):
                         await happened.wait()
-            raise AssertionError(f"{self.name}: {role}.{action} is not as wanted after {timeout:g} s: {last}{self._tail}")
+            raise AssertionError(
+                f"{self.name}: {role}.{action} is not as wanted after {timeout:g} s: {last}{self._tail}"
+            )
 
         while True:
             try:

@@ -25,12 +25,20 @@ SEATS = ("alice", "bare1", "carol", "bare2", "bare3", "bob", "bare4", "mallory",
 class Overlay:
     """Bare nodes, of which the first is the bootstrap, and whoever joins."""
 
-    def __init__(self, lab: Laboratory, public: Segment, *, ipv6: bool = False, bare_nodes: int = BARE_NODES) -> None:
+    def __init__(
+        self,
+        lab: Laboratory,
+        public: Segment,
+        *,
+        ipv6: bool = False,
+        bare_nodes: int = BARE_NODES,
+        prefix: str = "bare",
+    ) -> None:
         self.lab = lab
         self.public = public
         self.homes: dict[str, Home] = {}
         self._seats = _draw_seats(lab.folder)
-        hosts = [lab.host(f"bare{number}", public) for number in range(1, bare_nodes + 1)]
+        hosts = [lab.host(f"{prefix}{number}", public) for number in range(1, bare_nodes + 1)]
         first = hosts[0]
         self.bootstrap_endpoint = f"[{first.address6}]:{PORT}" if ipv6 else f"{first.address}:{PORT}"
         self.bare = [self._bare(host) for host in hosts]

@@ -59,8 +59,13 @@ class Peer:
             cipher=AESGCM,
             unix_time=lambda: datetime.now(UTC).timestamp(),
         )
-        self.machine = LinkMachine(node, self, self._deliver, net.random_bytes)
+        self._node = node
+        self.restart()
         self.id = credentials.node
+
+    def restart(self) -> None:
+        """Forget everything but the identity, as a process that was killed does."""
+        self.machine = LinkMachine(self._node, self, self._deliver, self.net.random_bytes)
 
     def transmit(self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int) -> None:
         self.net.send(self.endpoint, endpoint, b"".join(buffers), segment)

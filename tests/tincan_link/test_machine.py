@@ -282,3 +282,62 @@ def test_a_replayed_datagram_is_dropped() -> None:
     assert control == 1
     assert len(b.card) == 1
     assert b.machine.counters["drop_replay"] == 1
+
+
+def test_a_peer_that_was_restarted_is_greeted_anew() -> None:
+    net = Net(14)
+    a, b = net.peer("10.0.0.1"), net.peer("10.0.0.2")
+    link(net, a, b)
+    b.restart()
+    a.machine.want_member(b.id, net.now)
+    net.run(10)
+    a.machine.send_card(b.id, frame(b"again"), net.now)
+    net.run(1)
+    trust(b, a)
+    assert [text for _, _, text in b.card] == [b"again"]
+    assert a.machine.sessions[b.id].direct
+
+
+def test_a_peer_that_was_restarted_is_greeted_anew_over_the_overlay() -> None:
+    net = Net(15)
+    peers = ring(net, 6)
+    a, z = peers[0], peers[3]
+    a.machine.ping(z.id, net.now)
+    net.run(1)
+    z.restart()
+    for neighbour in (peers[2], peers[4]):
+        z.machine.contact(neighbour.endpoint, neighbour.id, net.now)
+    net.run(1)
+    z.machine.set_routes([(node, node) for node in z.machine.sessions], member=True)
+    a.machine.want_member(z.id, net.now)
+    for number in range(40):
+        a.machine.send_card(z.id, frame(b"%d" % number), net.now)
+        net.run(0.2)
+    trust(z, a)
+    assert z.card, "the session goes on under new keys"
+
+
+def test_a_lost_proof_is_repeated() -> None:
+    net = Net(16)
+    a, b = net.peer("10.0.0.1"), net.peer("10.0.0.2")
+    link(net, a, b)
+    net.passes = lambda source, target: False
+    a.machine.send_card(b.id, frame(b"waits"), net.now)
+    net.run(0.3)
+    net.passes = lambda source, target: True
+    net.run(2)
+    trust(b, a)
+    assert [text for _, _, text in b.card] == [b"waits"]
+
+
+def test_the_answer_to_a_proof_may_be_lost_too() -> None:
+    net = Net(17)
+    a, b = net.peer("10.0.0.1"), net.peer("10.0.0.2")
+    link(net, a, b)
+    net.passes = lambda source, target: target != a.endpoint
+    a.machine.send_card(b.id, frame(b"waits"), net.now)
+    net.run(0.3)
+    net.passes = lambda source, target: True
+    net.run(2)
+    trust(b, a)
+    assert [text for _, _, text in b.card] == [b"waits"]

@@ -49,6 +49,13 @@ def altered(data: bytes, changes: list[tuple[int, int]], cut: int) -> memoryview
     return memoryview(changed)[: len(changed) - cut % (len(changed) + 1)]
 
 
+def check(packet: Packet, data: bytes | memoryview) -> None:
+    assert overlay.encode(packet) == data
+    assert {len(node) for node in (packet.to, packet.sender, packet.to_via, packet.from_via) if node is not None} == {
+        20
+    }
+
+
 @given(packets)
 def test_a_packet_is_read_as_it_was_written(packet: Packet) -> None:
     assert overlay.decode(memoryview(overlay.encode(packet))) == packet
@@ -57,14 +64,14 @@ def test_a_packet_is_read_as_it_was_written(packet: Packet) -> None:
 @given(st.binary(max_size=150))
 def test_random_bytes_are_a_packet_or_refused(data: bytes) -> None:
     with suppress(BadPacket):
-        assert overlay.encode(overlay.decode(memoryview(data))) == data
+        check(overlay.decode(memoryview(data)), data)
 
 
 @given(packets, alterations, st.integers(0, 300))
 def test_altered_packets_are_packets_or_refused(packet: Packet, changes: list[tuple[int, int]], cut: int) -> None:
     data = altered(overlay.encode(packet), changes, cut)
     with suppress(BadPacket):
-        assert overlay.encode(overlay.decode(data)) == data
+        check(overlay.decode(data), data)
 
 
 @given(roles, st.binary(max_size=100))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ipop_modules.tincan.link.protocol.routes import RING, Routes, distance
 
 # Few ids, some of them around the ring's seam, so that equal and opposite ones are met.
-ids = st.one_of(st.integers(0, 40), st.integers(RING - 40, RING - 1), st.integers(RING // 2 - 3, RING // 2 + 3)).map(
+ids = st.one_of(st.integers(0, 9), st.integers(RING - 9, RING - 1), st.integers(RING // 2 - 2, RING // 2 + 2)).map(
     lambda number: number.to_bytes(20)
 )
 
@@ -43,3 +43,11 @@ def test_distance_is_the_shorter_way_round(a: bytes, b: bytes) -> None:
     assert (number(a) + distance(number(a), number(b))) % RING == number(b) or (
         number(b) + distance(number(a), number(b))
     ) % RING == number(a)
+
+
+def test_a_node_that_is_just_as_far_is_no_step_towards() -> None:
+    own, other, between = (n.to_bytes(20) for n in (10, 20, 15))
+    routes = Routes(own)
+    routes.replace([(other, other)], member=True)
+    assert routes.towards(between, lambda node: True) is None
+    assert routes.towards((16).to_bytes(20), lambda node: True) == other

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -78,6 +79,8 @@ class Network:
         self.now = 0.0
         self.nodes: dict[bytes, Node] = {}
         self.sent = 0
+        self.attempts: Counter[bytes] = Counter()
+        """Connects that were asked for, by the node that they should lead to."""
         self._order = count()
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
 
@@ -165,6 +168,7 @@ class Network:
                     self._forward(node, Packet(effect, node.id))
                 case Connect():
                     node.wishes.add((effect.node, effect.kind))
+                    self.attempts[effect.node] += 1
                     self._connect(node, effect)
                 case Release():
                     node.wishes.discard((effect.node, effect.kind))

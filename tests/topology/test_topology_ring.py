@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 
+from ipop_modules.topology.protocol.effects import Source
+from ipop_modules.topology.protocol.messages import Hello, encode
 from tests.topology.network import Network, Node
 
 
@@ -58,14 +58,14 @@ def test_two_newcomers_that_only_know_each_other_form_a_ring() -> None:
     network.run_until(network.ring_is_right, 3.0)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_messages_get_lost_and_the_ring_is_right_all_the_same(seed: int) -> None:
     network = Network(seed, loss=0.1)
     grow(network, 11)
     network.run_until(network.ring_is_right, 60.0)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_third_of_the_nodes_die_and_the_rest_are_one_ring_again(seed: int) -> None:
     network = Network(seed)
     nodes = grow(network, 18, apart=0.2)
@@ -113,25 +113,20 @@ def test_an_unreachable_neighbour_is_left_alone_more_and_more() -> None:
     network = Network(4)
     nodes = grow(network, 8)
     network.run_until(network.ring_is_right, 15.0)
-    attempts = []
     dead = network.add(member=False)
     dead.alive = False
     liar, victim = nodes[0], nodes[1]
-    assert liar.id in victim.links
+    lie = encode(Hello(True, 1, (dead.id,), False))
 
-    def lie() -> None:
-        link = victim.machine.ring
-        link._heard.hear([dead.id], liar.id, network.now)
-        network.perform(victim, victim.machine.wake(network.now))
-        if (dead.id, "near") in victim.wishes:
-            attempts.append(network.now)
+    def tell() -> None:
+        source = Source(liar.id, True, liar.id)
+        network.perform(victim, victim.machine.receive(lie, source, network.now))
 
     for second in range(240):
-        network.at(float(second), lie)
+        network.at(float(second), tell)
     network.run(240.0)
-    rounds = [later for earlier, later in pairwise(attempts) if later - earlier > 1.5]
-    print(f"{len(rounds)} further attempts in 240 s")
-    assert len(rounds) <= 8
+    print(f"{network.attempts[dead.id]} attempts in 240 s")
+    assert 3 <= network.attempts[dead.id] <= 10
     assert victim.member
 
 

@@ -14,7 +14,7 @@ from .events import Endpoint
 from .joining import Budget, Joiner, read_runs
 from .keys import BadBlock, KeysExhausted
 from .path import SUSPECT_AFTER
-from .session import Keys, Session
+from .session import ASK_AFTER, Keys, Session
 from .source import Overlay, Source
 from .state import State
 from .wire import FRAGMENT, FRAGMENT_HEADER
@@ -111,6 +111,7 @@ class Blocks:
             self._counters["drop_" + error.reason] += 1
             return
         session.heard = now
+        session.unheard_since = None
         session.counters.bytes_in += len(plaintext)
         session.counters.blocks_in += 1
         if isinstance(source, Overlay):
@@ -145,6 +146,9 @@ class Blocks:
         session.counters.blocks_out += 1
         path = session.paths.active
         if path is None:
+            if session.unheard_since is None:
+                session.unheard_since, session.asked = now, False
+                self._timers.plan(session.node, now + ASK_AFTER)
             header = FRAGMENT_HEADER.pack(FRAGMENT, pair.remote_rid, number, 0, len(sealed))
             return self._over_overlay(session.node, header + sealed, session.via, now)
         if path.waiting_since is None:

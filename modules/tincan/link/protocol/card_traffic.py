@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from . import control
 from .block import Buffer
 from .blocks import Blocks
 from .events import CardIdle, DirectWanted
-from .session import CARD_IDLE, Keys, Session, SourceCheck
+from .session import CARD_IDLE, PROOF_REPEAT, Keys, Session, SourceCheck
 from .state import State
 
 DEMAND_INTERVAL: Final = 2.0
@@ -73,7 +74,7 @@ class CardTraffic:
 
     # In.
 
-    def received(self, session: Session, offload: int, size: int, frame: memoryview) -> None:
+    def received(self, session: Session, offload: int, size: int, frame: memoryview, now: float) -> None:
         """Take one frame: to the card, if the peer may use its source address."""
         source = session.source
         if source is not None and session.member:
@@ -83,16 +84,22 @@ class CardTraffic:
                 self._counters["drop_card"] += 1
         elif not session.member:
             self._counters["drop_not_member"] += 1
+            self._ask_for_proof(session, now)
         elif not session.hold(offload, size, bytes(frame)):
             self._counters["drop_held_full"] += 1
 
-    def confirm_source(self, session: Session, check: SourceCheck) -> None:
+    def confirm_source(self, session: Session, check: SourceCheck, now: float) -> None:
         """The peer's inner addresses are known to be its own: let its frames in, those that waited first."""
         session.source = check
         held = list(session.held)
         session.held.clear()
         for offload, size, frame in held:
-            self.received(session, offload, size, memoryview(frame))
+            self.received(session, offload, size, memoryview(frame), now)
+
+    def _ask_for_proof(self, session: Session, now: float) -> None:
+        if now >= session.proof_asked + PROOF_REPEAT:
+            session.proof_asked = now
+            self._blocks.send(session, control.frame(control.ProofWanted()), now)
 
     def refuse_source(self, session: Session) -> None:
         """The peer's claim was not confirmed: what it sent meanwhile is dropped."""

@@ -30,6 +30,8 @@ class Member(Control, tag=2):
     """Proof of membership in a namespace, bound to the handshake's hash (`membership.py`)."""
 
     proof: Proof
+    wanted: bool
+    """The sender has not seen the receiver's proof yet."""
 
 
 class Probe(Control, tag=3):
@@ -70,11 +72,15 @@ class Close(Control, tag=8):
     """This node lets the session go."""
 
 
+class ProofWanted(Control, tag=9):
+    """Card frames came before the sender's proof of membership, or without it."""
+
+
 class BadControl(ValueError):
     """The body of a CONTROL frame that is no control message."""
 
 
-AnyControl: TypeAlias = Confirm | Member | Probe | ProbeAnswer | Ping | Pong | RoleMessage | Close
+AnyControl: TypeAlias = Confirm | Member | Probe | ProbeAnswer | Ping | Pong | RoleMessage | Close | ProofWanted
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[AnyControl]] = msgspec.msgpack.Decoder(AnyControl)

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 from . import control
 from .blocks import Blocks
 from .ending import end_session
 from .events import PingAnswered, RoleData
 from .probing import Probing
+from .proving import Proving
 from .session import MAX_WAITING_CONTROL, Keys, Session
 from .source import Overlay, Source
 from .state import State
 
 MAX_PINGS: Final = 256
 
-Proven: TypeAlias = Callable[[Session, Keys, bytes, float], None]
-"""Takes (session, the keys that it came under, proof of membership, now)."""
-
 
 class Conversation:
     """What one node says to its peers, and hears."""
 
-    def __init__(self, state: State, blocks: Blocks, probing: Probing, proven: Proven) -> None:
+    def __init__(self, state: State, blocks: Blocks, probing: Probing, proving: Proving) -> None:
         self._state: Final = state
         self._blocks: Final = blocks
         self._probing: Final = probing
-        self._proven: Final = proven
+        self._proving: Final = proving
         self._pings: Final[dict[bytes, tuple[bytes, float]]] = {}
         """By token, the node that was asked and when; in order of their times."""
 
@@ -74,8 +71,10 @@ class Conversation:
                 self._probing.answered(session, message, source, now)
             case control.RoleMessage(role=role, data=data):
                 self._state.events.append(RoleData(role, session.node, data))
-            case control.Member(proof=proof):
-                self._proven(session, keys, proof, now)
+            case control.Member():
+                self._proving.proven(session, keys, message, now)
+            case control.ProofWanted():
+                self._proving.wanted(session, now)
             case control.Ping(token=token):
                 hops = source.hops if isinstance(source, Overlay) else 1
                 self.send(session, control.Pong(token, hops), now)

@@ -33,7 +33,7 @@ class Links(Protocol):
 
     def established(self, agreed: Established, source: Source, rtt: float | None, now: float) -> None: ...
 
-    def failed(self, node: bytes | None, endpoint: Endpoint | None, reason: str) -> None: ...
+    def failed(self, node: bytes | None, endpoint: Endpoint | None, reason: str, now: float) -> None: ...
 
     def transmit_datagram(
         self, datagram: bytes, endpoint: Endpoint | None, node: bytes | None, via: bytes | None, now: float
@@ -98,7 +98,7 @@ class Establishing:
             if same and not known.finishing:
                 return
         if len(self._outgoing) >= MAX_OUTGOING:
-            self._links.failed(node, endpoint, "too many")
+            self._links.failed(node, endpoint, "too many", now)
             return
         rid = self._new_rid()
         initiator = Initiator(self._credentials, rid, self._ephemeral(), node)
@@ -151,7 +151,7 @@ class Establishing:
         if outgoing.repeats >= len(REPEAT_DELAYS):
             del self._outgoing[outgoing.rid]
             if not outgoing.finishing:
-                self._links.failed(outgoing.node, outgoing.endpoint, "no answer")
+                self._links.failed(outgoing.node, outgoing.endpoint, "no answer", now)
             return
         outgoing.next_repeat = now + REPEAT_DELAYS[outgoing.repeats]
         self._send(outgoing, now)
@@ -213,7 +213,7 @@ class Establishing:
         except HandshakeRefused as error:
             if error.reason in ("own-id", "wrong-node"):
                 del self._outgoing[outgoing.rid]
-                self._links.failed(outgoing.node, outgoing.endpoint, error.reason)
+                self._links.failed(outgoing.node, outgoing.endpoint, error.reason, now)
                 return
             raise
         rtt = now - outgoing.sent if outgoing.repeats == 0 else None

@@ -12,10 +12,11 @@ from .establish import Establishing
 from .events import ConnectFailed, Contacted, Endpoint, Observed, RendezvousWanted, SessionUp
 from .handshake import Established
 from .keys import KeyPair
+from .path import Path
 from .probing import Probing
 from .proving import Proving
 from .relaying import Relaying
-from .session import Keys, Session
+from .session import ASK_AFTER, LOST_AFTER, Keys, Session
 from .source import Overlay, Source
 from .state import State
 from .timers import SHORTEST_WAIT
@@ -61,7 +62,10 @@ class Lifecycle:
         if session.rekey_due(now):
             path = session.paths.active
             self.establishing.start(session.node, None if path is None else path.endpoint, session.via, now)
+        before = session.paths.active
         self._probing.tend(session, now)
+        self._seek(session, before, now)
+        self._proving.tend(session, now)
         self._cards.tend(session, now)
         deadline = self._blocks.expire(session, now)
         if session.is_over(now):
@@ -70,6 +74,22 @@ class Lifecycle:
         times = [time for time in (session.next_wake(now), deadline) if time is not None]
         if times:
             self._state.timers.plan(session.node, max(min(times), now + SHORTEST_WAIT))
+
+    def _seek(self, session: Session, before: Path | None, now: float) -> None:
+        """Where a peer has gone silent: ask it over the overlay, and greet it anew, for it may have been restarted."""
+        if session.keys is None or session.direct:
+            return
+        if before is not None:
+            self.establishing.start(session.node, before.endpoint, None, now)
+            self.establishing.start(session.node, None, session.via, now)
+            return
+        silent = 0.0 if session.unheard_since is None else now - session.unheard_since
+        if silent >= LOST_AFTER:
+            session.unheard_since = None
+            self.establishing.start(session.node, None, session.via, now)
+        elif silent >= ASK_AFTER and not session.asked:
+            session.asked = True
+            self._conversation.ping(session, now)
 
     def end(self, session: Session, reason: str) -> None:
         end_session(self._state, self._blocks, session, reason)
@@ -104,12 +124,14 @@ class Lifecycle:
             self._conversation.confirm(session, keys, now)
         self._resume(session, now)
 
-    def failed(self, node: bytes | None, endpoint: Endpoint | None, reason: str) -> None:
+    def failed(self, node: bytes | None, endpoint: Endpoint | None, reason: str, now: float) -> None:
         """A handshake came to nothing; the session that it was for ends, unless another one may still make it."""
         self._state.counters["handshake_" + reason.replace(" ", "_")] += 1
         self._state.events.append(ConnectFailed(node, endpoint, reason))
         session = None if node is None else self._state.sessions.get(node)
-        if session is not None and session.keys is None and not self.establishing.is_under_way(session.node):
+        if session is None or self.establishing.is_under_way(session.node):
+            return
+        if session.keys is None or (not session.direct and now >= session.heard + LOST_AFTER):
             self.end(session, reason)
 
     def transmit_datagram(

@@ -46,7 +46,7 @@ class LinkMachine:
         self._probing: Final = Probing(state, self._blocks)
         self._cards: Final = CardTraffic(state, self._blocks, deliver)
         self._proving: Final = Proving(state, self._blocks, self._cards)
-        self._conversation: Final = Conversation(state, self._blocks, self._probing, self._proving.proven)
+        self._conversation: Final = Conversation(state, self._blocks, self._probing, self._proving)
         self._lifecycle: Final = Lifecycle(
             state,
             blocks=self._blocks,
@@ -105,7 +105,7 @@ class LinkMachine:
             self.want_member(node, now)
 
     def want_member(self, node: bytes, now: float) -> None:
-        """Card frames for this node are about to come: agree on keys and prove namespace."""
+        """Card frames for this node are about to come: agree on keys and prove membership."""
         session = self._lifecycle.ensure(node, now)
         session.carries_card = True
         self._proving.prove(session, now)
@@ -115,7 +115,7 @@ class LinkMachine:
         """The peer's inner addresses are known to be its own: let its frames in, those that waited first."""
         session = self.sessions.get(node)
         if session is not None:
-            self._cards.confirm_source(session, check)
+            self._cards.confirm_source(session, check, now)
 
     def refuse_source(self, node: bytes) -> None:
         """The peer's claim was not confirmed: what it sent meanwhile is dropped."""
@@ -178,7 +178,7 @@ class LinkMachine:
                 return
             if kind == CARD:
                 card = True
-                self._cards.received(session, offload, size, body)
+                self._cards.received(session, offload, size, body, now)
             elif kind == RELAY:
                 self._relaying.relayed(session, body, source, now)
             elif kind == CONTROL:

@@ -12,7 +12,7 @@ from .card_traffic import CardTraffic
 from .certificates import BadCertificate, verify_by_authority
 from .events import MemberProven
 from .membership import check_proof, make_proof
-from .session import Keys, Session
+from .session import PROOF_REPEAT, Keys, Session
 from .state import State
 
 
@@ -25,16 +25,27 @@ class Proving:
         self._cards: Final = cards
 
     def prove(self, session: Session, now: float) -> None:
-        """Show the peer that this node is a member, once under each pair of keys."""
+        """Show the peer that this node is a member; asked again at once, it does nothing."""
         namespace, keys = self._state.node.namespace, session.keys
-        if namespace is None or keys is None or keys.proof_sent:
+        if namespace is None or keys is None or now < keys.proof_sent + PROOF_REPEAT:
             return
-        keys.proof_sent = True
+        keys.proof_sent = now
         proof = make_proof(namespace.key, keys.handshake_hash, by_initiator=keys.pair.is_initiator)
-        self._blocks.send_under(session, keys, control.frame(control.Member(proof)), now)
+        self._blocks.send_under(session, keys, control.frame(control.Member(proof, not session.member)), now)
 
-    def proven(self, session: Session, keys: Keys, proof: bytes, now: float) -> None:
+    def wanted(self, session: Session, now: float) -> None:
+        """The peer asks for our proof: it gets one if we have, or had, card frames for it."""
+        if session.carries_card:
+            self.prove(session, now)
+
+    def tend(self, session: Session, now: float) -> None:
+        """Card frames wait for the peer's proof: it may have been lost, or ours."""
+        if session.waiting and not session.member:
+            self.prove(session, now)
+
+    def proven(self, session: Session, keys: Keys, message: control.Member, now: float) -> None:
         """A peer's proof came: where it holds, card frames flow from now on."""
+        proof = message.proof
         namespace = self._state.node.namespace
         by_initiator = not keys.pair.is_initiator
         if namespace is None or not check_proof(proof, namespace.key, keys.handshake_hash, by_initiator=by_initiator):
@@ -45,7 +56,8 @@ class Proving:
             return
         first = not session.member
         session.member = session.carries_card = True
-        self.prove(session, now)
+        if message.wanted:
+            self.prove(session, now)
         if first:
             self._state.events.append(MemberProven(session.node))
         self._cards.flush(session, now)

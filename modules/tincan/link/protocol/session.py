@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final, Protocol
 
 from .certificates import PeerCertificate
@@ -20,6 +21,10 @@ CARD_IDLE: Final = 60.0
 SESSION_IDLE: Final = 120.0
 KEYLESS_IDLE: Final = 30.0
 """Nothing came of the handshakes for so long: well past their last repetition (establish.py)."""
+ASK_AFTER: Final = 1.0
+LOST_AFTER: Final = 3.0
+"""Over the overlay: a peer that has not been heard for so long after we sent is asked, and then greeted anew."""
+PROOF_REPEAT: Final = 0.5
 RESPONDER_PATIENCE: Final = 10.0
 """How much longer than the initiator the responder waits before it changes keys itself."""
 
@@ -40,7 +45,8 @@ class Keys:
     handshake_hash: bytes
     confirmed: bool
     """The other side has been heard under these keys."""
-    proof_sent: bool = False
+    proof_sent: float = -inf
+    """When we last proved our membership under these keys."""
 
 
 @dataclass(slots=True)
@@ -69,10 +75,15 @@ class Session:
     older: list[Keys] = field(default_factory=list)
     member: bool = False
     """The peer has proven that it belongs to our namespace."""
+    proof_asked: float = -inf
     carries_card: bool = False
     """We have, or had, card frames for the peer, or it proved itself to us: we prove ourselves to it."""
     source: SourceCheck | None = None
     heard: float = 0.0
+    unheard_since: float | None = None
+    """When we sent over the overlay without having heard anything since."""
+    asked: bool = False
+    """Since then, we asked for a sign of life."""
     last_card: float = 0.0
     idle_told: bool = True
     demand_told: float = 0.0
@@ -160,6 +171,10 @@ class Session:
         if self.keys is not None:
             patience = 0.0 if self.keys.pair.is_initiator else RESPONDER_PATIENCE
             times += [self.keys.pair.rekey_at + patience, self.keys.pair.refuse_at]
+            if self.waiting and not self.member:
+                times.append(self.keys.proof_sent + PROOF_REPEAT)
+        if self.unheard_since is not None:
+            times.append(self.unheard_since + (LOST_AFTER if self.asked else ASK_AFTER))
         if not self.idle_told:
             times.append(self.last_card + CARD_IDLE)
         times += [self.waiting.next_deadline, self._idle_at()]

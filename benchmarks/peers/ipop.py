@@ -1,0 +1,45 @@
+"""This project, with its defaults: two members of an open namespace; the bootstrap is the left one, or the middle."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from benchmarks.stage import Side, Stage
+
+from .peer import INNER, Tunnel, launch, write
+
+_CONTROLLER = Path(sys.executable).with_name("ipop-controller")
+_PORT = 4741
+
+
+class Ipop:
+    name = "ipop"
+    packages: tuple[str, ...] = ()
+    relays = True
+
+    def installed(self) -> bool:
+        return _CONTROLLER.exists()
+
+    def version(self) -> str:
+        return metadata.version("ipop")
+
+    def start(self, stage: Stage) -> Tunnel:
+        for side in stage.sides:
+            self._start(side, [] if side is stage.hub else [f"{stage.hub_address(side)}:{_PORT}"])
+        return Tunnel(INNER["left"], INNER["right"], "tapipop", "open namespace, all defaults")
+
+    def _start(self, side: Side, bootstraps: list[str]) -> None:
+        member = side.name != "middle"
+        tincan: dict[str, Any] = {"address": f"{INNER[side.name]}/24"} if member else {"card": None}
+        configuration: dict[str, Any] = {
+            "node": {"name": side.name, "state": str(side.folder / "state"), "run": str(side.folder / "run")},
+            "modules": {"tincan": tincan, "topology": {}, "signal": {"bootstraps": bootstraps}, "logger": {}},
+        }
+        if member:
+            configuration["namespace"] = "benchmark"
+        path = write(side.folder, "controller.json", json.dumps(configuration, indent=2))
+        launch(side, str(_CONTROLLER), "-c", str(path))

@@ -1,0 +1,192 @@
+"""One machine whose neighbour is the test: what it believes, and what it says."""
+
+from __future__ import annotations
+
+import random
+from hashlib import sha256
+from typing import TypeVar
+
+import msgspec
+
+from ipop_modules.topology.protocol import ids
+from ipop_modules.topology.protocol.effects import Effect, Registered, Resolved, Send, Source
+from ipop_modules.topology.protocol.machine import Machine, Member
+from ipop_modules.topology.protocol.messages import (
+    Copy,
+    Displaced,
+    Get,
+    GetAnswer,
+    Hello,
+    Join,
+    JoinAnswer,
+    Message,
+    Put,
+    PutAnswer,
+    Replicate,
+    decode,
+    encode,
+)
+from ipop_modules.topology.protocol.records import Record, address_key, signed_record
+from ipop_modules.topology.protocol.registration import Owner
+from tests.topology.network import NAMESPACE_KEY, cheap_sign, cheap_verify
+
+M = TypeVar("M", bound=Message)
+ADDRESS = bytes([10, 0, 0, 1])
+KEY = address_key(NAMESPACE_KEY, ADDRESS)
+FAR = ids.from_number(ids.number(KEY) + ids.RING // 2)
+NEXT = ids.from_number(ids.number(KEY) + 1)
+
+
+def node_of(key: bytes) -> bytes:
+    return sha256(key).digest()[: ids.SIZE]
+
+
+def record(owner: bytes, *, since: int = 5, sequence: int = 5) -> Record:
+    return signed_record(
+        "one", KEY, owner_key=owner, since=since, sequence=sequence, lease=600, value=b"", sign=cheap_sign(owner)
+    )
+
+
+class Story:
+    """A member of the ring whose neighbours are FAR or NEXT, as told."""
+
+    def __init__(self, *neighbours: bytes) -> None:
+        self.key = b"own key"
+        self.me = node_of(self.key)
+        self.now = 100.0
+        owner = Owner(key=self.key, sign=cheap_sign(self.key), epoch=0.0, lease=600)
+        member = Member(namespace_key=NAMESPACE_KEY, owner=owner)
+        self.machine = Machine(self.me, member, random.Random(1).randbytes, 0.0, verify=cheap_verify)
+        self.machine.relink({node: ["near"] for node in neighbours}, 0.0)
+        self.machine.wake(self.now)
+
+    def hear(self, message: Message, sender: bytes, *, proven: bool = True) -> list[Effect]:
+        return self.machine.receive(encode(message), Source(sender, proven, sender), self.now)
+
+    def resolve(self) -> tuple[int, list[Effect]]:
+        effects = self.machine.resolve(ADDRESS, self.now, fresh=True)
+        return said(effects, Get)[0].number, effects
+
+
+def said(effects: list[Effect], kind: type[M]) -> list[M]:
+    found = [decode(effect.payload) for effect in effects if isinstance(effect, Send)]
+    return [message for message in found if isinstance(message, kind)]
+
+
+def resolved(effects: list[Effect]) -> list[bytes | None]:
+    return [effect.node for effect in effects if isinstance(effect, Resolved)]
+
+
+def test_a_storer_refuses_what_the_owner_did_not_sign_or_another_one_sends() -> None:
+    story, good = Story(FAR), record(b"alice")
+    forged = msgspec.structs.replace(good, lease=601)
+    for asker, what, outcome in (
+        (node_of(b"alice"), forged, "refused"),
+        (node_of(b"mallory"), good, "refused"),
+        (node_of(b"alice"), good, "stored"),
+    ):
+        answers = said(story.hear(Put(1, asker, None, what), FAR), PutAnswer)
+        assert [answer.outcome for answer in answers] == [outcome]
+
+
+def test_a_reader_believes_a_signed_answer_to_its_own_question_alone() -> None:
+    story, good = Story(NEXT), record(b"alice")
+    number, _ = story.resolve()
+    forged = msgspec.structs.replace(good, sequence=9)
+    other = msgspec.structs.replace(good, key=FAR)
+    for copy, guess in ((forged, number), (other, number), (good, number + 1)):
+        assert node_of(b"alice") not in resolved(story.hear(GetAnswer(guess, (Copy(copy, 60),), 1, (FAR,)), NEXT))
+    assert resolved(story.hear(GetAnswer(number, (Copy(good, 60),), 1, ()), NEXT)) == [node_of(b"alice")]
+
+
+def test_replicas_are_taken_from_neighbours_in_the_ring_alone() -> None:
+    story, replicate = Story(FAR), Replicate((Copy(record(b"alice"), 60),))
+    story.hear(replicate, NEXT)
+    assert len(story.machine.storage.store) == 0
+    story.hear(replicate, FAR)
+    assert len(story.machine.storage.store) == 1
+
+
+def test_absent_is_believed_once_a_replica_says_so_too() -> None:
+    story = Story(NEXT)
+    number, _ = story.resolve()
+    asked = story.hear(GetAnswer(number, (), 0, (FAR,)), NEXT)
+    assert [effect.to for effect in asked if isinstance(effect, Send)] == [FAR]
+    assert resolved(story.hear(GetAnswer(number, (), 0, ()), FAR, proven=False)) == [None]
+
+
+def test_what_the_nearest_member_lost_its_neighbour_still_knows() -> None:
+    story = Story(NEXT)
+    number, _ = story.resolve()
+    story.hear(GetAnswer(number, (), 0, (FAR,)), NEXT)
+    found = story.hear(GetAnswer(number, (Copy(record(b"alice"), 60),), 1, ()), FAR, proven=False)
+    assert resolved(found) == [node_of(b"alice")]
+
+
+def test_soon_after_joining_an_absent_answer_is_not_the_end() -> None:
+    story = Story(NEXT)
+    story.now = 0.5
+    number, _ = story.resolve()
+    assert not resolved(story.hear(GetAnswer(number, (), 0, ()), NEXT))
+    story.now += 0.2
+    assert [get.number for get in said(story.machine.wake(story.now), Get)].count(number) == 1
+
+
+def test_an_owner_whose_clock_went_back_signs_above_what_is_stored() -> None:
+    story = Story(NEXT)
+    put = next(put for put in said(story.machine.set_addresses([ADDRESS], story.now), Put) if put.record.kind == "one")
+    stored = record(story.key, sequence=put.record.sequence + 1000)
+    again = said(story.hear(PutAnswer(put.number, "stale", stored), NEXT), Put)
+    assert again[0].record.sequence == stored.sequence + 1
+
+
+def test_another_owner_needs_a_signed_record_to_take_an_address_away() -> None:
+    story = Story(NEXT)
+    put = next(put for put in said(story.machine.set_addresses([ADDRESS], story.now), Put) if put.record.kind == "one")
+    unsigned = msgspec.structs.replace(record(b"bob"), signature=b"")
+    for proof, states in ((None, []), (unsigned, []), (record(b"bob"), ["taken"])):
+        effects = story.hear(PutAnswer(put.number, "taken", proof), NEXT)
+        assert [effect.state for effect in effects if isinstance(effect, Registered)] == states
+
+
+def test_a_loser_of_a_merge_is_told_and_asks_again() -> None:
+    story = Story(FAR)
+    story.hear(Put(1, node_of(b"bob"), None, record(b"bob", since=9)), FAR)
+    effects = story.hear(Replicate((Copy(record(b"alice", since=1), 60),)), FAR)
+    assert said(effects, Displaced) == [Displaced(KEY)]
+
+    owner = Story(NEXT)
+    put = next(put for put in said(owner.machine.set_addresses([ADDRESS], owner.now), Put) if put.record.kind == "one")
+    owner.hear(PutAnswer(put.number, "stored", None), NEXT)
+    owner.hear(Displaced(KEY), FAR, proven=False)
+    owner.now += 1.0
+    assert KEY in [put.record.key for put in said(owner.machine.wake(owner.now), Put)]
+
+
+def test_a_neighbour_that_restarted_gets_its_records_again() -> None:
+    story = Story(FAR)
+    story.hear(Hello(True, 1, (), False), FAR)
+    story.hear(Put(1, node_of(b"alice"), None, record(b"alice")), FAR)
+    assert not said(story.hear(Hello(True, 1, (), False), FAR), Replicate)
+    assert said(story.hear(Hello(True, 2, (), False), FAR), Replicate)
+
+
+def test_a_join_goes_on_to_the_nearest_neighbour_but_the_asker_and_ends_where_none_is_nearer() -> None:
+    near, nearest = (ids.from_number(ids.number(KEY) + step) for step in (2, 1))
+    story = Story(FAR, near, nearest)
+    onward = story.hear(Join(7, nearest, FAR, 0), FAR)
+    assert [effect.to for effect in onward if isinstance(effect, Send)] == [near]
+    assert said(onward, Join) == [Join(7, nearest, FAR, 1)]
+    alone = Story(nearest)
+    assert said(alone.hear(Join(7, nearest, alone.me, 0), nearest), JoinAnswer) == [JoinAnswer(7, (alone.me,))]
+
+
+def test_hello_is_said_again_while_a_new_neighbour_is_silent() -> None:
+    story = Story(FAR)
+    story.machine.link_up(NEXT, story.now)
+    hellos = 0
+    for _ in range(30):
+        story.now += 0.1
+        effects = story.machine.wake(story.now)
+        hellos += sum(isinstance(e, Send) and e.to == NEXT and bool(said([e], Hello)) for e in effects)
+    assert 2 <= hellos <= 5
