@@ -27,6 +27,8 @@ UDP_PAYLOAD: Final = 1200
 CLEAN_LOSS: Final = 0.01
 _SEARCH_STEPS: Final = 6
 _SEARCH_SECONDS: Final = 1
+_SOCKET_BUFFER: Final = "4M"
+"""The default holds some 90 datagrams: the figures would be those of iperf3, not of the tunnel."""
 _PINGS: Final = 100
 _PATIENCE: Final = 30.0
 _SETTLING: Final = 0.5
@@ -52,12 +54,15 @@ class Run:
     cpu_right: float
 
 
-def measure(stage: Stage, tunnel: Tunnel, seconds: int) -> Run:
-    """Measure a tunnel that was just started. Raises LabError, and LabTimeoutError when nothing comes through."""
+def measure(stage: Stage, tunnel: Tunnel, seconds: int, congestion: str) -> Run:
+    """Measure a tunnel that was just started; `congestion` is the inner TCP's congestion control.
+
+    Raises LabError, and LabTimeoutError when nothing comes through.
+    """
     wait_for(stage, tunnel)
     rtt = _round_trip(stage, tunnel)
     before = [cpu_seconds(side) for side in (stage.left, stage.right)]
-    tcp = _iperf(stage, tunnel, ["-t", str(seconds)])
+    tcp = _iperf(stage, tunnel, ["-t", str(seconds), "-C", congestion])
     left, right = (cpu_seconds(side) - used for side, used in zip((stage.left, stage.right), before, strict=True))
     gbit = tcp["end"]["sum_received"]["bytes"] * 8 / 1e9
     flood = _udp(stage, tunnel, 0, seconds)
@@ -142,7 +147,7 @@ def _most_without_loss(stage: Stage, tunnel: Tunnel, flood: Datagrams) -> float:
 
 def _udp(stage: Stage, tunnel: Tunnel, datagrams_a_second: float, seconds: int) -> Datagrams:
     rate = str(int(datagrams_a_second * UDP_PAYLOAD * 8))
-    options = ["-u", "-l", str(UDP_PAYLOAD), "-b", rate, "-t", str(seconds)]
+    options = ["-u", "-l", str(UDP_PAYLOAD), "-b", rate, "-t", str(seconds), "-w", _SOCKET_BUFFER]
     return parse_datagrams(_iperf(stage, tunnel, options))
 
 

@@ -74,7 +74,7 @@ def ratio(ours: Result | None, other: Result, figure: str) -> float | None:
 def table(results: Sequence[Result], title: str) -> Table:
     """Medians, with the spread, and our ratio to each peer in TCP and UDP and round trips."""
     ours = next((result for result in results if result.name == OURS), None)
-    shown = Table(title=title, caption="median ± half of the range; ×: how many times that peer's figure ours is")
+    shown = Table(title=title, caption="median ± half of the range; x: how many times that peer's figure ours is")
     shown.add_column("")
     for heading, _ in FIGURES.values():
         shown.add_column(heading, justify="right")
@@ -92,7 +92,7 @@ def _cell(ours: Result | None, result: Result, figure: str) -> str:
         return "-"
     text = f"{middle:,.{FIGURES[figure][1]}f} ±{result.spread(figure):.0%}"
     times = ratio(ours, result, figure)
-    return text if times is None or result is ours else f"{text}  ×{times:.2f}"
+    return text if times is None or result is ours else f"{text}  x{times:.2f}"
 
 
 def details(results: Sequence[Result]) -> list[str]:

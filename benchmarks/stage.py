@@ -128,9 +128,8 @@ def _join(one: Namespace, address: str, other: Namespace, other_address: str, mt
 
 def _join_by_router(router: Namespace, left: Namespace, right: Namespace, conditions: Conditions) -> None:
     for namespace, address, port in ((left, LEFT, "left"), (right, RIGHT, "right")):
-        router.ip(
-            f"link add name {port} mtu {conditions.mtu} type veth peer name wire mtu {conditions.mtu} netns {namespace.name}"
-        )
+        mtu = f"mtu {conditions.mtu}"
+        router.ip(f"link add name {port} {mtu} type veth peer name wire {mtu} netns {namespace.name}")
         router.ip(f"link set {port} up")
         namespace.ip(f"address add {address}/24 dev wire", "link set wire up")
         namespace.wait_until_running("wire")

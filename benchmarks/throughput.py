@@ -50,10 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(peer: Peer, result: Result, conditions: Conditions, seconds: int, congestion: str) -> None:
     try:
         with stage(conditions) as scene:
-            for side in scene.sides:
-                side.namespace.sysctl("net.ipv4.tcp_congestion_control", congestion)
             tunnel = peer.start(scene)
-            run = measure(scene, tunnel, seconds)
+            run = measure(scene, tunnel, seconds, congestion)
             result.configuration = tunnel.configuration
             result.card_mtu = _mtu(scene.left.namespace, tunnel.card)
             result.runs.append(run)

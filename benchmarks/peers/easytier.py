@@ -6,6 +6,7 @@ import sys
 from importlib import metadata, util
 
 from benchmarks.stage import Side, Stage
+from ipop_core.lab.commands import run
 
 from .peer import INNER, Tunnel, launch, write
 
@@ -22,9 +23,8 @@ class EasyTier:
         return util.find_spec("easytier_pyo3") is not None
 
     def version(self) -> str:
-        from easytier_pyo3 import version  # noqa: PLC0415 - it is there or not
-
-        return f"{version()} (easytier-pyo3 {metadata.version('easytier-pyo3')})"
+        core = run([sys.executable, "-c", "import easytier_pyo3; print(easytier_pyo3.version())"]).stdout.strip()
+        return f"{core} (easytier-pyo3 {metadata.version('easytier-pyo3')})"
 
     def start(self, stage: Stage) -> Tunnel:
         hub = stage.hub

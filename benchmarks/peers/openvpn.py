@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.stage import Side, Stage
+from benchmarks.stage import Stage
 from ipop_core.lab.commands import run
 
 from .peer import INNER, Tunnel, available, debian_version, launch, write

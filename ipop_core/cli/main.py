@@ -14,6 +14,7 @@ from ipop_core.cli.client import Target
 from ipop_core.errors import ConfigError, IpopError
 
 OWN: Final[Mapping[str, str]] = {
+    "ca": "ipop_core.cli.ca:ca",
     "demo": "ipop_core.demo.command:demo",
     "down": "ipop_core.cli.down:down",
     "init": "ipop_core.cli.init:init",

@@ -66,19 +66,21 @@ class Node:
         return self.process
 
     async def ask(self, work: Callable[[Bus], Awaitable[T]], timeout: float = 30.0) -> T:  # noqa: ASYNC109 - as above
-        """Run `work` with the node's bus, once it is there. Raises NodeError."""
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                if bus_socket(self.run).exists():
-                    return await on_bus(self.run, work)
-                fault = "its controller has not opened the bus"
-            except (NoControllerError, BusError) as error:
-                fault = str(error)
-            self.check()
-            if time.monotonic() > deadline:
-                raise self.error(f"after {timeout:g} s: {fault}")
-            await asyncio.sleep(POLL)
+        """Run `work` with the node's bus, once it is there, within `timeout` seconds. Raises NodeError."""
+        fault = "its controller did not open the bus"
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    self.check()
+                    try:
+                        if bus_socket(self.run).exists():
+                            fault = f"{work.__doc__ or 'no answer'}"
+                            return await on_bus(self.run, work)
+                    except (NoControllerError, BusError) as error:
+                        fault = str(error)
+                    await asyncio.sleep(POLL)
+        except TimeoutError:
+            raise self.error(f"after {timeout:g} s: {fault}") from None
 
     def check(self) -> None:
         """Raise NodeError when the node's program has failed."""

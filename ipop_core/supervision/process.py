@@ -46,6 +46,7 @@ class ModuleProcess:
         self._exited = asyncio.Event()
         self._stopping = asyncio.Event()
         self._fault: str | None = None
+        self._ending = ""
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
 
@@ -76,7 +77,8 @@ class ModuleProcess:
         self.state.pid = None
         self._exited.set()
         how = f"signal {-report.status}" if report.status < 0 else f"status {report.status}"
-        _log.info("process %d of the module %s ended with %s", report.pid, self._name, how)
+        self._ending = f"ended with {how}"
+        _log.debug("process %d of the module %s %s", report.pid, self._name, self._ending)
 
     async def _keep_running(self) -> None:
         now = asyncio.get_running_loop().time
@@ -90,7 +92,7 @@ class ModuleProcess:
                 return
             wait = self._policy.died(now())
             self.state.become("restarting")
-            self._operator.say(f"{self._name}: {self._fault or 'ended unasked'}; starts again in {wait:.2f} s")
+            self._operator.say(f"{self._name}: {self._fault or self._ending}; starts again in {wait:.2f} s")
             if await _happens(self._stopping, within=wait):
                 return
             self.state.restarts += 1

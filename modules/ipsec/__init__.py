@@ -1,1 +1,1 @@
-"""IPsec on top of the virtual network: certificates and policies. Not built yet; its place."""
+"""IPsec on top of the virtual network: the kernel encrypts, strongSwan's charon negotiates, certificates decide."""

@@ -59,9 +59,9 @@ class Town:
     @contextlib.contextmanager
     def relayed(self) -> Iterator[None]:
         """Alice's traffic to Bob goes over the overlay, while this lasts."""
+        # A fresh start: a direct path that is there takes a while to be given up.
+        assert self.alice.stop() == 0
         with self.overlay.no_direct_path("alice", "bob"):
-            # A fresh start: a direct path that is there takes long to be given up.
-            assert self.alice.stop() == 0
             self.alice.start().ready()
             assert self.alice.ping(self.bob.address).received == 3
             yield

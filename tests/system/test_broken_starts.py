@@ -18,7 +18,7 @@ from tests.system.node import BIN, Node
 
 pytestmark = [pytest.mark.net, pytest.mark.slow]
 
-NUMBERS = count(1)
+NUMBERS = count(50)
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
 
 
@@ -29,7 +29,8 @@ def host(town: Town) -> Host:
 
 @pytest.fixture
 def node(town: Town, host: Host) -> Iterator[Node]:
-    made = town.overlay.member(f"broken{next(NUMBERS)}", host, "192.168.10.50/24")
+    number = next(NUMBERS)
+    made = town.overlay.member(f"broken{number}", host, f"192.168.10.{number}/24", namespace="ruins")
     yield made
     if made.process is not None and made.process.poll() is None:
         made.stop()
@@ -46,7 +47,7 @@ def refusal(node: Node) -> str:
     return lines[0]
 
 
-@pytest.mark.parametrize("kind", ["dummy", "bridge"])
+@pytest.mark.parametrize("kind", ["veth", "bridge"])
 def test_a_card_name_that_another_kind_of_card_has(node: Node, kind: str) -> None:
     node.host.run(["ip", "link", "add", "tapipop", "type", kind])
     line = refusal(node)
@@ -58,7 +59,7 @@ def test_a_card_name_that_another_kind_of_card_has(node: Node, kind: str) -> Non
 
 def test_a_card_that_another_controller_holds(town: Town, node: Node) -> None:
     node.start().ready()
-    other = town.overlay.member("rival", node.host, "192.168.10.51/24", tincan={"port": 0})
+    other = town.overlay.member("rival", node.host, "192.168.10.49/24", namespace="ruins", tincan={"port": 0})
     line = refusal(other)
     assert "tapipop" in line
     assert "in use" in line

@@ -119,6 +119,23 @@ def test_the_controller_dies_and_a_new_one_takes_the_card_over(town: Town) -> No
     town.make_direct()
 
 
+def test_a_node_that_comes_back_from_another_place_is_reached(town: Town) -> None:
+    """Alice dies without a word, and when she is back the path that Bob had to her leads nowhere."""
+    alice, bob = town.alice, town.bob
+    town.make_direct()
+    processes = alice.processes()
+    with town.overlay.no_direct_path("alice", "bob"):
+        kill(alice.pid)
+        assert wait_until_dead(processes, timeout=2.0) == []
+        alice.start().ready()
+        begun = time.monotonic()
+        ping = alice.ping(bob.address, "-i", "0.2", "-w", "15", count=1)
+        assert ping.received == 1
+        print(f"she was answered over the overlay after {time.monotonic() - begun:.2f} s, ping {ping.sent}")
+        assert ping.sent == 1
+    town.make_direct()
+
+
 def test_the_bootstrap_dies_and_the_town_goes_on(town: Town) -> None:
     alice, bob, carol = town.alice, town.bob, town.carol
     town.make_direct()

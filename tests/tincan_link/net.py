@@ -70,6 +70,8 @@ class Peer:
     def transmit(self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int) -> None:
         self.net.send(self.endpoint, endpoint, b"".join(buffers), segment)
 
+    overflow = 0
+
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         return ip_address(endpoint[0]).packed, endpoint[1]
 

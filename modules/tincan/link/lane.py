@@ -17,6 +17,7 @@ from ..card.protocol.neighbours import Neighbours
 from ..frames import FRAME_HEADER_SIZE, MAX_FRAME, Card
 from .protocol.block import MAX_BLOCK
 from .protocol.machine import LinkMachine
+from .shortening import shorten
 from .udp import RECEIVE_SIZE, UdpSocket
 
 FRAMES_A_TURN: Final = 64
@@ -89,20 +90,28 @@ class Lane:
                 self.counters["drop_no_neighbour"] += 1
                 continue
             if at > start and (target != node or at + filled - start > MAX_BLOCK) and node is not None:
-                self._machine.send_card(node, view[start:at], now)
+                self._send(node, view[start:at], now)
                 blocks += 1
                 start = at
             node = target
             at += filled
             if at + _FRAME_SPACE > _BUFFER or blocks >= BLOCKS_A_TURN:
-                self._machine.send_card(node, view[start:at], now)
+                self._send(node, view[start:at], now)
                 blocks += 1
                 start = at = 0
                 if blocks >= BLOCKS_A_TURN:
                     break
         if at > start and node is not None:
-            self._machine.send_card(node, view[start:at], now)
+            self._send(node, view[start:at], now)
         return self._after()
+
+    def _send(self, node: bytes, run: memoryview, now: float) -> None:
+        limit = self._machine.block_limit(node)
+        if len(run) <= limit:
+            self._machine.send_card(node, run, now)
+            return
+        for short in shorten(run, limit):
+            self._machine.send_card(node, short, now)
 
     def _not_for_a_peer(self, kind: int, frame: memoryview, now: float) -> None:
         if kind == QUESTION:

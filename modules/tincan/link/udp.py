@@ -22,6 +22,10 @@ _SO_SNDBUFFORCE: Final = 32
 _SO_RCVBUFFORCE: Final = 33
 _IP_MTU_DISCOVER: Final = 10
 _IPV6_MTU_DISCOVER: Final = 23
+_PROBE: Final = 3
+"""IP_PMTUDISC_PROBE: don't fragment, and don't remember what routers said."""
+_SO_MEMINFO: Final = 55
+_MEMINFO: Final = Struct("=9I")
 _BUFFER_BYTES: Final = 8 * 1024 * 1024
 _SEGMENT: Final = Struct("=H")
 _GRO_SEGMENT: Final = Struct("=i")
@@ -58,10 +62,10 @@ class UdpSocket:
         for force, plain in ((_SO_SNDBUFFORCE, socket.SO_SNDBUF), (_SO_RCVBUFFORCE, socket.SO_RCVBUF)):
             if not _try_option(sock, socket.SOL_SOCKET, force, _BUFFER_BYTES):
                 _try_option(sock, socket.SOL_SOCKET, plain, _BUFFER_BYTES)
-        # A router may cut what is too long for it: better than a black hole while a path's size is not known.
-        _try_option(sock, socket.IPPROTO_IP, _IP_MTU_DISCOVER, 0)
+        # Nobody cuts our datagrams, and ICMP is not believed: the machine finds each path's size itself.
+        _try_option(sock, socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PROBE)
         if self._dual:
-            _try_option(sock, socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, 0)
+            _try_option(sock, socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PROBE)
 
     @classmethod
     def open(cls, port: int) -> UdpSocket:
@@ -87,6 +91,11 @@ class UdpSocket:
     @property
     def port(self) -> int:
         return int(self._socket.getsockname()[1])
+
+    @property
+    def overflow(self) -> int:
+        """Datagrams that arrived while the socket's buffer was full."""
+        return int(_MEMINFO.unpack(self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[8])
 
     def fileno(self) -> int:
         return self._socket.fileno()

@@ -24,19 +24,43 @@ def segments(size: int, frame: memoryview) -> list[bytes] | None:
     packet = locate(frame)
     if packet is None or size < 1:
         return None
+    made = _cut(frame, packet, size, 1)
+    for segment in made:
+        _sum_transport(segment, packet, len(segment))
+    return [bytes(segment) for segment in made]
+
+
+def shorter(size: int, count: int, frame: memoryview) -> list[bytes] | None:
+    """Cut a TCP or UDP super-frame into super-frames of at most `count` segments of `size` bytes of payload.
+
+    Their checksums are still to be filled in, as the super-frame's was. None as for `segments`.
+    """
+    packet = locate(frame)
+    if packet is None or size < 1 or count < 1:
+        return None
+    made = _cut(frame, packet, size * count, count)
+    field = packet.transport + packet.checksum_offset
+    for segment in made:
+        _WORD.pack_into(segment, field, _pseudo_header(segment, packet, len(segment)))
+    return [bytes(segment) for segment in made]
+
+
+def _cut(frame: memoryview, packet: Packet, step: int, identifications: int) -> list[bytearray]:
+    """Frames of at most `step` bytes of payload that lack only their transport checksum."""
     headers = bytes(frame[: packet.payload])
-    cuts = range(packet.payload, packet.end, size) or range(packet.payload, packet.payload + 1)
+    cuts = range(packet.payload, packet.end, step) or range(packet.payload, packet.payload + 1)
     last = len(cuts) - 1
     made = []
     for index, start in enumerate(cuts):
         segment = bytearray(headers)
-        segment += frame[start : min(start + size, packet.end)]
+        segment += frame[start : min(start + step, packet.end)]
         if packet.version == 4:
-            _WORD.pack_into(segment, 18, _WORD.unpack_from(headers, 18)[0] + index & 0xFFFF)
+            identification = _WORD.unpack_from(headers, 18)[0] + index * identifications
+            _WORD.pack_into(segment, 18, identification & 0xFFFF)
         if packet.protocol == TCP:
             _number(segment, packet, start - packet.payload, is_first=index == 0, is_last=index == last)
         _measure(segment, packet)
-        made.append(bytes(segment))
+        made.append(segment)
     return made
 
 
@@ -61,7 +85,7 @@ def _number(segment: bytearray, packet: Packet, advance: int, *, is_first: bool,
 
 
 def _measure(segment: bytearray, packet: Packet) -> None:
-    """Set every length and checksum of one segment."""
+    """Set every length of one segment, and the IPv4 header's checksum."""
     transport = packet.transport
     if packet.version == 4:
         _WORD.pack_into(segment, 16, len(segment) - _NETWORK)
@@ -71,15 +95,18 @@ def _measure(segment: bytearray, packet: Packet) -> None:
         _WORD.pack_into(segment, 18, len(segment) - transport)
     if packet.protocol != TCP:
         _WORD.pack_into(segment, transport + 4, len(segment) - transport)
-    _sum_transport(segment, packet, len(segment))
 
 
 def _sum_transport(segment: bytearray, packet: Packet, end: int) -> None:
-    addresses = segment[26:34] if packet.version == 4 else segment[22:54]
     field = packet.transport + packet.checksum_offset
     _WORD.pack_into(segment, field, 0)
-    pseudo = checksum.pseudo_header(bytes(addresses), packet.protocol, end - packet.transport)
+    pseudo = _pseudo_header(segment, packet, end)
     value = checksum.finish(pseudo, checksum.total(segment[packet.transport : end]))
     if packet.protocol != TCP:
         value = value or 0xFFFF  # RFC 768: zero would mean "no checksum"
     _WORD.pack_into(segment, field, value)
+
+
+def _pseudo_header(segment: bytearray, packet: Packet, end: int) -> int:
+    addresses = segment[26:34] if packet.version == 4 else segment[22:54]
+    return checksum.pseudo_header(bytes(addresses), packet.protocol, end - packet.transport)

@@ -9,18 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from . import control
 from .block import Buffer, batches, cut
 from .events import Endpoint
 from .joining import Budget, Joiner, read_runs
 from .keys import BadBlock, KeysExhausted
+from .loss import LossMeter
 from .path import SUSPECT_AFTER
 from .session import ASK_AFTER, Keys, Session
 from .source import Overlay, Source
 from .state import State
 from .wire import FRAGMENT, FRAGMENT_HEADER
 
-DATAGRAM_SIZE: Final = 1400
-"""Fits a path of 1,500 bytes with IPv6, UDP and a tunnel of the provider's around it."""
+OVERLAY_UNIT: Final = 1400
+"""Bytes that a relay's link is taken to carry in a datagram, to compare loss over the overlay with loss on a path."""
 
 Opened: TypeAlias = Callable[[Session, Keys, memoryview, Source, float], None]
 """Takes (session, keys, a block's plaintext, where it came from, now)."""
@@ -36,6 +38,7 @@ class Receiving:
     session: Session
     keys: Keys
     joiner: Joiner
+    meter: LossMeter
 
 
 class Blocks:
@@ -52,10 +55,10 @@ class Blocks:
 
     # Receiver ids.
 
-    def accept(self, session: Session, keys: Keys) -> None:
+    def accept(self, session: Session, keys: Keys, now: float) -> None:
         """Take blocks under new keys from now on."""
         joiner = Joiner(keys.pair.window.check, self._budget)
-        self._by_rid[keys.pair.local_rid] = Receiving(session, keys, joiner)
+        self._by_rid[keys.pair.local_rid] = Receiving(session, keys, joiner, LossMeter(now))
 
     def refuse(self, keys: Keys) -> None:
         """Take no more blocks under these keys."""
@@ -119,6 +122,9 @@ class Blocks:
         else:
             session.paths.heard(source, now)
         keys.confirmed = True
+        if receiving.meter.received(number, now):
+            counted, missing = receiving.meter.report(self._wire.overflow, now)
+            self.send_under(session, keys, control.frame(control.LossReport(counted, missing)), now)
         self._opened(session, keys, memoryview(plaintext), source, now)
 
     # Out.
@@ -149,14 +155,22 @@ class Blocks:
             if session.unheard_since is None:
                 session.unheard_since, session.asked = now, False
                 self._timers.plan(session.node, now + ASK_AFTER)
+            session.counters.datagrams_out += -(-len(sealed) // OVERLAY_UNIT)
             header = FRAGMENT_HEADER.pack(FRAGMENT, pair.remote_rid, number, 0, len(sealed))
             return self._over_overlay(session.node, header + sealed, session.via, now)
         if path.waiting_since is None:
             path.waiting_since = now
             self._timers.plan(session.node, now + SUSPECT_AFTER)
+        mtu = path.mtu
+        size = mtu.size
+        buffers = cut(sealed, pair.remote_rid, number, size)
+        session.counters.datagrams_out += len(buffers) >> 1
+        if len(buffers) > 2 and not mtu.wanted:
+            mtu.wanted = True
+            self._timers.plan(session.node, max(mtu.next_wake, now))
         transmit, endpoint = self._wire.transmit, path.endpoint
-        for batch in batches(cut(sealed, pair.remote_rid, number, DATAGRAM_SIZE), DATAGRAM_SIZE):
-            transmit(endpoint, batch, DATAGRAM_SIZE)
+        for batch in batches(buffers, size):
+            transmit(endpoint, batch, size)
         return True
 
     def send_to(self, endpoint: Endpoint, keys: Keys, frame: bytes) -> None:

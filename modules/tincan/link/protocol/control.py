@@ -15,7 +15,14 @@ Token: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
 Proof: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Port: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Role: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=31, pattern="^[a-z][a-z0-9-]*$")]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+Size: TypeAlias = Annotated[int, msgspec.Meta(ge=1200, le=65_507)]
 Data: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=60_000)]
+CRL_PIECE: Final = 8192
+Authority: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=20, max_length=20)]
+"""The id of an authority's key, made as a node's."""
+ListNumber: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+ListOffset: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 
 class Control(msgspec.Struct, array_like=True):
@@ -76,11 +83,74 @@ class ProofWanted(Control, tag=9):
     """Card frames came before the sender's proof of membership, or without it."""
 
 
+class LossReport(Control, tag=10):
+    """Of the blocks sent under these keys, how many had been passed at the last report, and are missing (`loss.py`)."""
+
+    counted: Count
+    missing: Count
+
+
+class SizeProbe(Control, tag=11):
+    """Does a datagram of this size pass? The padding makes it so long (`mtu.py`)."""
+
+    size: Size
+    padding: Data
+
+
+class SizeAnswer(Control, tag=12):
+    """A datagram of this size arrived."""
+
+    size: Size
+
+
+class CrlNumber(Control, tag=20):
+    """The newest list of revoked certificates that the sender has of an authority (`revocation.py`)."""
+
+    authority: Authority
+    number: ListNumber
+    wanted: bool
+    """The sender has not heard the receiver's number yet."""
+
+
+class CrlRequest(Control, tag=21):
+    """Give me that list, from this offset on."""
+
+    authority: Authority
+    number: ListNumber
+    offset: ListOffset
+
+
+class CrlPiece(Control, tag=22):
+    """A part of a list, DER; `total` bytes are the whole."""
+
+    authority: Authority
+    number: ListNumber
+    total: ListOffset
+    offset: ListOffset
+    data: Annotated[bytes, msgspec.Meta(min_length=1, max_length=CRL_PIECE)]
+
+
 class BadControl(ValueError):
     """The body of a CONTROL frame that is no control message."""
 
 
-AnyControl: TypeAlias = Confirm | Member | Probe | ProbeAnswer | Ping | Pong | RoleMessage | Close | ProofWanted
+AnyControl: TypeAlias = (
+    Confirm
+    | Member
+    | Probe
+    | ProbeAnswer
+    | Ping
+    | Pong
+    | RoleMessage
+    | Close
+    | ProofWanted
+    | LossReport
+    | SizeProbe
+    | SizeAnswer
+    | CrlNumber
+    | CrlRequest
+    | CrlPiece
+)
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[AnyControl]] = msgspec.msgpack.Decoder(AnyControl)

@@ -6,11 +6,13 @@ from typing import Final
 
 from . import control
 from .blocks import Blocks
+from .certification import Certification
 from .ending import end_session
 from .events import PingAnswered, RoleData
 from .probing import Probing
 from .proving import Proving
 from .session import MAX_WAITING_CONTROL, Keys, Session
+from .sizing import Sizing
 from .source import Overlay, Source
 from .state import State
 
@@ -20,11 +22,22 @@ MAX_PINGS: Final = 256
 class Conversation:
     """What one node says to its peers, and hears."""
 
-    def __init__(self, state: State, blocks: Blocks, probing: Probing, proving: Proving) -> None:
+    def __init__(
+        self,
+        state: State,
+        blocks: Blocks,
+        *,
+        probing: Probing,
+        proving: Proving,
+        certification: Certification,
+        sizing: Sizing,
+    ) -> None:
         self._state: Final = state
         self._blocks: Final = blocks
         self._probing: Final = probing
         self._proving: Final = proving
+        self._certification: Final = certification
+        self._sizing: Final = sizing
         self._pings: Final[dict[bytes, tuple[bytes, float]]] = {}
         """By token, the node that was asked and when; in order of their times."""
 
@@ -57,7 +70,9 @@ class Conversation:
         self.send(session, control.Ping(token), now)
         return token
 
-    def received(self, session: Session, keys: Keys, body: memoryview, source: Source, now: float) -> None:
+    def received(  # noqa: PLR0912 - one branch for each message
+        self, session: Session, keys: Keys, body: memoryview, source: Source, now: float
+    ) -> None:
         """Take the body of a CONTROL frame."""
         try:
             message = control.decode(body)
@@ -82,6 +97,14 @@ class Conversation:
                 self._ponged(session, message, source, now)
             case control.Close():
                 end_session(self._state, self._blocks, session, "closed by peer")
+            case control.LossReport():
+                self._sizing.reported(session, keys, message, now)
+            case control.SizeProbe(size=size):
+                self._sizing.probed(keys, size, source)
+            case control.SizeAnswer(size=size):
+                self._sizing.answered(session, size, source, now)
+            case control.CrlNumber() | control.CrlRequest() | control.CrlPiece():
+                self._certification.received(session, message, now)
             case control.Confirm():
                 pass
 

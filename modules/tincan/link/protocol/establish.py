@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from . import wire
+from .certificates import PeerCertificate
 from .events import Endpoint
 from .handshake import Credentials, Established, HandshakeRefused, Initiator, Responder
 from .retry import check_token, mint_token
@@ -46,6 +47,8 @@ class Links(Protocol):
     def is_confirmed(self, rid: int) -> bool: ...
 
     def rid_in_use(self, rid: int) -> bool: ...
+
+    def is_revoked(self, certificate: PeerCertificate) -> bool: ...
 
     def count(self, what: str) -> None: ...
 
@@ -210,8 +213,9 @@ class Establishing:
             return
         try:
             finish, agreed = outgoing.initiator.on_response(response, self._links.source_address(source))
+            self._check(agreed)
         except HandshakeRefused as error:
-            if error.reason in ("own-id", "wrong-node"):
+            if error.reason in ("own-id", "wrong-node", "revoked"):
                 del self._outgoing[outgoing.rid]
                 self._links.failed(outgoing.node, outgoing.endpoint, error.reason, now)
                 return
@@ -232,6 +236,7 @@ class Establishing:
             return
         agreed = incoming.responder.on_finish(finish)
         self._forget(finish.receiver)
+        self._check(agreed)
         self._links.established(agreed, source, now - incoming.answered, now)
 
     def _on_retry(self, retry: wire.Retry, source: Source, now: float) -> None:
@@ -242,6 +247,10 @@ class Establishing:
         outgoing.retried = True
         outgoing.datagram = outgoing.initiator.first(wire.INIT_SIZE, retry.token)
         self._send(outgoing, now)
+
+    def _check(self, agreed: Established) -> None:
+        if self._links.is_revoked(agreed.certificate):
+            raise HandshakeRefused("revoked", f"the authority took back the certificate of {agreed.node.hex()}")
 
     def _forget(self, rid: int) -> None:
         incoming = self._incoming.pop(rid)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ipop_core.authority.revocation import RevocationList
+
 Endpoint: TypeAlias = tuple[Any, ...]
 """A UDP address as the socket gives it: (host, port, flow, scope) on a dual-stack socket."""
 
@@ -75,6 +77,23 @@ class MemberProven:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberRefused:
+    """A peer wanted to be a member, but the namespace's authority does not vouch for it."""
+
+    node: bytes
+    reason: str
+    """A code (`certificates.Fault`)."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationsLearnt:
+    """A newer list of revoked certificates came: keep it."""
+
+    list: RevocationList
+
+
+@dataclass(frozen=True, slots=True)
 class RendezvousWanted:
     """A session over the overlay wants a direct path."""
 
@@ -137,6 +156,8 @@ Event: TypeAlias = (
     | SessionClosed
     | ConnectFailed
     | MemberProven
+    | MemberRefused
+    | RevocationsLearnt
     | RendezvousWanted
     | DirectWanted
     | CardIdle

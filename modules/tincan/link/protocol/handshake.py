@@ -34,7 +34,16 @@ Observed = tuple[bytes, int]
 """Where the other side's datagrams come from: an address of 4 or 16 bytes, and a port."""
 
 Reason = Literal[
-    "out-of-turn", "short-init", "noise", "payload", "version", "certificate", "signature", "own-id", "wrong-node"
+    "out-of-turn",
+    "short-init",
+    "noise",
+    "payload",
+    "version",
+    "certificate",
+    "signature",
+    "own-id",
+    "wrong-node",
+    "revoked",
 ]
 
 _LABEL: Final = b"ipop handshake 1"

@@ -6,17 +6,21 @@ from typing import Final
 
 from .blocks import Blocks
 from .card_traffic import CardTraffic
+from .certificates import PeerCertificate
+from .certification import Certification
 from .conversation import Conversation
 from .ending import end_session
 from .establish import Establishing
 from .events import ConnectFailed, Contacted, Endpoint, Observed, RendezvousWanted, SessionUp
 from .handshake import Established
 from .keys import KeyPair
+from .loss import BlockSizer
 from .path import Path
 from .probing import Probing
 from .proving import Proving
 from .relaying import Relaying
 from .session import ASK_AFTER, LOST_AFTER, Keys, Session
+from .sizing import Sizing
 from .source import Overlay, Source
 from .state import State
 from .timers import SHORTEST_WAIT
@@ -38,6 +42,8 @@ class Lifecycle:
         conversation: Conversation,
         cards: CardTraffic,
         proving: Proving,
+        certification: Certification,
+        sizing: Sizing,
     ) -> None:
         self._state: Final = state
         self._blocks: Final = blocks
@@ -46,6 +52,8 @@ class Lifecycle:
         self._conversation: Final = conversation
         self._cards: Final = cards
         self._proving: Final = proving
+        self._certification: Final = certification
+        self._sizing: Final = sizing
         self.establishing: Final = Establishing(self, state.node.credentials, state.random)
 
     def ensure(self, node: bytes, now: float) -> Session:
@@ -65,6 +73,7 @@ class Lifecycle:
         before = session.paths.active
         self._probing.tend(session, now)
         self._seek(session, before, now)
+        self._sizing.tend(session, now)
         self._proving.tend(session, now)
         self._cards.tend(session, now)
         deadline = self._blocks.expire(session, now)
@@ -122,6 +131,7 @@ class Lifecycle:
         self._probing.tell(session, before)
         if not agreed.initiator:
             self._conversation.confirm(session, keys, now)
+        self._certification.certify(session, now)
         self._resume(session, now)
 
     def failed(self, node: bytes | None, endpoint: Endpoint | None, reason: str, now: float) -> None:
@@ -162,6 +172,9 @@ class Lifecycle:
     def rid_in_use(self, rid: int) -> bool:
         return self._blocks.find(rid) is not None
 
+    def is_revoked(self, certificate: PeerCertificate) -> bool:
+        return self._certification.is_revoked(certificate)
+
     def count(self, what: str) -> None:
         self._state.counters[what] += 1
 
@@ -175,8 +188,8 @@ class Lifecycle:
             is_initiator=agreed.initiator,
             now=now,
         )
-        keys = Keys(pair, agreed.handshake_hash, confirmed=not agreed.initiator)
-        self._blocks.accept(session, keys)
+        keys = Keys(pair, agreed.handshake_hash, not agreed.initiator, BlockSizer(now))
+        self._blocks.accept(session, keys, now)
         for dropped in session.take_keys(keys, self._state.own, now):
             self._blocks.refuse(dropped)
         return keys

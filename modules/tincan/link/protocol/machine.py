@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from ipop_core.authority.revocation import RevocationList
+
 from ...frames import CARD, CONTROL, FRAME_HEADER, FRAME_HEADER_SIZE, RELAY
 from . import control
-from .block import Buffer
+from .block import MAX_BLOCK, Buffer
 from .blocks import Blocks
 from .card_traffic import CardTraffic, Deliver
+from .certification import Certification
 from .conversation import Conversation
 from .events import Endpoint, RendezvousWanted
 from .lifecycle import Lifecycle
@@ -22,6 +25,7 @@ from .probing import Probing
 from .proving import Proving
 from .relaying import Relaying
 from .session import Keys, Session, SourceCheck
+from .sizing import Sizing
 from .source import Source
 from .state import Node, State, Wire
 from .wire import FRAGMENT
@@ -45,8 +49,17 @@ class LinkMachine:
         self.routes: Final = self._relaying.routes
         self._probing: Final = Probing(state, self._blocks)
         self._cards: Final = CardTraffic(state, self._blocks, deliver)
-        self._proving: Final = Proving(state, self._blocks, self._cards)
-        self._conversation: Final = Conversation(state, self._blocks, self._probing, self._proving)
+        self._certification: Final = Certification(state, self._blocks)
+        self._proving: Final = Proving(state, self._blocks, self._cards, self._certification)
+        self._sizing: Final = Sizing(state, self._blocks)
+        self._conversation: Final = Conversation(
+            state,
+            self._blocks,
+            probing=self._probing,
+            proving=self._proving,
+            certification=self._certification,
+            sizing=self._sizing,
+        )
         self._lifecycle: Final = Lifecycle(
             state,
             blocks=self._blocks,
@@ -55,6 +68,8 @@ class LinkMachine:
             conversation=self._conversation,
             cards=self._cards,
             proving=self._proving,
+            certification=self._certification,
+            sizing=self._sizing,
         )
         self._establishing: Final = self._lifecycle.establishing
 
@@ -104,6 +119,11 @@ class LinkMachine:
         if not self._cards.send(node, frames, now):
             self.want_member(node, now)
 
+    def block_limit(self, node: bytes) -> int:
+        """The most bytes of card frames that one block to this node should hold."""
+        session = self.sessions.get(node)
+        return MAX_BLOCK if session is None else session.block_limit
+
     def want_member(self, node: bytes, now: float) -> None:
         """Card frames for this node are about to come: agree on keys and prove membership."""
         session = self._lifecycle.ensure(node, now)
@@ -141,6 +161,16 @@ class LinkMachine:
     def ping(self, node: bytes, now: float) -> bytes:
         """Ask for a round trip; PingAnswered bears the token that is returned."""
         return self._conversation.ping(self._lifecycle.ensure(node, now), now)
+
+    # The authority.
+
+    def learn_revocations(self, der: bytes, now: float) -> RevocationList:
+        """Take a list of revoked certificates, and tell the members if it is news. Raises BadRevocationList."""
+        return self._certification.learn(der, now)
+
+    def exchange_revocations(self, node: bytes, now: float) -> None:
+        """Find out whether this node, a member, has newer lists or older ones: a session with it does that."""
+        self._lifecycle.ensure(node, now)
 
     # The ring.
 
@@ -197,6 +227,7 @@ class LinkMachine:
     def wake(self, now: float) -> None:
         """Do what is due."""
         self._establishing.wake(now)
+        self._certification.wake(now)
         for node in self._state.timers.due(now):
             session = self.sessions.get(node)
             if session is not None:
@@ -204,5 +235,5 @@ class LinkMachine:
 
     def next_wake(self) -> float | None:
         """When `wake` has something to do; None while nothing is planned."""
-        times = (self._establishing.next_wake(), self._state.timers.next())
+        times = (self._establishing.next_wake(), self._state.timers.next(), self._certification.next_wake())
         return min((time for time in times if time is not None), default=None)

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Final
 
 from .events import Endpoint
+from .mtu import MtuSearch
 
 TRY_DELAYS: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 1.9)
 """Between the probes of a candidate; it is forgotten after the last (a hole may need both sides' third try)."""
@@ -45,6 +46,7 @@ class Path:
     """When we sent without having heard anything since."""
     tries: int = 0
     next_probe: float = 0.0
+    mtu: MtuSearch = field(default_factory=MtuSearch)
     probes: dict[bytes, float] = field(default_factory=dict)
     """Tokens in flight, and when each left."""
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from ipop_core.namespace import Namespace
-
 from . import control
 from .blocks import Blocks
 from .card_traffic import CardTraffic
-from .certificates import BadCertificate, verify_by_authority
+from .certification import Certification
 from .events import MemberProven
 from .membership import check_proof, make_proof
 from .session import PROOF_REPEAT, Keys, Session
@@ -19,10 +17,11 @@ from .state import State
 class Proving:
     """Proofs that this node gives and takes."""
 
-    def __init__(self, state: State, blocks: Blocks, cards: CardTraffic) -> None:
+    def __init__(self, state: State, blocks: Blocks, cards: CardTraffic, certification: Certification) -> None:
         self._state: Final = state
         self._blocks: Final = blocks
         self._cards: Final = cards
+        self._certification: Final = certification
 
     def prove(self, session: Session, now: float) -> None:
         """Show the peer that this node is a member; asked again at once, it does nothing."""
@@ -51,8 +50,7 @@ class Proving:
         if namespace is None or not check_proof(proof, namespace.key, keys.handshake_hash, by_initiator=by_initiator):
             self._state.counters["drop_not_member"] += 1
             return
-        if namespace.authorities and not self._certified(session, namespace):
-            self._state.counters["drop_not_certified"] += 1
+        if not self._certification.vouches_for(session):
             return
         first = not session.member
         session.member = session.carries_card = True
@@ -61,12 +59,3 @@ class Proving:
         if first:
             self._state.events.append(MemberProven(session.node))
         self._cards.flush(session, now)
-
-    def _certified(self, session: Session, namespace: Namespace) -> bool:
-        if session.certificate is None:
-            return False
-        try:
-            verify_by_authority(session.certificate, namespace.authorities, self._state.node.unix_time())
-        except BadCertificate:
-            return False
-        return True

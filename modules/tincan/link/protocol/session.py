@@ -8,8 +8,12 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final, Protocol
 
-from .certificates import PeerCertificate
+from ipop_core.identity import Address
+
+from .block import MAX_BLOCK
+from .certificates import BadCertificate, PeerCertificate
 from .keys import KeyPair
+from .loss import SILENCE, BlockSizer
 from .path import PathSet
 from .waiting import Waiting
 
@@ -45,6 +49,7 @@ class Keys:
     handshake_hash: bytes
     confirmed: bool
     """The other side has been heard under these keys."""
+    sizer: BlockSizer
     proof_sent: float = -inf
     """When we last proved our membership under these keys."""
 
@@ -55,6 +60,7 @@ class Counters:
     bytes_out: int = 0
     blocks_in: int = 0
     blocks_out: int = 0
+    datagrams_out: int = 0
 
 
 @dataclass(slots=True)
@@ -73,6 +79,10 @@ class Session:
     certificate: PeerCertificate | None = None
     keys: Keys | None = None
     older: list[Keys] = field(default_factory=list)
+    vouched: tuple[Address, ...] | None = None
+    """The addresses that the namespace's authority gave the peer; None where it vouches for nothing."""
+    refusal: BadCertificate | None = None
+    """Why the authority does not vouch for the peer; None again once that was told."""
     member: bool = False
     """The peer has proven that it belongs to our namespace."""
     proof_asked: float = -inf
@@ -93,6 +103,8 @@ class Session:
     """Control frames that wait for keys."""
     held: deque[tuple[int, int, bytes]] = field(default_factory=deque)
     """The newest card frames from the peer, (offload, size, frame), until the directory has confirmed its address."""
+    block_limit: int = MAX_BLOCK
+    """The most bytes of plaintext that a block may have: less on a path that loses datagrams."""
     counters: Counters = field(default_factory=Counters)
 
     @property
@@ -168,6 +180,8 @@ class Session:
 
     def next_wake(self, now: float) -> float | None:
         times = [self.paths.next_wake(keep=self.keep_alive(now))]
+        if self.paths.active is not None:
+            times.append(self.paths.active.mtu.next_wake)
         if self.keys is not None:
             patience = 0.0 if self.keys.pair.is_initiator else RESPONDER_PATIENCE
             times += [self.keys.pair.rekey_at + patience, self.keys.pair.refuse_at]
@@ -177,8 +191,10 @@ class Session:
             times.append(self.unheard_since + (LOST_AFTER if self.asked else ASK_AFTER))
         if not self.idle_told:
             times.append(self.last_card + CARD_IDLE)
+        if now < self.last_card + 2 * SILENCE:
+            times.append(now + SILENCE)
         times += [self.waiting.next_deadline, self._idle_at()]
-        return min((time for time in times if time is not None), default=None)
+        return min((time for time in times if time is not None and time < inf), default=None)
 
     def _idle_at(self) -> float | None:
         """When the session is over if nothing more happens; None while it is wanted."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from ipop_core.authority.revocation import RevocationList
 from ipop_core.namespace import Namespace
 
 from .events import Endpoint, Event
@@ -25,6 +26,11 @@ class Wire(Protocol):
         """Send what `buffers` hold together, cut every `segment` bytes; what can't be sent is dropped and counted."""
         ...
 
+    @property
+    def overflow(self) -> int:
+        """Datagrams that arrived and found no room, so far."""
+        ...
+
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         """The IP address (4 or 16 bytes) and port of an endpoint."""
         ...
@@ -40,6 +46,8 @@ class Node:
     cipher: Callable[[bytes], Cipher]
     unix_time: Callable[[], float]
     """For the dates of certificates."""
+    revocations: tuple[RevocationList, ...] = ()
+    """The lists of revoked certificates that are known from before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,131 @@
+"""Two homes on a slow public segment, each with a node of the same namespace in it, and what is between them."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import json
+import secrets
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.bare_overlay import Overlay, wait_for
+from ipop_core.demo import programs
+from ipop_core.demo.node import Node, stop
+from ipop_core.demo.ring import BETWEEN, is_between
+from ipop_core.identity import KEY_FILE, load_or_create
+from ipop_core.lab import Home, Host, Laboratory, NatKind, Segment
+
+ADDRESSES: Final = {"alice": "192.168.10.10", "bob": "192.168.10.20"}
+CARD: Final = "tapipop"
+_SIOCETHTOOL: Final = 0x8946
+_OFFLOADS: Final = (0x17, 0x1F, 0x24, 0x2C, 0x19)
+"""ETHTOOL_STXCSUM, _STSO, _SGSO, _SGRO and _SSG of <linux/ethtool.h>."""
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    alice: Home
+    bob: Home
+    nodes: dict[str, Node]
+
+
+@contextmanager
+def two_homes(
+    overlay: Overlay, kinds: tuple[NatKind, NatKind], *, delay: float, careful: bool
+) -> Iterator[Neighbourhood]:
+    """Build them, start their nodes, and wait until both are in the ring. `delay` is in ms, for each home's way out.
+
+    Raises LabError.
+    """
+    namespace = f"benchmark-{secrets.token_hex(4)}"
+    slow: list[subprocess.Popen[bytes]] = []
+    nodes: dict[str, Node] = {}
+    with Laboratory() as lab:
+        try:
+            homes = [
+                lab.home(name, overlay.public, kind, drop_unsolicited=careful)
+                for name, kind in zip(ADDRESSES, kinds, strict=True)
+            ]
+            if delay:
+                slow += [_slow_down(overlay.public, home, delay) for home in homes]
+            for home in homes:
+                nodes[home.name] = _node(lab.folder / home.name, home, overlay.bootstrap, namespace)
+            _draw_identities(nodes["alice"].state, nodes["bob"].state, overlay.ids)
+            for node in nodes.values():
+                node.start(programs.own("ipop-controller"), "-c", node.folder / "controller.json")
+            for node in nodes.values():
+                wait_for(node, _is_registered)
+            yield Neighbourhood(homes[0], homes[1], nodes)
+        finally:
+            stop(nodes.values())
+            for process in slow:
+                process.kill()
+                process.wait()
+
+
+def _node(folder: Path, home: Home, bootstrap: str, namespace: str) -> Node:
+    folder.mkdir()
+    configuration = {
+        "node": {"name": home.name},
+        "namespace": namespace,
+        "modules": {
+            "tincan": {"address": f"{ADDRESSES[home.name]}/24"},
+            "topology": {},
+            "signal": {"bootstraps": [bootstrap]},
+            "logger": {},
+        },
+    }
+    (folder / "controller.json").write_text(json.dumps(configuration))
+    return Node(home.name, home.name, home.host, folder)
+
+
+def _is_registered(ring: dict[str, Any]) -> bool:
+    return bool(ring["joined"]) and all(claim["state"] == "registered" for claim in ring["registered"])
+
+
+def _draw_identities(alice: Path, bob: Path, others: Sequence[int]) -> None:
+    """Make keys so that so many of the other nodes lie between the two on the ring that they are no neighbours."""
+    while True:
+        ids = []
+        for folder in (alice, bob):
+            (folder / KEY_FILE).unlink(missing_ok=True)
+            ids.append(int.from_bytes(load_or_create(folder).node))
+        between = sum(is_between(ids[0], other, ids[1]) for other in others)
+        if BETWEEN <= between <= len(others) - BETWEEN:
+            return
+
+
+def _slow_down(public: Segment, home: Home, delay: float) -> subprocess.Popen[bytes]:
+    """Put a process that delays every frame between the home and the segment."""
+    outside: Host = home.router.wan if home.router else home.host
+    port = outside.attachment.port
+    inner, outer = f"i{port}"[:15], f"o{port}"[:15]
+    public.namespace.ip(
+        f"link set {port} nomaster",
+        f"link add name {inner} type veth peer name {outer}",
+        f"link set {inner} up",
+        f"link set {outer} up",
+        f"link set {outer} master {public.bridge}",
+    )
+    outside.namespace.call(lambda: _without_offloads(outside.interface))
+    public.namespace.call(lambda: _without_offloads(outer))
+    for card in (inner, outer):
+        public.namespace.wait_until_running(card)
+    command = [sys.executable, "-m", "benchmarks.router", port, inner, "0", f"{delay:g}"]
+    return public.namespace.popen(command, cwd=Path(__file__).parent.parent)
+
+
+def _without_offloads(interface: str) -> None:
+    """Make the card send what a wire would carry: whole checksums, and no frame longer than its MTU."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for command in _OFFLOADS:
+            value = array.array("I", (command, 0))
+            fcntl.ioctl(sock, _SIOCETHTOOL, struct.pack("16sP16x", interface.encode(), value.buffer_info()[0]))

@@ -1,0 +1,154 @@
+"""Every kind of NAT against every other: `python -m benchmarks.nat`.
+
+Two nodes behind routers of the two kinds come up beside an overlay of bare nodes, and one pings the other from the
+first packet on. A capture of the public segment says when the pings went straight; ping says how many were lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.bare_overlay import Overlay, bare_overlay
+from benchmarks.homes import ADDRESSES, Neighbourhood, two_homes
+from benchmarks.pinging import Pinging
+from benchmarks.travel import follow
+from ipop_core.errors import IpopError
+from ipop_core.lab import Capture, NatKind
+
+BARE_NODES: Final = 7
+_AFTER: Final = 1.0
+"""Seconds of pings after the direct path is there."""
+
+_err = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of one pair. Times in ms from the first ping; `datagrams` are all that went from home to home."""
+
+    a: str
+    b: str
+    direct: bool
+    direct_after_ms: float | None
+    sent: int
+    received: int
+    relayed: int
+    datagrams: int
+    fault: str = ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _options().parse_args(argv)
+    cells = []
+    with bare_overlay(BARE_NODES) as overlay:
+        for _ in range(options.runs):
+            for a, b in options.pairs:
+                cell = _run(overlay, a, b, options)
+                cells.append(cell)
+                _err.print(_progress(cell), highlight=False)
+    _err.print(_table(cells))
+    if options.json:
+        print(
+            json.dumps({"delay_ms": options.delay, "careful": not options.careless, "grid": [asdict(c) for c in cells]})
+        )
+    return 1 if any(cell.fault for cell in cells) else 0
+
+
+def _run(overlay: Overlay, a: NatKind, b: NatKind, options: argparse.Namespace) -> Cell:
+    try:
+        with two_homes(overlay, (a, b), delay=options.delay, careful=not options.careless) as homes:
+            cell = _ping(overlay, homes, options.seconds)
+            if options.verbose:
+                for node in homes.nodes.values():
+                    _err.print(node.log(), highlight=False)
+            return cell
+    except (IpopError, OSError) as error:
+        return Cell(a.value, b.value, False, None, 0, 0, 0, 0, fault=str(error))
+
+
+def _ping(overlay: Overlay, homes: Neighbourhood, seconds: float) -> Cell:
+    alice, bob = homes.alice, homes.bob
+    public = alice.public_address, bob.public_address
+    with Capture(overlay.public.namespace, overlay.public.bridge) as capture:
+        with Pinging(alice.host, ADDRESSES["bob"]) as pinging:
+            deadline = time.monotonic() + seconds
+            stop = deadline
+            while time.monotonic() < min(stop, deadline):
+                time.sleep(0.1)
+                if stop == deadline and follow(capture.datagrams(), *public, overlay.addresses).direct_at is not None:
+                    stop = time.monotonic() + _AFTER
+        travel = follow(capture.datagrams(), *public, overlay.addresses)
+    after = None if travel.direct_at is None else round((travel.direct_at - pinging.began) * 1000, 1)
+    return Cell(
+        alice.kind.value,
+        bob.kind.value,
+        travel.direct_last,
+        after,
+        pinging.sent,
+        pinging.received,
+        travel.relayed,
+        travel.between,
+    )
+
+
+def _progress(cell: Cell) -> str:
+    if cell.fault:
+        return f"{cell.a} - {cell.b}: {cell.fault}"
+    way = f"direct after {cell.direct_after_ms} ms" if cell.direct else "relay"
+    return f"{cell.a} - {cell.b}: {way}, {cell.received} of {cell.sent} pings, {cell.datagrams} datagrams between"
+
+
+def _table(cells: Sequence[Cell]) -> Table:
+    """Rows ping columns: runs that became direct, the median time to it, pings lost in all runs."""
+    names = [kind.value for kind in NatKind]
+    shown = Table(title="direct runs, median ms to direct, pings lost; rows ping columns")
+    for name in ("", *names):
+        shown.add_column(name)
+    for a in names:
+        shown.add_row(a, *(_cell([cell for cell in cells if (cell.a, cell.b) == (a, b)]) for b in names))
+    return shown
+
+
+def _cell(runs: Sequence[Cell]) -> str:
+    if not runs:
+        return ""
+    direct = [run.direct_after_ms for run in runs if run.direct and run.direct_after_ms is not None]
+    time_shown = f"{statistics.median(direct):.0f}" if direct else "-"
+    lost = sum(run.sent - run.received for run in runs)
+    return f"{len(direct)}/{len(runs)} {time_shown} {lost}"
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.nat", description=__doc__)
+    parser.add_argument("--pairs", type=_pairs, default=list(product(NatKind, NatKind)), metavar="A,B[:C,D...]")
+    parser.add_argument("--runs", type=int, default=1, help="of every pair (1)")
+    parser.add_argument("--seconds", type=float, default=8.0, help="to wait for a direct path, at most (8)")
+    parser.add_argument("--delay", type=float, default=20.0, metavar="MS", help="of each home's line, each way (20)")
+    parser.add_argument("--careless", action="store_true", help="routers on which an early probe spoils a mapping")
+    parser.add_argument("--verbose", action="store_true", help="print the nodes' last log lines after each run")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _pairs(text: str) -> list[tuple[NatKind, NatKind]]:
+    """`symmetric,open:open,open`."""
+    try:
+        return [(NatKind(a), NatKind(b)) for a, b in (pair.split(",") for pair in text.split(":"))]
+    except ValueError as error:
+        names = ", ".join(kind.value for kind in NatKind)
+        raise argparse.ArgumentTypeError(f"{error}; expected pairs of {names}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

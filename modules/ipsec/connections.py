@@ -1,0 +1,73 @@
+"""What charon is told: one connection for each peer's address, in VICI's words.
+
+A peer's identity in IKE must be the very address that it speaks from, and its certificate must carry that address. A
+connection for a whole subnet could not say so: any member could answer for any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Any, Final
+
+from ipop_core.identity import Address
+
+IKE_PROPOSALS: Final = ["aes128gcm16-prfsha256-ecp256"]
+ESP_PROPOSALS: Final = ["aes128gcm16-ecp256", "aes128gcm16"]
+"""AES-GCM (RFC 4106). The second is for the first association of a connection, whose keys come from IKE's own."""
+IKE_REKEY: Final = 4 * 3600
+DEAD_PEER_AFTER: Final = 10
+"""Seconds of silence after which a peer is asked whether it lives (RFC 7296, section 2.4)."""
+MOST_PREPARED: Final = 1024
+"""Subnets of up to so many addresses get all their connections at once; in larger ones they come as peers do."""
+
+Interface = IPv4Interface | IPv6Interface
+
+
+def connection_name(prefix: str, peer: Address) -> str:
+    return f"{prefix}-{peer}"
+
+
+def peer_of(prefix: str, connection: str) -> str | None:
+    """The peer's address in a connection's name; None for somebody else's connection."""
+    front, _, address = connection.rpartition("-")
+    return address if front == prefix else None
+
+
+def connection(own: Address, peer: Address, certificate: bytes, authorities: Iterable[bytes], tag: int, rekey: int) -> dict[str, Any]:
+    """One connection; `rekey` in seconds, `tag` as the reqid of the card's policies."""
+    return {
+        "version": 2,
+        "local_addrs": [str(own)],
+        "remote_addrs": [str(peer)],
+        "proposals": IKE_PROPOSALS,
+        "mobike": "no",
+        "fragmentation": "yes",
+        "unique": "replace",
+        "dpd_delay": DEAD_PEER_AFTER,
+        "rekey_time": IKE_REKEY,
+        "send_certreq": "yes",
+        "send_cert": "always",
+        "local": {"auth": "pubkey", "id": str(own), "certs": [certificate]},
+        "remote": {"auth": "ecdsa", "id": str(peer), "cacerts": list(authorities), "revocation": "relaxed"},
+        "children": {
+            "esp": {
+                "mode": "transport",
+                "local_ts": [str(own)],
+                "remote_ts": [str(peer)],
+                "esp_proposals": ESP_PROPOSALS,
+                "rekey_time": rekey,
+                "policies": "no",
+                "reqid": tag,
+                "start_action": "none",
+                "close_action": "none",
+                "dpd_action": "clear",
+            }
+        },
+    }
+
+
+def prepared_peers(interface: Interface) -> Iterator[Address]:
+    """The peers for whom connections are made before they are heard of."""
+    if interface.network.num_addresses <= MOST_PREPARED:
+        yield from (host for host in interface.network.hosts() if host != interface.ip)

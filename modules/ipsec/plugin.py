@@ -1,0 +1,34 @@
+"""The hooks of ipsec."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ipop_core.contract import ModuleSpec, hookimpl
+
+if TYPE_CHECKING:
+    import click
+
+
+@hookimpl
+def ipop_module() -> ModuleSpec:
+    return ModuleSpec(
+        name="ipsec",
+        contract=1,
+        role="crypto",
+        needs=("link",),
+        schema=json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8")),
+        settings="ipop_modules.ipsec.settings:Settings",
+        factory="ipop_modules.ipsec.module:Ipsec",
+        preload=("cryptography.x509", "pyroute2.netlink", "vici.protocol"),
+    )
+
+
+@hookimpl
+def ipop_commands() -> Sequence[click.Command]:
+    from ipop_modules.ipsec.commands import ipsec  # noqa: PLC0415 - click is for the command line alone
+
+    return [ipsec]

@@ -1,0 +1,96 @@
+"""How large a datagram may be on a path: found by probes of the path itself (DPLPMTUD, RFC 8899).
+
+ICMP is not needed and not believed. A search begins at BASE, which every path must carry, tries the sizes of common
+links from above, and then halves the gap that is left. What was found is confirmed now and then, and at once when most
+blocks are lost: a path may have become narrower without a word. A path that carries nothing large is not probed.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Final
+
+BASE: Final = 1200
+LARGEST: Final = 65_000
+COMMON: Final = (8972, 8952, 1472, 1452, 1432, 1400, 1372, 1232)
+"""Datagrams that fit links of 9,000 and 1,500 bytes behind IPv4 and IPv6 headers, then 1,480, 1,448, 1,420 and 1,280."""
+CLOSE_ENOUGH: Final = 32
+"""A gap of this part of the size (one 32nd) is not worth another probe."""
+TRIES: Final = 3
+PATIENCE: Final = 0.5
+SEARCH_AGAIN: Final = 600.0
+"""RFC 8899, PMTU_RAISE_TIMER."""
+CONFIRM_AGAIN: Final = 60.0
+
+
+class MtuSearch:
+    """The size of datagrams on one path in one direction. Times are seconds on one monotonic clock."""
+
+    __slots__ = ("_next", "_probing", "_search_at", "_too_large", "_tries", "size", "wanted")
+
+    def __init__(self) -> None:
+        self.size = BASE
+        """Bytes of UDP payload that pass."""
+        self.wanted = False
+        """Something larger than one datagram was sent since the last search or confirmation."""
+        self._too_large = LARGEST + 1
+        self._probing: int | None = None
+        self._tries = 0
+        self._next = -inf
+        self._search_at = inf
+
+    @property
+    def next_wake(self) -> float:
+        return self._next if self.wanted else inf
+
+    def wake(self, now: float) -> int | None:
+        """The size of the probe to send now; None when none is due."""
+        if now < self.next_wake:
+            return None
+        if self._probing is not None and self._tries >= TRIES:
+            self._refused(self._probing)
+        if self._probing is None:
+            self._choose(now)
+        self._tries += 1
+        self._next = now + PATIENCE
+        return self._probing
+
+    def answered(self, size: int, now: float) -> None:
+        """A probe of this size arrived at the other side."""
+        if size != self._probing:
+            return
+        self.size = size
+        self._probing = None
+        if self._candidate() is not None:
+            self._next = now
+            return
+        self._next = now + CONFIRM_AGAIN
+        self.wanted = False
+
+    def doubt(self, now: float) -> None:
+        """Find out whether the size still passes: most of what was sent is lost."""
+        if self._probing is None and self.size > BASE:
+            self._next = now
+            self.wanted = True
+
+    def _choose(self, now: float) -> None:
+        if self._search_at == inf or now >= self._search_at:
+            self._search_at = now + SEARCH_AGAIN
+            self._too_large = LARGEST + 1
+        self._probing = self._candidate() or self.size
+        self._tries = 0
+
+    def _refused(self, size: int) -> None:
+        self._probing = None
+        self._too_large = min(self._too_large, size)
+        if size <= self.size:
+            self.size = BASE
+
+    def _candidate(self) -> int | None:
+        for size in COMMON:
+            if self.size < size < self._too_large:
+                return size
+        if self.size >= COMMON[1]:
+            return None  # wider than jumbo frames is loopback and the like: not worth a search
+        gap = self._too_large - self.size
+        return self.size + gap // 2 if gap * CLOSE_ENOUGH > self.size else None

@@ -1,0 +1,73 @@
+"""The search for a path's datagram size."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipop_modules.tincan.link.protocol.mtu import BASE, CLOSE_ENOUGH, COMMON, MtuSearch
+
+
+def search(mtu: MtuSearch, passes: int, now: float, seconds: float) -> tuple[float, int]:
+    """Run the search on a path that lets `passes` bytes pass; returns when it rested, and the probes that it took."""
+    end, count = now + seconds, 0
+    while mtu.next_wake <= end:
+        now = max(now, mtu.next_wake)
+        size = mtu.wake(now)
+        if size is not None:
+            count += 1
+            if size <= passes:
+                mtu.answered(size, now + 0.01)
+    return now, count
+
+
+@given(st.integers(BASE, 9000))
+def test_the_search_ends_close_below_what_passes(passes: int) -> None:
+    mtu = MtuSearch()
+    mtu.wanted = True
+    search(mtu, passes, 0.0, 60.0)
+    assert mtu.size <= passes
+    assert (passes - mtu.size) * CLOSE_ENOUGH <= passes or mtu.size >= COMMON[1]
+
+
+@pytest.mark.parametrize("passes", [1472, 1452, 8952, 8972])
+def test_common_links_take_few_probes(passes: int) -> None:
+    mtu = MtuSearch()
+    mtu.wanted = True
+    rested, count = search(mtu, passes, 0.0, 30.0)
+    print(f"{passes}: {mtu.size} after {rested:.2f} s, {count} probes")
+    assert count <= 36
+
+
+def test_a_path_that_carries_nothing_large_is_not_probed() -> None:
+    mtu = MtuSearch()
+    assert mtu.next_wake == inf
+    assert mtu.wake(100.0) is None
+
+
+def test_a_black_hole_is_noticed_when_everything_is_lost() -> None:
+    mtu = MtuSearch()
+    mtu.wanted = True
+    search(mtu, 1452, 0.0, 30.0)
+    assert mtu.size == 1452
+    mtu.doubt(40.0)
+    search(mtu, 1300, 40.0, 30.0)
+    assert 1232 <= mtu.size <= 1300
+
+
+def test_a_doubt_that_is_unfounded_changes_nothing() -> None:
+    mtu = MtuSearch()
+    mtu.wanted = True
+    search(mtu, 1452, 0.0, 30.0)
+    mtu.doubt(40.0)
+    search(mtu, 1452, 40.0, 5.0)
+    assert mtu.size == 1452
+
+
+def test_an_answer_that_nobody_asked_for_is_ignored() -> None:
+    mtu = MtuSearch()
+    mtu.answered(9000, 1.0)
+    assert mtu.size == BASE
