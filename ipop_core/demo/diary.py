@@ -36,7 +36,7 @@ class Diary:
                 await bus.subscribe(topic, self._write)
             await asyncio.Event().wait()
 
-        await node.ask(listen)
+        await node.ask(listen, patience=float("inf"))
 
     def find(self, topic: str, **wanted: Any) -> Iterator[Entry]:
         """The entries of a topic whose bodies hold these values, oldest first."""

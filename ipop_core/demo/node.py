@@ -65,22 +65,22 @@ class Node:
             self.process = self.computer.popen(command, stdout=output, stderr=output, env=env)
         return self.process
 
-    async def ask(self, work: Callable[[Bus], Awaitable[T]], timeout: float = 30.0) -> T:  # noqa: ASYNC109 - as above
-        """Run `work` with the node's bus, once it is there, within `timeout` seconds. Raises NodeError."""
-        fault = "its controller did not open the bus"
+    async def ask(self, work: Callable[[Bus], Awaitable[T]], wanted: str = "answer", patience: float = 30.0) -> T:
+        """Run `work` with the node's bus as soon as that is there. Raises NodeError after `patience` seconds."""
+        fault = "no bus"
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience):
                 while True:
                     self.check()
                     try:
                         if bus_socket(self.run).exists():
-                            fault = f"{work.__doc__ or 'no answer'}"
+                            fault = f"no {wanted}"
                             return await on_bus(self.run, work)
                     except (NoControllerError, BusError) as error:
                         fault = str(error)
                     await asyncio.sleep(POLL)
         except TimeoutError:
-            raise self.error(f"after {timeout:g} s: {fault}") from None
+            raise self.error(f"{fault} within {patience:g} s") from None
 
     def check(self) -> None:
         """Raise NodeError when the node's program has failed."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 NEAR: Final = 4
 """A bare node with so many near neighbours, two on each side, has found its place among the nine."""
-JOIN_PATIENCE: Final = 60.0
 POLL: Final = 0.1
 BOBS_ADDRESS: Final = NETWORK.format(ADDRESSES["bob"])
 
@@ -64,7 +63,7 @@ class Story:
         narrator.line("Keys are drawn so that at least three overlay nodes lie between Alice and Bob on the ring.")
         with narrator.step("starting the overlay nodes, and waiting until they have formed their ring"):
             place.start_bare()
-            await asyncio.gather(*(node.ask(_in_its_place, JOIN_PATIENCE) for node in place.bare))
+            await asyncio.gather(*(node.ask(_in_its_place, "place in the ring") for node in place.bare))
         narrator.line(f"The overlay nodes have formed their ring, {time.monotonic() - self._began:.1f} s after the start.")
 
     async def _bring_up(self) -> None:

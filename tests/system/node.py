@@ -201,6 +201,14 @@ class Node:
         command = ["ping", "-n", "-c", str(count), "-i", "0.2", "-W", "5", *options, address]
         return Ping(self.host.run(command, check=False, timeout=timeout).stdout)
 
+    def until_answered(self, address: str, timeout: float = 15.0) -> float:
+        """Ping every 0.2 s until the first answer; how many seconds that took. Raises AssertionError."""
+        begun = time.monotonic()
+        while time.monotonic() < begun + timeout:
+            if self.ping(address, "-W", "0.2", count=1).received:
+                return time.monotonic() - begun
+        raise AssertionError(f"{self.name}: no answer from {address} within {timeout:g} s{self._tail}")
+
     @property
     def _tail(self) -> str:
         lines = self.log.read_text().splitlines() if self.log.exists() else []

@@ -106,7 +106,15 @@ def test_garbage_on_the_bus(town: Town) -> None:
         dealer.connect(f"ipc://{path}")
         for _ in range(500):
             dealer.send_multipart([rng.randbytes(rng.randrange(80)) for _ in range(rng.randrange(1, 5))])
-        for text in (b"{}", b"[]", b"null", b"[" * 5000, b'{"id":1,"kind":"request","to":"link"}', b'{"kind":"event"}'):
+        for text in (
+            b"{}",
+            b"[]",
+            b"null",
+            b"[" * 5000,
+            b'{"id":1,"kind":"request","to":"link"}',
+            b'{"kind":"event"}',
+            LONE,
+        ):
             dealer.send(text)
         assert ask_raw(dealer, "core", "status", {})["kind"] == "response"
         for role, action, body in NONSENSE:
@@ -120,6 +128,9 @@ def test_garbage_on_the_bus(town: Town) -> None:
     assert "Traceback" not in carol.log.read_text()
 
 
+LONE = b'{"kind":"request","id":9,"to":"link","action":"ping","body":{"address":"\\ud800"}}'
+"""Half of a surrogate pair, which no text may hold."""
+IDS = count(1)
 NODE = "ab" * 20
 NONSENSE: tuple[tuple[str, str, Any], ...] = (
     ("link", "nothing", {}),
@@ -130,7 +141,6 @@ NONSENSE: tuple[tuple[str, str, Any], ...] = (
     ("link", "connect", {"kind": "near", "endpoint": "999.1.1.1:4741"}),
     ("link", "connect", {"kind": "near", "endpoint": "[::1]:99999"}),
     ("link", "connect", {"kind": "near", "endpoint": "1.2.3.4:x"}),
-    ("link", "connect", {"kind": "near", "endpoint": "\ud800:12"}),
     ("link", "probe", {"node": NODE, "candidates": ["nowhere:1"]}),
     ("link", "probe", {"node": NODE, "candidates": [None]}),
     ("link", "release", {"node": 7, "kind": "near"}),
@@ -159,6 +169,3 @@ def ask_raw(dealer: zmq.Socket[bytes], role: str, action: str, body: Any) -> dic
     while (answer := json.loads(dealer.recv_multipart()[0])).get("id") != request["id"]:
         pass
     return dict(answer)
-
-
-IDS = count(1)

@@ -35,10 +35,10 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Packets for other nodes may go to these direct neighbours, all ring members."""
+    """Where packets for other nodes may go: ring members as (node, direct neighbour through which it is reached)."""
 
     member: bool
-    neighbours: tuple[bytes, ...]
+    hops: tuple[tuple[bytes, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,10 @@ class Link:
     """The neighbour's, as in Hello."""
     unanswered: int = 0
     hello_at: float = 0.0
+    near: tuple[bytes, ...] = ()
+    """The neighbour's, as in Hello."""
+    long: bool = False
+    """The neighbour wants it as one of its long links."""
 
     def said_hello(self, *, near: bool, random: Random, now: float) -> None:
         """This node has; plan the next one."""

@@ -3,7 +3,7 @@
 A message is a msgpack array: its number, then its fields in the order below. Fields may be added at the end: a reader
 skips what it doesn't know. Everything is bounded; `decode` returns a message within the bounds or raises MessageError.
 
-Hello, Join and Replicate come over a direct link, whose other end is proven. The others are routed: the asker names
+Hello, Join, Replicate, Neighbours and Full come over a direct link, whose other end is proven. The others are routed: the asker names
 itself and, while it is not in the ring, the ring member through which answers reach it.
 """
 
@@ -20,6 +20,7 @@ MAX_MESSAGE: Final = 32_768
 MAX_NEAR: Final = 8
 MAX_COPIES: Final = 16
 MAX_HOPS: Final = 64
+MAX_NEIGHBOURS: Final = 64
 
 Near: TypeAlias = Annotated[tuple[Id, ...], Meta(max_length=MAX_NEAR)]
 Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -40,6 +41,10 @@ class Hello(msgspec.Struct, array_like=True, frozen=True, tag=1):
     """The ring members next to the sender, to which it has direct links."""
     ask: bool
     """Please say yours at once."""
+    long: bool = False
+    """The sender wants this link as one of its long ones."""
+    list_mark: Annotated[int, Meta(ge=0, lt=2**32)] = 0
+    """Of the sender's Neighbours as they stand: who has others, or none, asks."""
 
 
 class Join(msgspec.Struct, array_like=True, frozen=True, tag=2):
@@ -121,7 +126,46 @@ class Displaced(msgspec.Struct, array_like=True, frozen=True, tag=9):
     key: Id
 
 
-Message: TypeAlias = Hello | Join | JoinAnswer | Put | PutAnswer | Get | GetAnswer | Replicate | Displaced
+class Neighbours(msgspec.Struct, array_like=True, frozen=True, tag=10):
+    """To a direct neighbour: the ring members to which the sender has direct links. What it said before is void."""
+
+    nodes: Annotated[tuple[Id, ...], Meta(max_length=MAX_NEIGHBOURS)]
+
+
+class Find(msgspec.Struct, array_like=True, frozen=True, tag=11):
+    """Routed to the member nearest to a point of the ring: who are you, for a long link?"""
+
+    number: Number
+    asker: Id
+    via: Id | None
+
+
+class Found(msgspec.Struct, array_like=True, frozen=True, tag=12):
+    number: Number
+    node: Id
+    room: bool
+    """Whether it would take one more long link."""
+
+
+class Full(msgspec.Struct, array_like=True, frozen=True, tag=13):
+    """To a neighbour that wants the link as a long one: there are too many here, please take another."""
+
+
+Message: TypeAlias = (
+    Hello
+    | Join
+    | JoinAnswer
+    | Put
+    | PutAnswer
+    | Get
+    | GetAnswer
+    | Replicate
+    | Displaced
+    | Neighbours
+    | Find
+    | Found
+    | Full
+)
 
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 _encoder = msgspec.msgpack.Encoder()

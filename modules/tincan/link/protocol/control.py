@@ -21,7 +21,7 @@ Data: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=60_000)]
 CRL_PIECE: Final = 8192
 Authority: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=20, max_length=20)]
 """The id of an authority's key, made as a node's."""
-ListNumber: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+ListNumber: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 ListOffset: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 

@@ -44,7 +44,8 @@ class LossMeter:
         """Blocks received since that are above it."""
         self._missing = 0
         self._forgiven = 0
-        self._overflow = 0
+        self._overflow = (0, 0)
+        """The overflow at the last report but one, and at the last."""
 
     def received(self, number: int, now: float) -> bool:
         """Note an authentic block; true when a report is due. Runs for every block."""
@@ -60,10 +61,11 @@ class LossMeter:
         `overflow` counts the datagrams that this node's own socket had no room for.
         """
         missing = self._mark + 1 - (self._received - self._above)
-        if overflow > self._overflow:
+        # What is missing now was passed before the last report, so the report before that one counts, too.
+        if overflow > self._overflow[0]:
             self._forgiven += max(missing - self._missing, 0)
         counted = self._mark + 1
-        self._missing, self._overflow = missing, overflow
+        self._missing, self._overflow = missing, (self._overflow[1], overflow)
         self._mark, self._above = self._highest, 0
         self._next, self._told = now + REPORT_INTERVAL, self._received
         return counted, max(missing - self._forgiven, 0)

@@ -13,7 +13,7 @@ from typing import Final
 BASE: Final = 1200
 LARGEST: Final = 65_000
 COMMON: Final = (8972, 8952, 1472, 1452, 1432, 1400, 1372, 1232)
-"""Datagrams that fit links of 9,000 and 1,500 bytes behind IPv4 and IPv6 headers, then 1,480, 1,448, 1,420 and 1,280."""
+"""Datagrams that fit links of 9,000 and 1,500 bytes behind IPv4 and IPv6 headers, then 1,480, 1,448, 1,420, 1,280."""
 CLOSE_ENOUGH: Final = 32
 """A gap of this part of the size (one 32nd) is not worth another probe."""
 TRIES: Final = 3

@@ -1,0 +1,76 @@
+"""Neighbours' neighbours: what neighbours say of their links, and the table of routes that follows from it.
+
+Every node tells its direct neighbours who its other neighbours are, when that has changed and not more often than every
+CHANGES seconds. So a node with 24 links knows about 500 nodes and through whom each is reached, and forwards towards
+the one nearest to a packet's destination (Manku, Naor and Wieder, "Know thy neighbor's neighbor", STOC 2004).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Final
+from zlib import crc32
+
+from ipop_modules.topology.protocol import ids
+from ipop_modules.topology.protocol.messages import MAX_NEIGHBOURS
+
+CHANGES: Final = 2.0
+"""Seconds between two lists, and between two tables that differ only in nodes beyond the neighbours."""
+MAX_BEYOND: Final = 3072
+
+
+class Lookahead:
+    def __init__(self, me: bytes) -> None:
+        self._me = me
+        self._lists: dict[bytes, tuple[bytes, ...]] = {}
+        self._marks: dict[bytes, int] = {}
+
+    def hear(self, neighbour: bytes, nodes: tuple[bytes, ...]) -> bool:
+        """Take a neighbour's list; whether it differs from its last one."""
+        if self._lists.get(neighbour) == nodes:
+            return False
+        self._lists[neighbour] = nodes
+        self._marks[neighbour] = mark_of(nodes)
+        return True
+
+    def forget(self, neighbour: bytes) -> None:
+        self._lists.pop(neighbour, None)
+        self._marks.pop(neighbour, None)
+
+    def has(self, neighbour: bytes, mark: int) -> bool:
+        """Whether the neighbour's list is known as it stands."""
+        return self._marks.get(neighbour, 0) == mark
+
+    def hops(self, neighbours: Collection[bytes]) -> tuple[tuple[bytes, bytes], ...]:
+        """The table: the neighbours themselves, and who is reached through them.
+
+        A node that several neighbours have is reached through the one whose id is nearest to it.
+        """
+        table = {node: node for node in neighbours}
+        gaps: dict[bytes, int] = {}
+        for neighbour in neighbours:
+            at = ids.number(neighbour)
+            for node in self._lists.get(neighbour, ()):
+                if node == self._me or table.get(node) == node:
+                    continue
+                steps = (ids.number(node) - at) % ids.RING
+                gap = min(steps, ids.RING - steps)
+                if gap < gaps.get(node, ids.RING):
+                    gaps[node] = gap
+                    table[node] = neighbour
+        if len(table) > len(neighbours) + MAX_BEYOND:
+            return tuple(table.items())[: len(neighbours) + MAX_BEYOND]
+        return tuple(table.items())
+
+
+def listed(nodes: Iterable[bytes]) -> tuple[bytes, ...]:
+    """What is told of this node's neighbours: all, or of too many some from all around the ring."""
+    in_order = sorted(nodes)
+    if len(in_order) <= MAX_NEIGHBOURS:
+        return tuple(in_order)
+    return tuple(in_order[index * len(in_order) // MAX_NEIGHBOURS] for index in range(MAX_NEIGHBOURS))
+
+
+def mark_of(nodes: tuple[bytes, ...]) -> int:
+    """32 bits that differ when the list does; 0 for none."""
+    return crc32(b"".join(nodes))
