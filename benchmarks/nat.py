@@ -19,7 +19,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bare_overlay import Overlay, bare_overlay
+from benchmarks.bare_overlay import Overlay, ask, bare_overlay
 from benchmarks.homes import ADDRESSES, Neighbourhood, two_homes
 from benchmarks.pinging import Pinging
 from benchmarks.travel import follow
@@ -69,9 +69,10 @@ def _run(overlay: Overlay, a: NatKind, b: NatKind, options: argparse.Namespace) 
     try:
         with two_homes(overlay, (a, b), delay=options.delay, careful=not options.careless) as homes:
             cell = _ping(overlay, homes, options.seconds)
-            if options.verbose:
-                for node in homes.nodes.values():
-                    _err.print(node.log(), highlight=False)
+            if options.why:
+                alice = homes.nodes["alice"]
+                _err.print_json(data=ask(alice, "link", "why", {"address": ADDRESSES["bob"]}))
+                _err.print_json(data=ask(alice, "link", "netcheck"))
             return cell
     except (IpopError, OSError) as error:
         return Cell(a.value, b.value, False, None, 0, 0, 0, 0, fault=str(error))
@@ -136,7 +137,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=8.0, help="to wait for a direct path, at most (8)")
     parser.add_argument("--delay", type=float, default=20.0, metavar="MS", help="of each home's line, each way (20)")
     parser.add_argument("--careless", action="store_true", help="routers on which an early probe spoils a mapping")
-    parser.add_argument("--verbose", action="store_true", help="print the nodes' last log lines after each run")
+    parser.add_argument("--why", action="store_true", help="print what the pinging node says of its path and its NAT")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 

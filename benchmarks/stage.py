@@ -71,7 +71,8 @@ class Stage:
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        return (self.left, self.right) if self.middle is None else (self.left, self.right, self.middle)
+        """All computers, the hub first: the others call it as soon as they are started."""
+        return (self.left, self.right) if self.middle is None else (self.middle, self.left, self.right)
 
     @property
     def hub(self) -> Side:

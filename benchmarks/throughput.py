@@ -51,10 +51,12 @@ def _run(peer: Peer, result: Result, conditions: Conditions, seconds: int, conge
     try:
         with stage(conditions) as scene:
             tunnel = peer.start(scene)
-            run = measure(scene, tunnel, seconds, congestion)
-            result.configuration = tunnel.configuration
-            result.card_mtu = _mtu(scene.left.namespace, tunnel.card)
-            result.runs.append(run)
+            try:
+                result.runs.append(measure(scene, tunnel, seconds, congestion))
+                result.configuration = tunnel.configuration
+                result.card_mtu = _mtu(scene.left.namespace, tunnel.card)
+            finally:
+                tunnel.stop()
     except LabError as error:
         result.failures.append(str(error))
 

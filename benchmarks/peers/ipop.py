@@ -13,6 +13,7 @@ from benchmarks.stage import Side, Stage
 from .peer import INNER, Tunnel, launch, write
 
 _CONTROLLER = Path(sys.executable).with_name("ipop-controller")
+_COMMAND = Path(sys.executable).with_name("ipop")
 _PORT = 4741
 
 
@@ -30,7 +31,14 @@ class Ipop:
     def start(self, stage: Stage) -> Tunnel:
         for side in stage.sides:
             self._start(side, [] if side is stage.hub else [f"{stage.hub_address(side)}:{_PORT}"])
-        return Tunnel(INNER["left"], INNER["right"], "tapipop", "open namespace, all defaults")
+        wanted = "direct" if stage.middle is None else "overlay"
+        return Tunnel(
+            INNER["left"],
+            INNER["right"],
+            "tapipop",
+            "open namespace, all defaults",
+            settled=lambda: _path(stage.left, INNER["right"]) == wanted,
+        )
 
     def _start(self, side: Side, bootstraps: list[str]) -> None:
         member = side.name != "middle"
@@ -43,3 +51,10 @@ class Ipop:
             configuration["namespace"] = "benchmark"
         path = write(side.folder, "controller.json", json.dumps(configuration, indent=2))
         launch(side, str(_CONTROLLER), "-c", str(path))
+
+
+def _path(side: Side, address: str) -> str:
+    """How a node reaches a member, in its own word: direct or overlay."""
+    command = [str(_COMMAND), "-c", str(side.folder / "controller.json"), "peers", "--json"]
+    peers = json.loads(side.namespace.run(command).stdout)
+    return next((peer["path"] for peer in peers if address in peer["addresses"]), "")

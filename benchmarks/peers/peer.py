@@ -18,7 +18,7 @@ INNER: Final[Mapping[str, str]] = {"left": "10.98.0.2", "right": "10.98.0.3", "m
 
 @dataclass(frozen=True)
 class Tunnel:
-    """A tunnel that was started; its processes end with the stage."""
+    """A tunnel that was started. Its processes end with the stage; `stop` is for what would outlive them."""
 
     left: str
     """The left side's address inside."""
@@ -29,6 +29,7 @@ class Tunnel:
     """Every setting that is not the peer's own default, in one line."""
     settled: Callable[[], bool] = lambda: True
     """Whether the traffic takes the way that is to be measured; asked once a ping has come through."""
+    stop: Callable[[], None] = lambda: None
 
 
 class Peer(Protocol):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from subprocess import Popen
+
 from benchmarks.stage import Side, Stage
 from ipop_core.lab import LabError
 from ipop_core.lab.commands import run
@@ -30,6 +33,7 @@ class WireGuard:
         names = {side.name: f"wg{side.name[0]}{side.namespace.name.split('-')[1]}" for side in stage.sides}
         private = {name: run(["wg", "genkey"]).stdout.strip() for name in names}
         public = {name: run(["wg", "pubkey"], stdin=key).stdout.strip() for name, key in private.items()}
+        processes = []
         for side in stage.sides:
             neighbours = _neighbours(stage, side)
             peers = "".join(
@@ -37,10 +41,11 @@ class WireGuard:
                 for name, address, allowed in neighbours
             )
             text = f"[Interface]\nPrivateKey = {private[side.name]}\nListenPort = {_PORT}\n{peers}"
-            _start(side, names[side.name], str(write(side.folder, "wg.conf", text)), mtu)
+            processes.append(_start(side, names[side.name], str(write(side.folder, "wg.conf", text)), mtu))
         if stage.middle:
             stage.middle.namespace.sysctl("net.ipv4.ip_forward", "1")
-        return Tunnel(INNER["left"], INNER["right"], names["left"], f"card MTU {mtu}")
+        configuration = f"card MTU {mtu}, all else default"
+        return Tunnel(INNER["left"], INNER["right"], names["left"], configuration, stop=lambda: _stop(processes))
 
 
 def _neighbours(stage: Stage, side: Side) -> list[tuple[str, str, str]]:
@@ -54,11 +59,21 @@ def _neighbours(stage: Stage, side: Side) -> list[tuple[str, str, str]]:
     return [("middle", stage.hub_address(side), "10.98.0.0/24")]
 
 
-def _start(side: Side, card: str, configuration: str, mtu: int) -> None:
+def _start(side: Side, card: str, configuration: str, mtu: int) -> Popen[bytes]:
     process = launch(side, "wireguard-go", "-f", card)
     for _ in range(50):
         if side.namespace.run(["wg", "setconf", card, configuration], check=False).returncode == 0:
             break
         if process.poll() is not None:
             raise LabError(f"wireguard-go ended: {(side.folder / 'log').read_text()}")
+        time.sleep(0.02)
     side.namespace.ip(f"address add {INNER[side.name]}/24 dev {card}", f"link set {card} mtu {mtu} up")
+    return process
+
+
+def _stop(processes: list[Popen[bytes]]) -> None:
+    """A killed wireguard-go would leave its control socket behind."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.wait(timeout=5.0)

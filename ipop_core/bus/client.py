@@ -269,7 +269,7 @@ class BusClient:
             return
         if fault.code in {"invalid", "unknown-action"}:
             self.counters.invalid += 1
-        _log.warning("a notification came to nothing: %s", fault)
+        _log.debug("a notification came to nothing: %s", fault)
 
 
 def _packed(what: str, body: JsonObject | None) -> Any:

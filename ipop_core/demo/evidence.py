@@ -18,7 +18,7 @@ from typing import Final
 
 from ipop_core.lab import Packet
 
-LAST: Final = 8
+LAST: Final = 5
 """So many of the last pings are looked at to say how pings travel in the end."""
 TOLERANCE: Final = 0.0002
 """Seconds by which the clocks of two captures may differ."""
@@ -72,6 +72,8 @@ def judge(
     datagrams: Sequence[Packet], alice: str, bob: str, relays: Collection[str], pings: Sequence[Exchange]
 ) -> Evidence:
     """`alice` and `bob` are their public addresses, `relays` those of the overlay's nodes."""
+    if not pings:
+        return Evidence(False, "A capture on Alice's card saw no ping that was answered.")
     last = pings[-LAST:]
     there = [datagram for datagram in datagrams if (datagram.source, datagram.destination) == (alice, bob)]
     size = _usual_size(there, last)
@@ -92,8 +94,8 @@ def judge(
     return Evidence(
         direct=len(direct) == len(last) and not relayed,
         summary=summary,
-        direct_from=first and first.sequence,
-        direct_at=first and _during(first, there)[0].monotonic,
+        direct_from=first.sequence if first else None,
+        direct_at=_during(first, there)[0].monotonic if first else None,
     )
 
 

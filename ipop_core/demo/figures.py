@@ -25,7 +25,9 @@ class Figures:
     received: int
     lost: int
     lookup_ms: float | None
-    """The directory's answer to Alice's first question for Bob."""
+    """How long the directory took to say which node has Bob's address."""
+    looked_up_after_ms: float | None
+    """From the first ping to that answer. Longer: questions come up empty until both nodes are in the ring."""
     first_reply_ms: float | None
     first_reply_hops: int | None
     """Overlay links between Alice and Bob when their session began."""
@@ -71,9 +73,7 @@ def is_direct_possible(one: str, other: str) -> bool:
     A symmetric NAT sends from a port that only the receiver of the packet learns; a strict one on the other side lets
     nothing in from a port that it was not told (RFC 5128, section 3.3).
     """
-    return not (
-        (one == UNPUNCHABLE and other in STRICT) or (other == UNPUNCHABLE and one in STRICT)
-    )
+    return not ((one == UNPUNCHABLE and other in STRICT) or (other == UNPUNCHABLE and one in STRICT))
 
 
 def milliseconds(start: float, end: float | None) -> float | None:

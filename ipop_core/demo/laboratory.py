@@ -10,12 +10,13 @@ import shlex
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Final
 
 from ipop_core.demo import ping, programs
+from ipop_core.demo.diary import Diary
 from ipop_core.demo.evidence import Evidence, exchanges, judge
 from ipop_core.demo.node import Node, stop
 from ipop_core.demo.ping import Reply
@@ -110,14 +111,14 @@ class InLaboratory:
         command = ["ip", "addr", "show", CARD]
         return shlex.join(command), self._homes[node.name].host.run(command).stdout
 
-    def ping(self, address: str) -> tuple[str, AsyncIterator[Reply]]:
+    def ping(self, address: str) -> tuple[str, AsyncGenerator[Reply, None]]:
         # A canary in the payload: whoever carries the pings must not see it.
         self._canary = secrets.token_bytes(CANARY_SIZE)
         self._on_card = self._captures.enter_context(self._lab.capture(self._homes["alice"].host, CARD))
         command = ping.command(address, COUNT, INTERVAL, self._canary.hex())
         return shlex.join(command), ping.replies(self.alice, command)
 
-    async def evidence(self) -> Evidence:
+    async def evidence(self, _diary: Diary) -> Evidence:
         self._captures.close()
         alice, bob = (home.public_address for home in self._homes.values())
         pings = exchanges(self._on_card.find(self._canary))

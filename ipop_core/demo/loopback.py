@@ -11,13 +11,14 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from ipop_core.demo import programs
+from ipop_core.demo.diary import Diary
 from ipop_core.demo.evidence import Evidence
 from ipop_core.demo.node import Node, stop
 from ipop_core.demo.ping import Reply
@@ -67,6 +68,7 @@ class OnLoopback:
         """`reason` is why the demo can't have networks of its own."""
         self.nodes: list[Node] = []
         self._reason = reason
+        self._answered: list[Reply] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> OnLoopback:
@@ -112,9 +114,7 @@ class OnLoopback:
             node.start(programs.own("ipop-controller"), "-c", first if node is self.bare[0] else others)
 
     def join(self, node: Node, namespace: str) -> str:
-        configuration = self._configure(
-            node.name, node.configured, namespace, str(ADDRESSES[node.name]), "--port", "0"
-        )
+        configuration = self._configure(node.name, node.configured, namespace, str(ADDRESSES[node.name]), "--port", "0")
         _put_card_in_user_space(configuration)
         node.start(programs.own("ipop-controller"), "-c", configuration)
         return shlex.join(["ipop-controller", "-c", str(configuration)])
@@ -132,26 +132,34 @@ class OnLoopback:
         card = await node.ask(_until_card)
         return f"ipop --node {node.configured} status --json", json.dumps(card)
 
-    def ping(self, address: str) -> tuple[str, AsyncIterator[Reply]]:
+    def ping(self, address: str) -> tuple[str, AsyncGenerator[Reply, None]]:
         command = f"{COUNT} times the action `echo` of the role link, to {address}"
         return command, self._replies(address)
 
-    async def _replies(self, address: str) -> AsyncIterator[Reply]:
+    async def _replies(self, address: str) -> AsyncGenerator[Reply, None]:
         arrived: asyncio.Queue[Reply | None] = asyncio.Queue()
         pinging = asyncio.create_task(self.alice.ask(lambda bus: _ping(bus, address, arrived)))
         pinging.add_done_callback(lambda _: arrived.put_nowait(None))
         try:
             while (reply := await arrived.get()) is not None:
+                self._answered.append(reply)
                 yield reply
             await pinging
         finally:
             pinging.cancel()
 
-    async def evidence(self) -> Evidence:
-        peers = await self.alice.ask(_peers)
+    async def evidence(self, diary: Diary) -> Evidence:
         bob = load_or_create(self.bob.state).hex
+        peers = await self.alice.ask(_peers)
         path = next((peer["path"] for peer in peers if peer["node"] == bob), "none")
-        return Evidence(direct=path == "direct", summary=f"By Alice's own word, her path to Bob is: {path}.")
+        up = next(diary.find("link.up", node=bob), None)
+        after = [reply.sequence for reply in self._answered if up and reply.sent >= up.at]
+        return Evidence(
+            direct=path == "direct",
+            summary=f"By Alice's own word, her path to Bob is: {path}.",
+            direct_from=min(after, default=None),
+            direct_at=up.at if up else None,
+        )
 
 
 def _free_port() -> int:
@@ -168,10 +176,11 @@ def _put_card_in_user_space(configuration: Path) -> None:
 
 
 async def _until_card(bus: Bus) -> JsonObject:
-    while (card := (await bus.request("link", "status")).body["card"]) is None:
+    while True:
+        card: JsonObject | None = (await bus.request("link", "status")).body["card"]
+        if card is not None:
+            return card
         await asyncio.sleep(CARD_POLL)
-    found: JsonObject = card
-    return found
 
 
 async def _ping(bus: Bus, address: str, arrived: asyncio.Queue[Reply | None]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import re
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,7 +46,7 @@ def command(address: str, count: int, interval: float, pattern: str) -> list[str
     return ["ping", "-n", "-D", "-c", str(count), "-i", f"{interval:g}", "-W", "4", "-p", pattern, address]
 
 
-async def replies(node: Node, words: list[str]) -> AsyncIterator[Reply]:
+async def replies(node: Node, words: list[str]) -> AsyncGenerator[Reply, None]:
     """Run this ping on the node's computer. Raises NodeError when it isn't the ping that was expected."""
     clock_gap = time.time() - time.monotonic()
     process = node.computer.popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -64,7 +64,7 @@ async def replies(node: Node, words: list[str]) -> AsyncIterator[Reply]:
         process.wait()
 
 
-async def _lines(process: subprocess.Popen[bytes]) -> AsyncIterator[str]:
+async def _lines(process: subprocess.Popen[bytes]) -> AsyncGenerator[str, None]:
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), process.stdout

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Final, Protocol
+from collections.abc import AsyncGenerator, Sequence
+from types import TracebackType
+from typing import Final, Protocol, Self
 
+from ipop_core.demo.diary import Diary
 from ipop_core.demo.evidence import Evidence
 from ipop_core.demo.node import Node
 from ipop_core.demo.ping import Reply
@@ -25,12 +27,18 @@ class Place(Protocol):
     """`namespaces` or `loopback`."""
     nat: tuple[str, str]
     """What is in front of Alice and of Bob."""
-    nodes: Sequence[Node]
+    nodes: list[Node]
     """All of them."""
-    bare: Sequence[Node]
+    bare: list[Node]
     """The first of them is the bootstrap."""
     alice: Node
     bob: Node
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     @property
     def description(self) -> Sequence[str]:
@@ -57,11 +65,10 @@ class Place(Protocol):
         """The command, and what it printed."""
         ...
 
-    def ping(self, address: str) -> tuple[str, AsyncIterator[Reply]]:
+    def ping(self, address: str) -> tuple[str, AsyncGenerator[Reply, None]]:
         """The command, and Alice's pings as they are answered."""
         ...
 
-    async def evidence(self) -> Evidence:
-        """Which way the pings went, to be asked when all are over."""
+    async def evidence(self, diary: Diary) -> Evidence:
+        """Which way the pings went, to be asked when all are over; `diary` is Alice's node's."""
         ...
-

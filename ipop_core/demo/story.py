@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from ipop_core import pidfile
-from ipop_core.demo.diary import Diary
+from ipop_core.demo.diary import Diary, Entry
 from ipop_core.demo.evidence import LAST
 from ipop_core.demo.figures import Figures, milliseconds, round_trips
 from ipop_core.demo.memory import pss_mb
@@ -19,6 +19,7 @@ from ipop_core.demo.ping import Reply
 from ipop_core.demo.place import ADDRESSES, COUNT, INTERVAL, NETWORK, Place
 from ipop_core.demo.ring import draw_identities
 from ipop_core.demo.timeline import narrate_timeline
+from ipop_core.demo.together import together
 from ipop_core.errors import IpopError
 
 if TYPE_CHECKING:
@@ -63,8 +64,10 @@ class Story:
         narrator.line("Keys are drawn so that at least three overlay nodes lie between Alice and Bob on the ring.")
         with narrator.step("starting the overlay nodes, and waiting until they have formed their ring"):
             place.start_bare()
-            await asyncio.gather(*(node.ask(_in_its_place, "place in the ring") for node in place.bare))
-        narrator.line(f"The overlay nodes have formed their ring, {time.monotonic() - self._began:.1f} s after the start.")
+            await together(node.ask(_in_its_place, "place in the ring") for node in place.bare)
+        narrator.line(
+            f"The overlay nodes have formed their ring, {time.monotonic() - self._began:.1f} s after the start."
+        )
 
     async def _bring_up(self) -> None:
         place, narrator = self._place, self._narrator
@@ -74,7 +77,7 @@ class Story:
             start = time.monotonic()
             for node in (place.alice, place.bob):
                 narrator.command(node.name, place.join(node, namespace))
-            times = await asyncio.gather(*(self._card_up(node, start) for node in (place.alice, place.bob)))
+            times = await together(self._card_up(node, start) for node in (place.alice, place.bob))
             self._cards_up = dict(zip(ADDRESSES, times, strict=True))
         for node in (place.alice, place.bob):
             command, printed = await place.show_card(node)
@@ -95,23 +98,25 @@ class Story:
             self._pinged = time.monotonic()
             command, replies = place.ping(BOBS_ADDRESS)
             narrator.command("alice", command)
-            async for reply in replies:
-                self._replies.append(reply)
-                narrator.line(f"reply {reply.sequence:2} after {reply.rtt_ms:.2f} ms")
-                if before is None and reply.sequence >= COUNT - LAST:
-                    before = await self._relayed()
+            async with contextlib.aclosing(replies):
+                async for reply in replies:
+                    self._replies.append(reply)
+                    narrator.line(f"reply {reply.sequence:2} after {reply.rtt_ms:.2f} ms")
+                    if before is None and reply.sequence >= COUNT - LAST:
+                        before = await self._relayed()
             after = await self._relayed()
             self._relayed_last = after - (after if before is None else before)
 
     async def _relayed(self) -> int:
         """Packets that the bare nodes have passed on, all together, by their own counters."""
-        return sum(await asyncio.gather(*(node.ask(_relayed_by) for node in self._place.bare)))
+        return sum(await together(node.ask(_relayed_by) for node in self._place.bare))
 
     async def _conclude(self) -> Figures:
         place, replies = self._place, self._replies
         with self._narrator.step("looking at what was captured"):
-            evidence = await place.evidence()
+            evidence = await place.evidence(self._diary)
             hops = await self._hops()
+        found = self._lookup()
         first = replies[0] if replies else None
         start = self._pinged if first is None else first.sent - (first.sequence - 1) * INTERVAL
         relay_rtt, direct_rtt = round_trips(replies, evidence.direct_from)
@@ -121,8 +126,9 @@ class Story:
             sent=COUNT,
             received=len(replies),
             lost=COUNT - len(replies),
-            lookup_ms=self._lookup(),
-            first_reply_ms=first and first.rtt_ms,
+            lookup_ms=found.body["ms"] if found else None,
+            looked_up_after_ms=milliseconds(start, found.at if found else None),
+            first_reply_ms=first.rtt_ms if first else None,
             first_reply_hops=hops,
             relay_rtt_ms=relay_rtt,
             direct=evidence.direct,
@@ -135,13 +141,13 @@ class Story:
             start_ms=round((self._pinged - self._began) * 1000, 1),
             pss_mb={name: _memory(node) for name, node in (("alice", place.alice), ("bob", place.bob))},
         )
-        narrate_timeline(self._narrator, figures, evidence)
+        narrate_timeline(self._narrator, figures, evidence.summary)
         return figures
 
-    def _lookup(self) -> float | None:
-        """How long the directory took to say whose Bob's address is, by Alice's node."""
-        answers = self._diary.find("topology.resolved", address=BOBS_ADDRESS)
-        return next((answer.body["ms"] for answer in answers), None)
+    def _lookup(self) -> Entry | None:
+        """The directory's answer about Bob's address, as Alice's node got it."""
+        answers = self._diary.find("topology.resolved", address=BOBS_ADDRESS, node=self._bob_id.hex())
+        return next(answers, None)
 
     async def _hops(self) -> int | None:
         """Overlay links between Alice and Bob when their session began, by Alice's node."""

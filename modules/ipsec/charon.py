@@ -22,7 +22,7 @@ from ipop_core.errors import IpopError
 from ipop_core.files import private_folder
 
 PLUGINS: Final = (
-    "random nonce openssl kdf pem pkcs1 pkcs8 x509 pubkey revocation constraints kernel-netlink socket-default vici"
+    "random nonce x509 openssl kdf pem pkcs1 pkcs8 pubkey revocation constraints kernel-netlink socket-default vici"
 )
 SOCKET: Final = "charon.vici"
 PID_FILE: Final = "charon.pid"
@@ -148,4 +148,4 @@ def _environment() -> Mapping[str, str]:
 async def _pass_on(stream: asyncio.StreamReader | None) -> None:
     """What charon says goes into the node's log."""
     while stream is not None and (line := await stream.readline()):
-        _charon_log.info(line.decode(errors="replace").rstrip())
+        _charon_log.debug(line.decode(errors="replace").rstrip())

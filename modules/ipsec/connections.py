@@ -6,7 +6,8 @@ connection for a whole subnet could not say so: any member could answer for any 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from ipop_core.identity import Address
 IKE_PROPOSALS: Final = ["aes128gcm16-prfsha256-ecp256"]
 ESP_PROPOSALS: Final = ["aes128gcm16-ecp256", "aes128gcm16"]
 """AES-GCM (RFC 4106). The second is for the first association of a connection, whose keys come from IKE's own."""
+CHILD: Final = "esp"
+"""Name of the one child in every connection."""
 IKE_REKEY: Final = 4 * 3600
 DEAD_PEER_AFTER: Final = 10
 """Seconds of silence after which a peer is asked whether it lives (RFC 7296, section 2.4)."""
@@ -34,8 +37,21 @@ def peer_of(prefix: str, connection: str) -> str | None:
     return address if front == prefix else None
 
 
-def connection(own: Address, peer: Address, certificate: bytes, authorities: Iterable[bytes], tag: int, rekey: int) -> dict[str, Any]:
-    """One connection; `rekey` in seconds, `tag` as the reqid of the card's policies."""
+@dataclass(frozen=True)
+class Terms:
+    """What all connections of one card have in common."""
+
+    tag: int
+    """The reqid of the card's policies."""
+    rekey: int
+    """Seconds."""
+    certificate: bytes | None = None
+    """This node's, DER. A charon that knows no other finds it by its address, and is told twenty times faster."""
+    root: bytes | None = None
+    """Where every chain must end, DER; needed where charon knows others'."""
+
+
+def connection(terms: Terms, own: Address, peer: Address) -> dict[str, Any]:
     return {
         "version": 2,
         "local_addrs": [str(own)],
@@ -48,23 +64,27 @@ def connection(own: Address, peer: Address, certificate: bytes, authorities: Ite
         "rekey_time": IKE_REKEY,
         "send_certreq": "yes",
         "send_cert": "always",
-        "local": {"auth": "pubkey", "id": str(own), "certs": [certificate]},
-        "remote": {"auth": "ecdsa", "id": str(peer), "cacerts": list(authorities), "revocation": "relaxed"},
+        "local": {"auth": "pubkey", "id": str(own)} | _certificates("certs", terms.certificate),
+        "remote": {"auth": "ecdsa", "id": str(peer)} | _certificates("cacerts", terms.root),
         "children": {
-            "esp": {
+            CHILD: {
                 "mode": "transport",
                 "local_ts": [str(own)],
                 "remote_ts": [str(peer)],
                 "esp_proposals": ESP_PROPOSALS,
-                "rekey_time": rekey,
+                "rekey_time": terms.rekey,
                 "policies": "no",
-                "reqid": tag,
+                "reqid": terms.tag,
                 "start_action": "none",
                 "close_action": "none",
                 "dpd_action": "clear",
             }
         },
     }
+
+
+def _certificates(key: str, certificate: bytes | None) -> dict[str, list[bytes]]:
+    return {} if certificate is None else {key: [certificate]}
 
 
 def prepared_peers(interface: Interface) -> Iterator[Address]:

@@ -138,5 +138,3 @@ class ViciClient:
             self._streamed[1].append(message)
         else:
             self._on_event(event, message)
-
-

@@ -57,7 +57,9 @@ class Xfrm:
 
     def __init__(self) -> None:
         try:
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, messages.NETLINK_XFRM)
+            self._socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, messages.NETLINK_XFRM
+            )
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _DUMP_BUFFER)
             self._socket.bind((0, 0))
         except OSError as error:
@@ -105,7 +107,7 @@ class Xfrm:
             self._ask(request, messages.DELSA, harmless=(errno.ESRCH,))
 
     def try_esp(self, host: IPv4Address | IPv6Address) -> None:
-        """Install an association with AES-GCM towards `host`, and remove it: does this kernel have what IPsec takes?"""
+        """See whether this kernel has what IPsec takes: install an association with AES-GCM, and remove it."""
         spi = secrets.randbelow(2**31) + 256
         try:
             self._ask(_trial_state(host, spi), messages.NEWSA)
@@ -151,7 +153,7 @@ class Xfrm:
 
 
 def _selector(policy: Policy, tag: int) -> dict[str, Any]:
-    """struct xfrm_selector. ICMP's type and code stand where other protocols have ports."""
+    """The fields of struct xfrm_selector. ICMP's type and code stand where other protocols have ports."""
     icmp6 = policy.icmp6_type
     return {
         "sel_daddr": _padded(policy.destination.network_address),

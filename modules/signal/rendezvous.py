@@ -7,9 +7,9 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from ipop_core.bus.api import Bus, Call, Event
+from ipop_core.bus.api import Bus, Call, Event, JsonObject
 from ipop_core.errors import BusError
-from ipop_modules.signal.protocol.rendezvous import Effect, Probe, Rendezvous, Send
+from ipop_modules.signal.protocol.rendezvous import NO_WORD, Effect, Nat, Probe, Rendezvous, Send
 from ipop_modules.signal.timer import Timer
 
 CANDIDATES_FRESH: Final = 1.0
@@ -21,7 +21,7 @@ class RendezvousDriver:
         self._bus = bus
         self._machine = Rendezvous(secrets.token_bytes, asyncio.get_running_loop().time())
         self._timer = Timer(self._machine.next_wake, lambda now: self._perform(self._machine.wake(now)))
-        self._own: Sequence[str] = ()
+        self._own: tuple[Sequence[str], Nat] = ((), NO_WORD)
         self._own_until = 0.0
         self._asking = asyncio.Lock()
 
@@ -35,7 +35,7 @@ class RendezvousDriver:
     def want(self, event: Event) -> None:
         """The links want a direct path: the event `link.rendezvous`."""
         node, own = event.body["node"], event.body["candidates"]
-        self._perform(self._machine.want(node, own, self._timer.now()))
+        self._perform(self._machine.want(node, own, self._timer.now(), _nat(event.body)))
 
     def link_up(self, event: Event) -> None:
         self._machine.link_up(event.body["node"])
@@ -47,18 +47,18 @@ class RendezvousDriver:
             self._machine.counters["unproven"] += 1
             return
         try:
-            own = await self._own_candidates()
+            own, nat = await self._own_candidates()
         except BusError:
             self._machine.counters["no_own_candidates"] += 1
             return
         for data in call.frames:
-            self._perform(self._machine.receive(call.body["sender"], data, own, self._timer.now()))
+            self._perform(self._machine.receive(call.body["sender"], data, own, self._timer.now(), nat))
 
-    async def _own_candidates(self) -> Sequence[str]:
+    async def _own_candidates(self) -> tuple[Sequence[str], Nat]:
         async with self._asking:
             if self._timer.now() >= self._own_until:
                 reply = await self._bus.request("link", "candidates", timeout=2.0)
-                self._own = reply.body["candidates"]
+                self._own = reply.body["candidates"], _nat(reply.body)
                 self._own_until = self._timer.now() + CANDIDATES_FRESH
             return self._own
 
@@ -67,6 +67,14 @@ class RendezvousDriver:
             match effect:
                 case Send(node, data):
                     self._bus.notify("link", "send", {"to": node, "mode": "session", "role": "signal"}, [data])
-                case Probe(node, endpoints):
-                    self._bus.notify("link", "probe", {"node": node, "candidates": list(endpoints)})
+                case Probe(node, endpoints, nat, early):
+                    known = {"mapping": nat.mapping, "endpoint": nat.endpoint}
+                    body = {"node": node, "candidates": list(endpoints), "nat": known, "early": early}
+                    self._bus.notify("link", "probe", body)
         self._timer.set()
+
+
+def _nat(body: JsonObject) -> Nat:
+    """What the links say of this node's NAT; another link module than ours may say nothing."""
+    told = body.get("nat")
+    return NO_WORD if told is None else Nat(told["mapping"], told["endpoint"])

@@ -7,12 +7,15 @@ from collections import Counter
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from ipop_core.authority.revocation import BadRevocationList
 from ipop_core.bus.api import Bus, Call, JsonObject
 from ipop_core.errors import IpopError
 
+from . import diagnosis
 from .card.errors import CardError
 from .card.protocol.endpoint import Answered, Unanswered
 from .card.user import UserCard
+from .link.protocol.searching import Search
 from .link.protocol.session import Session
 from .link.udp import read_endpoint, show_endpoint
 
@@ -46,6 +49,9 @@ class Actions:
             self.send,
             self.ping,
             self.echo,
+            self.netcheck,
+            self.why,
+            self.crl,
         ):
             self._bus.serve(action.__name__, action)
 
@@ -71,7 +77,7 @@ class Actions:
                 "mtu": settings.mtu,
             },
             "listening": [f"[::]:{tincan.udp.port}"],
-            "observed": tincan.announcements.observed_endpoints(),
+            "observed": tincan.reach.seen(),
             "sessions": len(tincan.machine.sessions),
             "counters": dict(sorted(counters.items())),
         }
@@ -126,14 +132,16 @@ class Actions:
         return {}
 
     async def candidates(self, _call: Call) -> JsonObject:
-        await self._tincan.look_around()
-        return {"candidates": self._tincan.candidates()}
+        await self._tincan.reach.look_around()
+        return self._tincan.offer()
 
     async def probe(self, call: Call) -> JsonObject:
         tincan = self._tincan
         endpoints = [tincan.udp.endpoint(*_endpoint(text)) for text in call.body["candidates"]]
         usable = [endpoint for endpoint in endpoints if endpoint is not None]
-        tincan.machine.probe(bytes.fromhex(call.body["node"]), usable, tincan.now())
+        node, early = bytes.fromhex(call.body["node"]), call.body.get("early", False)
+        search = _search(tincan, node, call.body["nat"]) if "nat" in call.body else None
+        tincan.machine.probe(node, usable, tincan.now(), early=early, search=search)
         tincan.settle()
         return {}
 
@@ -192,10 +200,32 @@ class Actions:
         result = answered.result() if answered.done() else None
         return {"rtt_ms": round(result.round_trip * 1000, 3) if isinstance(result, Answered) else None}
 
+    async def crl(self, call: Call) -> JsonObject:
+        tincan = self._tincan
+        try:
+            learnt, is_news = tincan.machine.learn_revocations(call.frames[0], tincan.now())
+        except BadRevocationList as error:
+            raise IpopError(f"crl: {error}") from error
+        tincan.settle()
+        return {"number": learnt.number, "news": is_news}
+
+    async def netcheck(self, _call: Call) -> JsonObject:
+        await self._tincan.reach.look_around()
+        return diagnosis.netcheck(self._tincan)
+
+    async def why(self, call: Call) -> JsonObject:
+        node = _id(call.body.get("node"))
+        if node is None:
+            node = await self._owner(call.body.get("address"))
+        session = self._tincan.machine.sessions.get(node)
+        if session is None:
+            raise IpopError(f"no session with {node.hex()}: nothing was sent to it lately; `ipop ping` makes one")
+        return diagnosis.why(self._tincan, session)
+
     async def _owner(self, text: str | None) -> bytes:
         tincan = self._tincan
         if text is None:
-            raise IpopError("ping needs an address or a node")
+            raise IpopError("expected an address or a node")
         if tincan.owners is None:
             raise IpopError("this node has no card, and so no namespace to look an address up in")
         try:
@@ -239,6 +269,13 @@ async def _in_time(waiting: asyncio.Future[T], call: Call, what: str) -> T:
 
 def _id(text: str | None) -> bytes | None:
     return None if text is None else bytes.fromhex(text)
+
+
+def _search(tincan: Tincan, node: bytes, theirs: JsonObject) -> Search | None:
+    try:
+        return tincan.reach.search(node, theirs)
+    except ValueError as error:
+        raise IpopError(f"{theirs['endpoint']!r} is not an endpoint such as 1.2.3.4:4741: {error}") from error
 
 
 def _endpoint(text: str) -> Any:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ipop_core.bus.api import Bus
 from ipop_core.errors import IpopError
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ipop.tincan")
 
-MAX_OBSERVED: Final = 64
-
 
 class Announcements:
     """Takes the machine's events as they come."""
@@ -31,8 +27,6 @@ class Announcements:
         self._links: dict[bytes, list[asyncio.Future[str]]] = {}
         self._contacts: dict[events.Endpoint, list[asyncio.Future[bytes]]] = {}
         self._pings: dict[bytes, asyncio.Future[events.PingAnswered]] = {}
-        self.observed: Final[dict[bytes, tuple[bytes, int]]] = {}
-        """By peer, this node's address as that peer sees it."""
         self.pending = False
         """Something was handed to asyncio since its last turn."""
 
@@ -95,22 +89,27 @@ class Announcements:
             case events.SessionUp(node, hops):
                 self._bus.publish("link.first_packet", {"node": node.hex(), "stage": "session", "hops": hops})
             case events.SessionClosed(node, reason):
-                self.observed.pop(node, None)
+                if self._tincan.owners is not None:
+                    self._tincan.owners.closed(node, revoked=reason == "revoked")
                 _fail(self._links.pop(node, []), IpopError(reason))
             case events.MemberProven(node):
                 self._log("member of the namespace", node)
                 if self._tincan.owners is not None:
                     self._tincan.owners.confirm(node)
+            case events.MemberRefused(node, reason, detail):
+                self._log("refused as a member", node, reason=reason, detail=detail)
+                if self._tincan.owners is not None:
+                    self._tincan.owners.refused(node)
+            case events.RevocationsLearnt(learnt):
+                self._tincan.revoked.keep(learnt)
             case events.RendezvousWanted(node):
-                body = {"node": node.hex(), "candidates": self._tincan.candidates()}
-                self._bus.publish("link.rendezvous", body)
+                self._bus.publish("link.rendezvous", {"node": node.hex(), **self._tincan.offer()})
             case events.DirectWanted(node):
                 self._bus.publish("link.demand", {"node": node.hex()})
             case events.CardIdle(node):
                 self._bus.publish("link.idle", {"node": node.hex()})
-            case events.Observed(node, ip, port):
-                if len(self.observed) < MAX_OBSERVED or node in self.observed:
-                    self.observed[node] = (ip, port)
+            case events.Observed(_, endpoint, ip, port):
+                self._tincan.reach.observed(endpoint, (ip, port))
             case events.PingAnswered(token=token):
                 asked = self._pings.pop(token, None)
                 if asked is not None and not asked.done():
@@ -153,11 +152,6 @@ class Announcements:
 
     def _log(self, what: str, node: bytes, **fields: str) -> None:
         log.info(what, extra={"fields": {"node": node.hex(), **fields}})
-
-    def observed_endpoints(self) -> list[str]:
-        """This node's addresses as peers see them, the most agreed on first."""
-        counted = Counter(self.observed.values())
-        return [show_endpoint((ip, port)) for (ip, port), _ in counted.most_common() if not ip_address(ip).is_loopback]
 
 
 def _fail(futures: list[asyncio.Future[str]] | list[asyncio.Future[bytes]], fault: IpopError) -> None:

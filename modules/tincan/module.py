@@ -11,13 +11,10 @@ import logging
 import os
 import socket
 import time
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.serialization import Encoding
-
+from ipop_core.bus.api import JsonObject
 from ipop_core.contract import Module, ModuleContext
 from ipop_core.errors import ConfigError, IpopError
 
@@ -29,20 +26,23 @@ from .card.protocol.neighbours import Neighbours
 from .card.settings import CardSettings
 from .card.tap import Tap
 from .card.user import UserCard
-from .link.addresses import own_addresses
+from .credentials import own_node
 from .link.lane import Lane
 from .link.loop import add_lane, remove_lane
-from .link.protocol.handshake import Credentials
-from .link.protocol.machine import LinkMachine, Node
+from .link.protocol.events import Endpoint
+from .link.protocol.machine import LinkMachine
+from .link.sockets import Sockets
 from .link.udp import UdpSocket, read_endpoint, show_endpoint
+from .link.watching import AddressWatch
 from .owners import Owners
+from .reach import Reach
+from .revoked import Revoked
 from .saved import Saved, SavedLink, load, save
 from .settings import TincanSettings
 
 log = logging.getLogger("ipop.tincan")
 
 SAVE_DELAY: Final = 0.2
-MAX_CANDIDATES: Final = 16
 _CARD: Final = "card"
 _SOCKET: Final = "socket"
 
@@ -63,16 +63,20 @@ class Tincan:
         self._context: Final = context
         self._settings: TincanSettings = context.settings
         self._saved_path = context.run / "tincan-links.json"
-        self._own_addresses: list[IPv4Address | IPv6Address] = []
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._saving: asyncio.TimerHandle | None = None
+        self._watch = AddressWatch(self._addresses_changed)
+        self._looking: asyncio.Task[None] | None = None
         self.card: Tap | UserCard | None = None
         self.owners: Owners | None = None
         self.udp: UdpSocket
+        self.reach: Reach
+        self.sockets: Sockets
         self.machine: LinkMachine
         self.lane: Lane
         self.announcements: Announcements
+        self.revoked: Revoked
 
     async def start(self) -> None:
         context = self._context
@@ -84,28 +88,42 @@ class Tincan:
         if card_settings.card is not None and context.namespace is None:
             raise ConfigError("namespace", 'missing: a node with a card is in a namespace (or set "card" to null)')
         self.udp = self._open_socket()
+        self.reach = Reach(self.udp, boot_clock)
+        self.sockets = Sockets(self.udp, self._received, self._endpoints)
         self.card = await self._open_card(card_settings)
-        self.machine = LinkMachine(self._node(), self.udp, self._deliver, os.urandom)
+        addresses = [interface.ip for interface in card_settings.interfaces] if self.card else []
+        self.machine = LinkMachine(
+            own_node(context, addresses), self.sockets, self._deliver, os.urandom, self._settings.search_limits
+        )
         self.lane = Lane(self.machine, self.udp, boot_clock, self._after_turn)
         self.announcements = Announcements(context.bus, self)
+        self.revoked = Revoked(context.bus, self.machine, context.identity.folder, clock=boot_clock, after=self.settle)
         if self.card is not None:
             self._serve_card(self.card)
         await self._resume()
         add_lane(loop, self.udp.fileno(), self.lane.socket_ready)
+        self._watch.start()
         Actions(context.bus, self).serve()
         log.info("listening", extra={"fields": {"port": self.udp.port, "node": context.identity.hex}})
         self._announce_card()
+        if context.namespace is not None and context.namespace.authorities:
+            self.revoked.start()
         self.settle()
 
     async def stop(self) -> None:
         loop = asyncio.get_running_loop()
         self.machine.close(boot_clock())
         self.announcements.forget()
+        self.revoked.close()
         for timer in (self._timer, self._saving):
             if timer is not None:
                 timer.cancel()
         if self.owners is not None:
             self.owners.close()
+        self._watch.close()
+        if self._looking is not None:
+            self._looking.cancel()
+        self.sockets.close()
         remove_lane(loop, self.udp.fileno())
         self.udp.close()
         if self.card is not None:
@@ -124,14 +142,27 @@ class Tincan:
     def now(self) -> float:
         return boot_clock()
 
-    def candidates(self) -> list[str]:
-        """UDP addresses at which this node may be reached, own ones first."""
-        own = [show_endpoint((ip.packed, self.udp.port)) for ip in self._own_addresses]
-        return list(dict.fromkeys(own + self.announcements.observed_endpoints()))[:MAX_CANDIDATES]
+    def offer(self) -> JsonObject:
+        """What the other side of a rendezvous is told: the answer of the action `candidates`."""
+        return {"candidates": self.reach.candidates(), "nat": self.reach.nat_body(self.machine.searching.allowed)}
 
-    async def look_around(self) -> None:
-        """Learn this machine's addresses again."""
-        self._own_addresses = await asyncio.to_thread(own_addresses)
+    def _addresses_changed(self) -> None:
+        self._looking = asyncio.get_running_loop().create_task(self._look_around())
+
+    async def _look_around(self) -> None:
+        if not await self.reach.look_around():
+            return
+        log.info("addresses changed", extra={"fields": {"addresses": " ".join(self.reach.own)}})
+        self.reach.moved()
+        self.machine.moved(boot_clock())
+        self.settle()
+
+    def _endpoints(self) -> set[Endpoint]:
+        return self.machine.endpoints()
+
+    def _received(self, buffer: memoryview, segment: int, endpoint: Endpoint) -> bool:
+        self.machine.receive(buffer, segment, endpoint, boot_clock())
+        return self._after_turn()
 
     def settle(self) -> None:
         """Tell what happened and plan the next wake-up; called after anything that touched the machine."""
@@ -154,11 +185,7 @@ class Tincan:
     def _after_turn(self) -> bool:
         """After a turn of the lane: true when asyncio has something to do."""
         machine = self.machine
-        if machine.events:
-            self.settle()
-            return True
-        due = machine.next_wake()
-        if due is not None and (self._timer is None or due < self._deadline):
+        if machine.events or machine.stirred or self._timer is None or machine.next_timer() < self._deadline:
             self.settle()
             return True
         return self.announcements.pending
@@ -166,28 +193,11 @@ class Tincan:
     def _deliver(self, offload: int, size: int, frame: memoryview) -> bool:
         return self.card is not None and self.card.write(offload, size, frame)
 
-    def _node(self) -> Node:
-        identity = self._context.identity
-        addresses = [interface.ip for interface in self._settings.card_settings.interfaces] if self.card else []
-        certificate = identity.certificate(addresses).public_bytes(Encoding.DER)
-        static = X25519PrivateKey.from_private_bytes(os.urandom(32))
-        try:
-            credentials = Credentials(identity.key, certificate, static)
-        except ValueError as error:
-            raise IpopError(f"identity.crt: {error}") from error
-        return Node(
-            node=identity.node,
-            credentials=credentials,
-            namespace=self._context.namespace,
-            cipher=AESGCM,
-            unix_time=time.time,
-        )
-
     async def _open_card(self, settings: CardSettings) -> Tap | UserCard | None:
         node, kept = self._context.identity.node, self._context.descriptors.take(_CARD)
         # In a thread: pyroute2 runs an event loop of its own.
         opening = asyncio.to_thread(open_card, settings, node, boot_clock, kept)
-        self._own_addresses = await asyncio.to_thread(own_addresses)
+        await self.reach.look_around()
         try:
             return await opening
         except CardError as error:
@@ -236,7 +246,9 @@ class Tincan:
         if self.owners is not None:
             owners = [(ip_address(address).packed, bytes.fromhex(node)) for address, node in saved.owners]
             self.owners.neighbours.restore(owners, now)
-        for link in saved.links:
+        members = {node for _, node in saved.owners}
+        # Those with card traffic first: their packets are waiting.
+        for link in sorted(saved.links, key=lambda link: link.node not in members):
             ip, port = read_endpoint(link.endpoint)
             endpoint = self.udp.endpoint(ip, port)
             node = bytes.fromhex(link.node)

@@ -7,6 +7,7 @@ unknown address become lookups; a peer that proved its membership may send only 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from ipaddress import ip_address
@@ -27,6 +28,7 @@ log = logging.getLogger("ipop.tincan")
 LOOKUP_SECONDS: Final = 2.6
 CLAIM_RETRIES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 MAX_CLAIMED: Final = 16
+PROOF_SECONDS: Final = 2.0
 
 
 class Owners:
@@ -52,6 +54,8 @@ class Owners:
         self._after = after
         self._tasks: set[asyncio.Task[None]] = set()
         self._claims: set[bytes] = set()
+        self._proofs: dict[bytes, list[asyncio.Future[None]]] = {}
+        """By peer, those who wait for its proof of membership or its refusal."""
         self._timer: asyncio.TimerHandle | None = None
 
     def question(self, frame: memoryview, now: float) -> None:
@@ -64,15 +68,32 @@ class Owners:
         if known is not None:
             return known
         node, _ = await self._ask(address)
-        if node is not None:
+        if node is not None and await self._is_vouched_for(address, node):
             self._perform(self.neighbours.learn(address, node, self._clock()))
         return node
 
     def confirm(self, node: bytes) -> None:
         """A peer proved its membership: find out which of the addresses that it claims are its own."""
+        self._settle_proof(node)
         if node not in self._claims:
             self._claims.add(node)
             self._spawn(self._confirm(node))
+
+    def refused(self, node: bytes) -> None:
+        """The authority does not vouch for a peer."""
+        self._settle_proof(node)
+
+    def closed(self, node: bytes, *, revoked: bool) -> None:
+        """There is no session with a peer any more; `revoked` where it lost its addresses, too."""
+        self._settle_proof(node)
+        if revoked:
+            self.forget(node)
+
+    def forget(self, node: bytes) -> None:
+        """A node owns no address any more."""
+        for address, owner in self.neighbours.entries():
+            if owner == node:
+                self._perform(self.neighbours.resolved(address, None, self._clock(), certain=True))
 
     def grant(self, node: bytes, addresses: set[bytes]) -> None:
         """Let a peer send from these addresses."""
@@ -120,12 +141,41 @@ class Owners:
 
     async def _resolve(self, address: bytes) -> None:
         node, certain = await self._ask(address)
-        now = self._clock()
         if node is not None:
             # The kernel's packet comes as soon as it has its answer: the session may be ready by then.
-            self._machine.want_member(node, now)
-        self._perform(self.neighbours.resolved(address, node, now, certain=certain))
+            self._machine.want_member(node, self._clock())
+            self._after()
+            if not await self._is_vouched_for(address, node):
+                node, certain = None, False
+        self._perform(self.neighbours.resolved(address, node, self._clock(), certain=certain))
         self._after()
+
+    async def _is_vouched_for(self, address: bytes, node: bytes) -> bool:
+        """Whether the authority, where there is one, gave this node the address: the directory takes anyone's word."""
+        if not self._is_certified():
+            return True
+        session = self._machine.sessions.get(node)
+        if session is None or not session.member:
+            proof = asyncio.get_running_loop().create_future()
+            self._proofs.setdefault(node, []).append(proof)
+            self._machine.want_member(node, self._clock())
+            self._after()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(proof, PROOF_SECONDS)
+            session = self._machine.sessions.get(node)
+        if session is None or not session.member or session.vouched is None:
+            return False
+        if address in {vouched.packed for vouched in session.vouched}:
+            return True
+        self._machine.counters["refused_wrong_address"] += 1
+        fields = {"node": node.hex(), "address": str(ip_address(address))}
+        log.warning("a node claims an address that its certificate does not have", extra={"fields": fields})
+        return False
+
+    def _settle_proof(self, node: bytes) -> None:
+        for proof in self._proofs.pop(node, ()):
+            if not proof.done():
+                proof.set_result(None)
 
     async def _ask(self, address: bytes) -> tuple[bytes | None, bool]:
         body = {"address": str(ip_address(address))}

@@ -30,5 +30,6 @@ def ipop_module() -> ModuleSpec:
 @hookimpl
 def ipop_commands() -> Sequence[click.Command]:
     from .commands import peers, ping  # noqa: PLC0415
+    from .diagnosis_commands import netcheck, why  # noqa: PLC0415
 
-    return (peers, ping)
+    return (peers, ping, netcheck, why)

@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 
 from .card.settings import CardSettings
+from .link.protocol.searching import Limits
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,12 @@ class TincanSettings:
     card_type: str = "tap"
     mtu: int = 1500
     port: int = 4741
+    search_datagrams: int = 2000
+    search_sockets: int = 256
+
+    @property
+    def search_limits(self) -> Limits:
+        return Limits(self.search_datagrams, self.search_sockets)
 
     @property
     def card_settings(self) -> CardSettings:

@@ -127,8 +127,8 @@ class Driver:
                 confirmed = pushed
 
     def _table(self) -> dict[str, Any]:
-        hops = [node.hex() for node in self._routes.neighbours]
-        return {"member": self._routes.member, "routes": [{"node": node, "next": node} for node in hops]}
+        hops = [{"node": node.hex(), "next": following.hex()} for node, following in self._routes.hops]
+        return {"member": self._routes.member, "routes": hops}
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -161,7 +161,7 @@ class Topology:
         machine = self._machine
         claims = machine.registrations.addresses if machine.registrations else []
         return {
-            "joined": machine.ring.member,
+            "joined": machine.ring.attached,
             "size_estimate": machine.ring.size_estimate,
             "neighbours": [{"node": node.hex(), "kind": kind} for node, kind in machine.ring.neighbours()],
             "registered": [
@@ -189,7 +189,15 @@ def _make_machine(context: ModuleContext) -> Machine:
     if context.namespace is not None:
         owner = Owner(key=identity.public_key_der, sign=identity.sign, epoch=time.time() - now, lease=settings.lease)
         member = Member(namespace_key=context.namespace.key, owner=owner)
-    return Machine(identity.node, member, os.urandom, now, max_shortcuts=settings.shortcuts)
+    return Machine(
+        identity.node,
+        member,
+        os.urandom,
+        now,
+        max_shortcuts=settings.shortcuts,
+        long_links=None if settings.long_links == "auto" else settings.long_links,
+        leaf=settings.leaf,
+    )
 
 
 def _node(body: JsonObject) -> bytes:

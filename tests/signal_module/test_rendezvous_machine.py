@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from itertools import count
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,12 +14,15 @@ from ipop_modules.signal.protocol.rendezvous import (
     PEER_BURST,
     TRIES,
     Effect,
+    Nat,
     Probe,
     Rendezvous,
     Send,
 )
 
 ALICE, BOB = "aa" * 20, "bb" * 20
+AN_EASY_NAT = Nat("endpoint-independent", "192.0.2.1:1")
+A_HARD_NAT = Nat("address-and-port-dependent", "198.51.100.1:2")
 AT_ALICE, AT_BOB = ["192.0.2.1:1", "[2001:db8::1]:1"], ["198.51.100.1:2"]
 
 
@@ -51,10 +55,11 @@ def offer(*endpoints: str, number: int = 9) -> bytes:
 
 def test_both_sides_probe_after_one_offer_and_one_answer() -> None:
     alice, bob = rendezvous(), rendezvous()
-    offered = alice.want(BOB, AT_ALICE, now=0.0)
-    answered = bob.receive(ALICE, data_to(BOB, offered), AT_BOB, now=0.05)
-    assert probes(answered) == [Probe(ALICE, tuple(AT_ALICE))]
-    assert alice.receive(BOB, data_to(ALICE, answered), AT_ALICE, now=0.1) == [Probe(BOB, tuple(AT_BOB))]
+    offered = alice.want(BOB, AT_ALICE, now=0.0, nat=AN_EASY_NAT)
+    answered = bob.receive(ALICE, data_to(BOB, offered), AT_BOB, now=0.05, nat=A_HARD_NAT)
+    assert probes(answered) == [Probe(ALICE, tuple(AT_ALICE), AN_EASY_NAT, early=True)]
+    done = alice.receive(BOB, data_to(ALICE, answered), AT_ALICE, now=0.1)
+    assert done == [Probe(BOB, tuple(AT_BOB), A_HARD_NAT, early=False)]
     alice.link_up(BOB)
     assert alice.next_wake() is None
     assert alice.counters["attempts_succeeded"] == 1
@@ -133,7 +138,7 @@ def test_tables_are_bounded() -> None:
 def test_a_peer_can_not_make_this_machine_probe_itself_or_a_group() -> None:
     machine = rendezvous()
     effects = machine.receive(BOB, offer("127.0.0.1:1", "224.0.0.1:1", "192.0.2.9:9"), AT_ALICE, 0.0)
-    assert probes(effects) == [Probe(BOB, ("192.0.2.9:9",))]
+    assert probes(effects) == [Probe(BOB, ("192.0.2.9:9",), early=True)]
     assert machine.counters["candidates_unfit"] == 2
     nothing_left = machine.receive(BOB, offer("127.0.0.1:1"), AT_ALICE, 0.0)
     assert probes(nothing_left) == []
@@ -143,7 +148,7 @@ def test_a_peer_can_not_make_this_machine_probe_itself_or_a_group() -> None:
 def test_loopback_is_probed_where_there_is_nothing_else() -> None:
     machine = rendezvous()
     effects = machine.receive(BOB, offer("127.0.0.1:1"), ["127.0.0.1:2"], 0.0)
-    assert probes(effects) == [Probe(BOB, ("127.0.0.1:1",))]
+    assert probes(effects) == [Probe(BOB, ("127.0.0.1:1",), early=True)]
     assert decode(data_to(BOB, effects)).candidates == packed("127.0.0.1:2")
 
 
@@ -167,3 +172,10 @@ def test_nonsense_is_dropped_and_counted(data: bytes) -> None:
     assert (
         machine.counters["invalid"] + machine.counters["offers_received"] + machine.counters["answers_unexpected"] == 1
     )
+
+
+@pytest.mark.parametrize("outer", [b"", b"12345", b"\xe0\x00\x00\x01\x00\x07", b"\x7f\x00\x00\x01\x00\x07", bytes(18)])
+def test_a_nat_at_an_address_that_is_not_fit_has_none(outer: bytes) -> None:
+    data = encode(Offer(bytes(8), packed("192.0.2.9:9"), 4, outer))
+    (probe,) = probes(rendezvous().receive(BOB, data, AT_ALICE, now=0.0))
+    assert probe.nat == Nat("address-and-port-dependent", None)

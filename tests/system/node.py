@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -119,7 +119,7 @@ class Node:
 
         return self.on_bus(work)
 
-    def on_bus(self, work: Callable[[Bus], Any]) -> Any:
+    def on_bus(self, work: Callable[[Bus], Awaitable[Result]]) -> Result:
         return asyncio.run(on_bus(self.run_folder, work))
 
     def until(
@@ -157,7 +157,8 @@ class Node:
             try:
                 found = self.on_bus(work)
             except IpopError as error:  # no bus yet
-                if time.monotonic() > deadline:
+                ended = self.process is not None and self.process.poll() is not None
+                if ended or time.monotonic() > deadline:
                     raise AssertionError(f"{self.name}: {error}{self._tail}") from error
                 time.sleep(POLL)
             else:
@@ -172,8 +173,7 @@ class Node:
                 await bus.subscribe(topic, seen.append)
             return await asyncio.to_thread(work), seen
 
-        found: tuple[Result, list[Event]] = self.on_bus(collect)
-        return found
+        return self.on_bus(collect)
 
     def counters(self) -> dict[str, int]:
         """Those of the role link."""

@@ -122,7 +122,7 @@ def test_garbage_on_the_bus(town: Town) -> None:
             print(role, action, body, "->", answer["body"])
             assert answer["kind"] == "error"
             assert "Traceback" not in answer["body"]["message"]
-    print(carol.ask("core", "status")["bus"])
+    assert carol.ask("core", "status")["bus"]["garbage"] >= 500
     assert lives(carol) == lived
     assert carol.ping(town.bob.address).received == 3
     assert "Traceback" not in carol.log.read_text()

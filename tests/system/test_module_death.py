@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 
+from ipop_core.bus.api import JsonObject
 from tests.system.conftest import Town
 from tests.system.node import Node, alive, kill, wait_until_dead
 from tests.system.traffic import Flow
@@ -27,9 +28,9 @@ def kill_module(node: Node, module: str, meanwhile: Callable[[], object] = lambd
     moment = kill(node.module_pid(module))
     meanwhile()
 
-    def is_back(body: object) -> bool:
-        item = next(item for item in body["modules"] if item["name"] == module)  # type: ignore[index]  # JSON
-        return item["state"] == "running" and item["restarts"] == before + 1
+    def is_back(body: JsonObject) -> bool:
+        item = next(item for item in body["modules"] if item["name"] == module)
+        return bool(item["state"] == "running" and item["restarts"] == before + 1)
 
     node.until("core", "status", is_back, "core.module", timeout=10)
     return moment, time.monotonic() - moment
@@ -38,7 +39,7 @@ def kill_module(node: Node, module: str, meanwhile: Callable[[], object] = lambd
 def ask_kernel_again(node: Node, address: str) -> None:
     """Make the kernel ask anew who has `address`, and see it answered."""
     node.host.run(["ip", "neigh", "change", address, "dev", "tapipop", "nud", "probe"])
-    until = time.monotonic() + 2
+    until = time.monotonic() + 5
     while "REACHABLE" not in (line := node.host.run(["ip", "neigh", "show", address, "dev", "tapipop"]).stdout):
         assert time.monotonic() < until, line
 

@@ -49,18 +49,18 @@ def test_a_signal_stops_it_within_three_seconds(node: Node, number: int) -> None
     assert "Traceback" not in node.log.read_text()
 
 
-def test_down_leaves_no_process_and_on_demand_no_card(node: Node) -> None:
+def test_down_leaves_no_process_and_no_card_unless_it_is_to_stay(node: Node) -> None:
     processes = node.processes()
     assert has_card(node.host)
     assert alive(processes) == processes
-    done = node.cli("down")
+    done = node.cli("down", "--keep-card")
     assert done.returncode == 0, done.stderr
     assert wait_until_dead(processes, 0.5) == []
     assert node.process is not None
     assert node.process.wait(1) == 0
-    assert has_card(node.host)  # it stays for the next start, unless:
+    assert has_card(node.host)
     processes = node.start().ready().processes()
-    done = node.cli("down", "--remove-card")
+    done = node.cli("down")
     assert done.returncode == 0, done.stderr
     assert wait_until_dead(processes, 0.5) == []
     assert not has_card(node.host)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.overlay_net.members import NAMESPACE_KEY
+from benchmarks.overlay_net.thin import Network, Node
 from ipop_modules.topology.protocol.records import address_key
-from tests.topology.network import NAMESPACE_KEY, Network, Node
 
 
 def address(number: int) -> bytes:

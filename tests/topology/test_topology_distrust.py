@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from benchmarks.overlay_net.members import NAMESPACE_KEY, cheap_sign, cheap_verify
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.effects import Effect, Registered, Resolved, Send, Source
 from ipop_modules.topology.protocol.machine import Machine, Member
@@ -28,7 +29,6 @@ from ipop_modules.topology.protocol.messages import (
 )
 from ipop_modules.topology.protocol.records import Record, address_key, signed_record
 from ipop_modules.topology.protocol.registration import Owner
-from tests.topology.network import NAMESPACE_KEY, cheap_sign, cheap_verify
 
 M = TypeVar("M", bound=Message)
 ADDRESS = bytes([10, 0, 0, 1])
@@ -176,7 +176,9 @@ def test_a_join_goes_on_to_the_nearest_neighbour_but_the_asker_and_ends_where_no
     story = Story(FAR, near, nearest)
     onward = story.hear(Join(7, nearest, FAR, 0), FAR)
     assert [effect.to for effect in onward if isinstance(effect, Send)] == [near]
-    assert said(onward, Join) == [Join(7, nearest, FAR, 1)]
+    (join,) = said(onward, Join)
+    assert (join.number, join.asker, join.via, join.hops) == (7, nearest, FAR, 1)
+    assert set(join.near) == {story.me, near, FAR}
     alone = Story(nearest)
     assert said(alone.hear(Join(7, nearest, alone.me, 0), nearest), JoinAnswer) == [JoinAnswer(7, (alone.me,))]
 

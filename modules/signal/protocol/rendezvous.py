@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from ipop_modules.signal.protocol import candidates
-from ipop_modules.signal.protocol.offers import Answer, Offer, decode, encode
+from ipop_modules.signal.protocol.offers import MAPPINGS, Answer, Offer, decode, encode
 from ipop_modules.signal.protocol.token_bucket import TokenBucket
 
 MOST_ATTEMPTS: Final = 256
@@ -37,11 +37,24 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Nat:
+    """How a node's NAT maps, one of MAPPINGS, and its address as peers see it: `nat` in `link.json`."""
+
+    mapping: str = MAPPINGS[0]
+    endpoint: str | None = None
+
+
+NO_WORD: Final = Nat()
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
-    """Try these endpoints of `node` now."""
+    """Try these endpoints of `node` now; `early`: as soon as the other has learned of ours."""
 
     node: str
     endpoints: tuple[str, ...]
+    nat: Nat = NO_WORD
+    early: bool = False
 
 
 Effect: TypeAlias = Send | Probe
@@ -70,7 +83,7 @@ class Rendezvous:
         self.counters: Counter[str] = Counter()
         """What was sent, received and dropped, by name."""
 
-    def want(self, node: str, own: Sequence[str], now: float) -> list[Effect]:
+    def want(self, node: str, own: Sequence[str], now: float, nat: Nat = NO_WORD) -> list[Effect]:
         """The links want a direct path to `node`. Asked again while an attempt runs: new candidates go out soon."""
         chosen = _choose_own(own)
         if not chosen:
@@ -79,13 +92,13 @@ class Rendezvous:
         running = self._attempts.get(node)
         if running is not None:
             if chosen != running.offer.candidates:
-                running.offer = Offer(running.offer.id, chosen)
+                running.offer = Offer(running.offer.id, chosen, *_pack_nat(nat))
                 running.due = min(running.due, now + FIRST_RETRY)
             return []
         if len(self._attempts) >= MOST_ATTEMPTS:
             self._attempts.popitem(last=False)
             self.counters["attempts_dropped"] += 1
-        self._attempts[node] = Attempt(Offer(self._random(8), chosen), tries=0, due=now)
+        self._attempts[node] = Attempt(Offer(self._random(8), chosen, *_pack_nat(nat)), tries=0, due=now)
         return self.wake(now)
 
     def wake(self, now: float) -> list[Effect]:
@@ -113,7 +126,7 @@ class Rendezvous:
         if self._attempts.pop(node, None) is not None:
             self.counters["attempts_succeeded"] += 1
 
-    def receive(self, sender: str, data: bytes, own: Sequence[str], now: float) -> list[Effect]:
+    def receive(self, sender: str, data: bytes, own: Sequence[str], now: float, nat: Nat = NO_WORD) -> list[Effect]:
         """A message whose sender is proven. What breaks a rule is dropped and counted."""
         try:
             message = decode(data)
@@ -122,14 +135,14 @@ class Rendezvous:
             return []
         if isinstance(message, Answer):
             return self._receive_answer(sender, message, own)
-        return self._receive_offer(sender, message, own, now)
+        return self._receive_offer(sender, message, own, now, nat)
 
-    def _receive_offer(self, sender: str, offer: Offer, own: Sequence[str], now: float) -> list[Effect]:
+    def _receive_offer(self, sender: str, offer: Offer, own: Sequence[str], now: float, nat: Nat) -> list[Effect]:
         if not self._may_offer(sender, now):
             self.counters["rate_limited"] += 1
             return []
         self.counters["offers_received"] += 1
-        answer = Answer(offer.id, _choose_own(own))
+        answer = Answer(offer.id, _choose_own(own), *_pack_nat(nat))
         return [Send(sender, encode(answer)), *self._probe(sender, offer, own)]
 
     def _receive_answer(self, sender: str, answer: Answer, own: Sequence[str]) -> list[Effect]:
@@ -144,7 +157,10 @@ class Rendezvous:
     def _probe(self, node: str, message: Offer | Answer, own: Sequence[str]) -> list[Effect]:
         fit = candidates.choose(message.candidates, loopback=candidates.only_loopback(_pack(own)))
         self.counters["candidates_unfit"] += len(message.candidates) - len(fit)
-        return [Probe(node, tuple(map(candidates.to_endpoint, fit)))] if fit else []
+        if not fit:
+            return []
+        nat = _unpack_nat(message, loopback=candidates.only_loopback(_pack(own)))
+        return [Probe(node, tuple(map(candidates.to_endpoint, fit)), nat, early=isinstance(message, Offer))]
 
     def _may_offer(self, peer: str, now: float) -> bool:
         bucket = self._peers.pop(peer, None) or TokenBucket(PEER_RATE, PEER_BURST, now)
@@ -161,3 +177,14 @@ def _pack(endpoints: Sequence[str]) -> list[bytes]:
 def _choose_own(own: Sequence[str]) -> tuple[bytes, ...]:
     packed = _pack(own)
     return tuple(candidates.choose(packed, loopback=candidates.only_loopback(packed)))
+
+
+def _pack_nat(nat: Nat) -> tuple[int, bytes]:
+    outer = None if nat.endpoint is None else candidates.pack(nat.endpoint)
+    return MAPPINGS.index(nat.mapping), outer or b""
+
+
+def _unpack_nat(message: Offer | Answer, *, loopback: bool) -> Nat:
+    """What the other side says of its NAT; an address that is not fit to be tried is none."""
+    fit = candidates.choose([message.outer], loopback=loopback)
+    return Nat(MAPPINGS[message.mapping], candidates.to_endpoint(fit[0]) if fit else None)

@@ -19,6 +19,8 @@ from .settings import Interface
 
 _QUEUE: Final = 500
 """Packets that wait in the kernel for the card."""
+_SUPER_FRAME: Final = 62_000
+"""Bytes of a super-frame that, sealed and cut, still fit one UDP send of at most 65,507."""
 _EUI64: Final = 0
 """in6_addr_gen_mode: link-local addresses follow the hardware address."""
 _NO_DUPLICATE_DETECTION: Final = 0x02
@@ -74,6 +76,8 @@ def _set_link(route: Any, index: int, mac: bytes, mtu: int) -> None:
         route.link("set", index=index, state="down")
         route.link("set", index=index, address=ethernet.format_mac(mac))
     route.link("set", index=index, mtu=mtu, txqlen=_QUEUE)
+    with suppress(NetlinkError):
+        route.link("set", index=index, gso_max_size=_SUPER_FRAME)
     generation = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _EUI64)]})]}
     with suppress(NetlinkError):
         route.link("set", index=index, IFLA_AF_SPEC=generation)

@@ -48,8 +48,8 @@ _NO_SEGMENTATION: Final = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE, er
 class UdpSocket:
     """Sends and receives datagrams; implements the link machine's `Wire`."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        """Take over a bound socket, a new one or one that was kept over a restart."""
+    def __init__(self, sock: socket.socket, *, small: bool = False) -> None:
+        """Take over a bound socket, a new one or one that was kept over a restart; `small`: one of very many."""
         self._socket: Final = sock
         self._dual: Final = sock.family == socket.AF_INET6
         self._send = sock.sendmsg
@@ -59,7 +59,7 @@ class UdpSocket:
         self.counters: Final[Counter[str]] = Counter()
         sock.setblocking(False)
         _try_option(sock, _SOL_UDP, _UDP_GRO, 1)
-        for force, plain in ((_SO_SNDBUFFORCE, socket.SO_SNDBUF), (_SO_RCVBUFFORCE, socket.SO_RCVBUF)):
+        for force, plain in () if small else ((_SO_SNDBUFFORCE, socket.SO_SNDBUF), (_SO_RCVBUFFORCE, socket.SO_RCVBUF)):
             if not _try_option(sock, socket.SOL_SOCKET, force, _BUFFER_BYTES):
                 _try_option(sock, socket.SOL_SOCKET, plain, _BUFFER_BYTES)
         # Nobody cuts our datagrams, and ICMP is not believed: the machine finds each path's size itself.
@@ -68,7 +68,7 @@ class UdpSocket:
             _try_option(sock, socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PROBE)
 
     @classmethod
-    def open(cls, port: int) -> UdpSocket:
+    def open(cls, port: int, *, small: bool = False) -> UdpSocket:
         """Bind a UDP port (0: any) for both families, or for IPv4 where there is no IPv6. Raises IpopError."""
         try:
             sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -86,7 +86,12 @@ class UdpSocket:
                     f"UDP port {port} is in use by another program; stop that, or set another port (0 is any)"
                 ) from error
             raise IpopError(f"UDP port {port} cannot be opened: {error.strerror}") from error
-        return cls(sock)
+        return cls(sock, small=small)
+
+    @property
+    def endpoint_length(self) -> int:
+        """How many elements this socket's endpoints have."""
+        return 4 if self._dual else 2
 
     @property
     def port(self) -> int:

@@ -43,7 +43,8 @@ class Census:
             return
         self._number = request_number(self._random)
         self._due = now + RETRY
-        self._ring.out.to_closest(self._key, Get(self._number, self._ring.me, None, "many", self._key))
+        get = Get(self._number, self._ring.me, None, "many", self._key, count_only=True)
+        self._ring.out.to_closest(self._key, get)
 
     def next_wake(self) -> float | None:
         return self._due

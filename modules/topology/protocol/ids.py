@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Final
 
 SIZE: Final = 20
 RING: Final = 1 << 8 * SIZE
+HALF: Final = RING >> 1
 
 
 def number(node: bytes) -> int:
@@ -43,12 +45,22 @@ def between(start: bytes, node: bytes, end: bytes) -> bool:
 
 def closest(target: bytes, nodes: Iterable[bytes]) -> bytes | None:
     """The node nearest to `target`; of two that are equally near, the lower id. None when there is none."""
-    return min(nodes, key=lambda node: (distance(target, node), node), default=None)
+    at = number(target)
+    best, best_gap = None, RING
+    for node in nodes:
+        gap = (int.from_bytes(node, "big") - at) % RING
+        if gap > HALF:
+            gap = RING - gap
+        if gap < best_gap or (gap == best_gap and best is not None and node < best):
+            best, best_gap = node, gap
+    return best
 
 
 def in_order(start: bytes, nodes: Iterable[bytes]) -> list[bytes]:
     """The nodes other than `start`, as one meets them going clockwise from it."""
-    return sorted((node for node in nodes if node != start), key=lambda node: clockwise(start, node))
+    ordered = sorted(node for node in nodes if node != start)
+    at = bisect_left(ordered, start)
+    return ordered[at:] + ordered[:at]
 
 
 def around(start: bytes, nodes: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:

@@ -27,10 +27,11 @@ FEWER: Final = 1.5
 SPARE: Final = 4
 """So many more than it wants itself a node takes from others."""
 AT_ONCE: Final = 2
-FIRST: Final = 0.5
 ANSWER: Final = 2.0
 AGAIN: Final = 0.3
-LONGEST: Final = 30.0
+PATIENT: Final = 4
+"""So many draws in a row may fail before the pauses grow: in a small ring most points lie at neighbours."""
+LONGEST: Final = 120.0
 REDRAW: Final = 2.0
 """log2 of the factor by which N has changed since a link was drawn."""
 REVIEW: Final = 20.0
@@ -84,11 +85,9 @@ class LongLinks:
 
     def set_size(self, size: int, now: float) -> None:
         """The ring's size as it is estimated now; 0 while this node is not in it."""
-        if size == self._size:
-            return
-        self._size = size
-        if self._due is None and size > 1 and self._missing() > 0:
-            self._due = now + spread(self._random, FIRST)
+        before, self._size = self.wanted, size
+        if self.wanted > before or (self._due is None and size > 1):
+            self._again(now)
 
     # What others want.
 
@@ -105,7 +104,11 @@ class LongLinks:
         if self._finds.pop(found.number, None) is None:
             return
         node = found.node
-        if not found.room or node == self._me or node in self._links or node in self._wishes:
+        if node == self._me or node in self._links or node in self._wishes:
+            self._failures += 1
+            self._again(now)
+            return
+        if not found.room:
             self._again(now)
             return
         self._wishes[node] = _Wish(log2(max(1, self._size)))
@@ -208,7 +211,7 @@ class LongLinks:
         self._out.emit(Release(node, KIND))
 
     def _again(self, now: float) -> None:
-        pause = min(AGAIN * 2 ** min(self._failures, 10), LONGEST)
+        pause = min(AGAIN * 2 ** min(max(0, self._failures - PATIENT), 10), LONGEST)
         due = now + spread(self._random, pause)
         self._due = due if self._due is None else min(self._due, due)
 

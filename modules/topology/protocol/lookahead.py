@@ -11,10 +11,9 @@ from collections.abc import Collection, Iterable
 from typing import Final
 from zlib import crc32
 
-from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.messages import MAX_NEIGHBOURS
 
-CHANGES: Final = 2.0
+CHANGES: Final = 5.0
 """Seconds between two lists, and between two tables that differ only in nodes beyond the neighbours."""
 MAX_BEYOND: Final = 3072
 
@@ -42,25 +41,14 @@ class Lookahead:
         return self._marks.get(neighbour, 0) == mark
 
     def hops(self, neighbours: Collection[bytes]) -> tuple[tuple[bytes, bytes], ...]:
-        """The table: the neighbours themselves, and who is reached through them.
-
-        A node that several neighbours have is reached through the one whose id is nearest to it.
-        """
-        table = {node: node for node in neighbours}
-        gaps: dict[bytes, int] = {}
+        """The table: the neighbours themselves, and who is reached through them."""
+        table: dict[bytes, bytes] = {}
         for neighbour in neighbours:
-            at = ids.number(neighbour)
-            for node in self._lists.get(neighbour, ()):
-                if node == self._me or table.get(node) == node:
-                    continue
-                steps = (ids.number(node) - at) % ids.RING
-                gap = min(steps, ids.RING - steps)
-                if gap < gaps.get(node, ids.RING):
-                    gaps[node] = gap
-                    table[node] = neighbour
-        if len(table) > len(neighbours) + MAX_BEYOND:
-            return tuple(table.items())[: len(neighbours) + MAX_BEYOND]
-        return tuple(table.items())
+            table.update(dict.fromkeys(self._lists.get(neighbour, ()), neighbour))
+        for node in (self._me, *neighbours):
+            table.pop(node, None)
+        beyond = tuple(table.items())[:MAX_BEYOND]
+        return (*((node, node) for node in neighbours), *beyond)
 
 
 def listed(nodes: Iterable[bytes]) -> tuple[bytes, ...]:

@@ -1,11 +1,16 @@
 """The reader's side of the directory: who owns an address.
 
-A lookup asks the member nearest to the key, again after a while because messages get lost, and ends within LIMIT. When
-that member has no record, two of its neighbours are asked as well: it may be new, and the record still on its way.
+A lookup asks three members at once: the one nearest to the key, and those nearest to the points one average gap beside
+it, which hold replicas. The ways there differ, so a storer that lies speaks for itself alone. Records bear their owner's
+signature and the seal of the namespace, which no storer can make. Where members themselves may lie (an open namespace)
+what two of the three say counts, elsewhere the first record that comes. A storer that missed the record gets it.
+
+Messages get lost, so it asks again after a while; it ends within LIMIT.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,8 +18,8 @@ from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.cache import Cache
 from ipop_modules.topology.protocol.chance import Random, request_number
 from ipop_modules.topology.protocol.effects import Resolved
-from ipop_modules.topology.protocol.messages import Copy, Get, GetAnswer
-from ipop_modules.topology.protocol.records import Record, Verify, address_key, is_genuine
+from ipop_modules.topology.protocol.messages import Copy, Get, GetAnswer, Repair
+from ipop_modules.topology.protocol.records import Record, Verify, address_key, is_genuine, is_sealed
 from ipop_modules.topology.protocol.ring import Ring
 
 LIMIT: Final = 2.4
@@ -22,8 +27,8 @@ RETRIES: Final = (0.3, 0.7, 0.7)
 YOUNG: Final = 5.0
 """Seconds after joining in which "absent" may mean that the owner is just registering: ask again."""
 YOUNG_RETRY: Final = 0.15
-SECOND_OPINION: Final = 0.5
-SECOND_OPINIONS: Final = 2
+WAIT: Final = 0.5
+"""Seconds after the first answer for which the others are waited for."""
 MAX_LOOKUPS: Final = 1024
 
 
@@ -31,24 +36,26 @@ MAX_LOOKUPS: Final = 1024
 class _Lookup:
     address: bytes
     key: bytes
-    number: int
+    points: dict[int, bytes]
+    """By request number, where the question goes."""
     started: float
     try_at: float | None = None
-    """When to ask the nearest member (again); None before this node is in the ring."""
+    """When to ask again those that have not answered; None before this node is in the ring."""
     tries: int = 0
-    absent: bool = False
-    replicas: set[bytes] = field(default_factory=set)
-    """Neighbours of the key that were asked for a second opinion and have not answered."""
-    asked_replicas: bool = False
-    give_up_at: float | None = None
+    votes: dict[int, bytes | None] = field(default_factory=dict)
+    """By request number, the owner that was named; None for nobody."""
+    copies: dict[bytes, Copy] = field(default_factory=dict)
+    """By owner."""
+    decide_at: float | None = None
 
 
 class Lookups:
-    def __init__(self, ring: Ring, namespace_key: bytes, random: Random, verify: Verify) -> None:
+    def __init__(self, ring: Ring, namespace_key: bytes, random: Random, verify: Verify, *, majority: bool) -> None:
         self._ring = ring
         self._namespace_key = namespace_key
         self._random = random
         self._verify = verify
+        self._majority = majority
         self._cache = Cache()
         self._by_key: dict[bytes, _Lookup] = {}
         self._by_number: dict[int, _Lookup] = {}
@@ -66,84 +73,104 @@ class Lookups:
         if len(self._by_key) >= MAX_LOOKUPS:
             self._ring.out.emit(Resolved(address, None, False, "none", None, 0.0))
             return
-        lookup = _Lookup(address, key, request_number(self._random), now)
-        self._by_key[key] = self._by_number[lookup.number] = lookup
-        if self._ring.member:
-            self._ask(lookup, now)
+        lookup = self._by_key[key] = _Lookup(address, key, {}, now)
+        if self._ring.attached:
+            self._begin(lookup, now)
 
     def on_joined(self, now: float) -> None:
         for lookup in self._by_key.values():
-            self._ask(lookup, now)
+            self._begin(lookup, now)
 
-    def on_answer(self, answer: GetAnswer, sender: bytes, now: float) -> bool:
+    def on_answer(self, answer: GetAnswer, now: float) -> bool:
         """False when the answer belongs to no lookup."""
         lookup = self._by_number.get(answer.number)
         if lookup is None:
             return False
-        for copy in answer.copies:
-            if self._answers(copy.record, lookup):
-                self._found(lookup, copy, now)
-                return True
-        self._note_absent(lookup, answer, sender, now)
+        copy = next((copy for copy in answer.copies if self._answers(copy.record, lookup)), None)
+        lookup.votes[answer.number] = None if copy is None else copy.record.owner
+        if copy is not None:
+            lookup.copies[copy.record.owner] = copy
+        if lookup.decide_at is None:
+            lookup.decide_at = now + WAIT
+        self._judge(lookup, now)
         return True
 
     def wake(self, now: float) -> None:
         for lookup in list(self._by_key.values()):
-            if min(lookup.started + LIMIT, lookup.give_up_at or now + LIMIT) <= now:
-                self._end_without_owner(lookup, now)
+            if lookup.started + LIMIT <= now or (lookup.decide_at is not None and lookup.decide_at <= now):
+                self._decide(lookup, now)
             elif lookup.try_at is not None and lookup.try_at <= now:
                 self._ask(lookup, now)
 
     def next_wake(self) -> float | None:
         times = [lookup.started + LIMIT for lookup in self._by_key.values()]
         for lookup in self._by_key.values():
-            times += [time for time in (lookup.try_at, lookup.give_up_at) if time is not None]
+            times += [time for time in (lookup.try_at, lookup.decide_at) if time is not None]
         return min(times, default=None)
+
+    def _begin(self, lookup: _Lookup, now: float) -> None:
+        gap = ids.RING // max(1, self._ring.size_estimate)
+        key = ids.number(lookup.key)
+        for point in (key, key + gap, key - gap):
+            number = request_number(self._random)
+            lookup.points[number] = ids.from_number(point)
+            self._by_number[number] = lookup
+        self._ask(lookup, now)
 
     def _ask(self, lookup: _Lookup, now: float) -> None:
         lookup.try_at = now + RETRIES[min(lookup.tries, len(RETRIES) - 1)]
         lookup.tries += 1
-        self._ring.out.to_closest(lookup.key, Get(lookup.number, self._ring.me, None, "one", lookup.key))
+        for number, point in lookup.points.items():
+            if number not in lookup.votes:
+                self._ring.out.to_closest(point, Get(number, self._ring.me, None, "one", lookup.key))
 
     def _answers(self, record: Record, lookup: _Lookup) -> bool:
-        return record.kind == "one" and record.key == lookup.key and is_genuine(record, self._verify)
+        fits = record.kind == "one" and record.key == lookup.key
+        return fits and is_sealed(record, self._namespace_key) and is_genuine(record, self._verify)
+
+    def _judge(self, lookup: _Lookup, now: float) -> None:
+        """Decide as soon as the answers that are still out can't change it."""
+        named = Counter(owner for owner in lookup.votes.values() if owner is not None)
+        enough = 2 if self._majority else 1
+        all_answered = len(lookup.votes) == len(lookup.points)
+        if (named and named.most_common(1)[0][1] >= enough) or all_answered:
+            self._decide(lookup, now)
+
+    def _decide(self, lookup: _Lookup, now: float) -> None:
+        """The owner that most have named, the older claim of two; nobody when none was."""
+        named = Counter(owner for owner in lookup.votes.values() if owner is not None)
+        if named:
+            owner = min(named, key=lambda owner: (-named[owner], lookup.copies[owner].record.since, owner))
+            self._found(lookup, lookup.copies[owner], now)
+        elif lookup.votes and self._may_yet_come(now) and now < lookup.started + LIMIT:
+            lookup.votes.clear()
+            lookup.decide_at = None
+            lookup.try_at = now + YOUNG_RETRY
+        else:
+            self._end_without_owner(lookup, now)
 
     def _found(self, lookup: _Lookup, copy: Copy, now: float) -> None:
         lease = float(min(copy.remaining, copy.record.lease))
-        self._cache.found(lookup.key, copy.record.owner, lease, now)
-        self._end(lookup, Resolved(lookup.address, copy.record.owner, True, "directory", lease, now - lookup.started))
-
-    def _note_absent(self, lookup: _Lookup, answer: GetAnswer, sender: bytes, now: float) -> None:
-        lookup.absent = True
-        if self._may_yet_come(now):
-            lookup.try_at = now + YOUNG_RETRY
-        elif not lookup.asked_replicas:
-            lookup.try_at = None
-            lookup.give_up_at = now + SECOND_OPINION
-            self._ask_replicas(lookup, answer, sender)
-        else:
-            lookup.replicas.discard(sender)
-        if lookup.asked_replicas and not lookup.replicas:
-            self._end_without_owner(lookup, now)
-
-    def _ask_replicas(self, lookup: _Lookup, answer: GetAnswer, sender: bytes) -> None:
-        lookup.asked_replicas = True
-        others = sorted(set(answer.near) - {sender}, key=lambda node: ids.distance(node, lookup.key))
-        for node in others[:SECOND_OPINIONS]:
-            lookup.replicas.add(node)
-            self._ring.out.to_node(node, None, Get(lookup.number, self._ring.me, None, "one", lookup.key))
+        owner = copy.record.owner
+        self._cache.found(lookup.key, owner, lease, now)
+        for number, named in lookup.votes.items():
+            if named is None:
+                self._ring.out.to_closest(lookup.points[number], Repair(copy))
+        self._end(lookup, Resolved(lookup.address, owner, True, "directory", lease, now - lookup.started))
 
     def _may_yet_come(self, now: float) -> bool:
         """A node that has no neighbours only knows what it stored itself: more may come with the next link."""
         return not self._ring.near or self._ring.joined_at is None or now < self._ring.joined_at + YOUNG
 
     def _end_without_owner(self, lookup: _Lookup, now: float) -> None:
-        certain = lookup.absent and bool(self._ring.near)
+        certain = bool(lookup.votes) and bool(self._ring.near)
         if certain and not self._may_yet_come(now):
             self._cache.absent(lookup.key, now)
         took = now - lookup.started
         self._end(lookup, Resolved(lookup.address, None, certain, "directory" if certain else "none", None, took))
 
     def _end(self, lookup: _Lookup, resolved: Resolved) -> None:
-        del self._by_key[lookup.key], self._by_number[lookup.number]
+        del self._by_key[lookup.key]
+        for number in lookup.points:
+            del self._by_number[number]
         self._ring.out.emit(resolved)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from ipop_modules.topology.protocol.census import Census
 from ipop_modules.topology.protocol.chance import Random
@@ -15,6 +16,9 @@ from ipop_modules.topology.protocol.effects import Effect, Resolved, Source
 from ipop_modules.topology.protocol.lookup import Lookups
 from ipop_modules.topology.protocol.messages import (
     Displaced,
+    Find,
+    Found,
+    Full,
     Get,
     GetAnswer,
     Hello,
@@ -22,8 +26,10 @@ from ipop_modules.topology.protocol.messages import (
     JoinAnswer,
     Message,
     MessageError,
+    Neighbours,
     Put,
     PutAnswer,
+    Repair,
     Replicate,
     decode,
 )
@@ -33,6 +39,9 @@ from ipop_modules.topology.protocol.ring import Ring
 from ipop_modules.topology.protocol.shortcuts import Shortcuts
 from ipop_modules.topology.protocol.storage import Storage
 
+UNPLACED_EVERY: Final = 1.0
+MAX_UNPLACED: Final = 256
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
@@ -40,6 +49,8 @@ class Member:
 
     namespace_key: bytes
     owner: Owner
+    majority: bool = True
+    """Other members may lie, too, as in an open namespace: what most storers say counts."""
 
 
 class Machine:
@@ -51,10 +62,18 @@ class Machine:
         now: float,
         *,
         max_shortcuts: int = 64,
+        long_links: int | None = 0,
+        leaf: bool = False,
         verify: Verify = verify_p256,
     ) -> None:
-        """`member` is None on a bare overlay node, which stores for others and claims nothing."""
-        self.ring = Ring(me, random, now)
+        """`member` is None on a bare overlay node, which stores for others and claims nothing.
+
+        `long_links`: how many this node opens, None for as many as the ring's size asks for. `leaf`: it takes a place
+        in the ring, but carries and stores nothing for others.
+        """
+        self.ring = Ring(
+            me, random, now, long_links=long_links, leaf=leaf, is_shortcut=lambda node: node in self.shortcuts
+        )
         self.storage = Storage(self.ring, verify, now)
         self.shortcuts = Shortcuts(self.ring.out, max_shortcuts)
         self.dropped = 0
@@ -62,10 +81,12 @@ class Machine:
         self.lookups: Lookups | None = None
         self.registrations: Registrations | None = None
         self.census: Census | None = None
-        self._was_member = False
+        self._was_attached = False
+        self._unplaced: dict[bytes, float] = {}
+        """When each of these was asked last to register again."""
         if member is not None:
             key = member.namespace_key
-            self.lookups = Lookups(self.ring, key, random, verify)
+            self.lookups = Lookups(self.ring, key, random, verify, majority=member.majority)
             self.registrations = Registrations(self.ring, key, member.owner, random, verify)
             self.census = Census(self.ring, key, random)
 
@@ -84,6 +105,8 @@ class Machine:
         """A Connect came to nothing."""
         if kind == "near":
             self.ring.connect_failed(node, now)
+        elif kind == "long":
+            self.ring.long_failed(node, now)
         else:
             self.shortcuts.failed(node)
         return self._finish(now)
@@ -123,6 +146,16 @@ class Machine:
             self.lookups.resolve(address, now, fresh=fresh)
         return self._finish(now)
 
+    def unplaced(self, node: bytes, address: bytes, now: float) -> list[Effect]:
+        """A member sends from an address that the directory does not give it: ask it to register again."""
+        if self.registrations is not None and self._unplaced.get(node, now - UNPLACED_EVERY) + UNPLACED_EVERY <= now:
+            self._unplaced.pop(node, None)
+            self._unplaced[node] = now
+            if len(self._unplaced) > MAX_UNPLACED:
+                del self._unplaced[next(iter(self._unplaced))]
+            self.ring.out.to_node(node, None, Displaced(self.registrations.key_of(address)))
+        return self._finish(now)
+
     # Peers and time.
 
     def receive(self, data: bytes, source: Source, now: float) -> list[Effect]:
@@ -147,8 +180,8 @@ class Machine:
         times += [part.next_wake() for part in (self.lookups, self.registrations, self.census) if part is not None]
         return min((time for time in times if time is not None), default=None)
 
-    def _handle(self, message: Message, source: Source, now: float) -> None:
-        if isinstance(message, Hello | Join | Replicate) and not source.proven:
+    def _handle(self, message: Message, source: Source, now: float) -> None:  # noqa: PLR0912 - one line for each message
+        if isinstance(message, Hello | Join | Replicate | Neighbours | Full) and not source.proven:
             self.dropped += 1
             return
         match message:
@@ -156,16 +189,26 @@ class Machine:
                 self.ring.on_hello(message, source.sender, now)
             case Join():
                 self.ring.on_join(message, source.sender, now)
+            case Neighbours():
+                self.ring.on_neighbours(message, source.sender, now)
+            case Full():
+                self.ring.on_full(source.sender, now)
+            case Find():
+                self.ring.on_find(message)
+            case Found():
+                self.ring.on_found(message, now)
             case JoinAnswer():
                 self.ring.on_join_answer(message, now)
             case Put():
                 self.storage.on_put(message, source, now)
             case Get():
                 self.storage.on_get(message, now)
+            case Repair():
+                self.storage.on_repair(message, source, now)
             case Replicate():
                 self.storage.on_replicate(message, source, now)
             case GetAnswer():
-                self._on_get_answer(message, source.sender, now)
+                self._on_get_answer(message, now)
             case PutAnswer():
                 if self.registrations is not None:
                     self.registrations.on_answer(message, now)
@@ -173,16 +216,16 @@ class Machine:
                 if self.registrations is not None:
                     self.registrations.on_displaced(message.key, now)
 
-    def _on_get_answer(self, answer: GetAnswer, sender: bytes, now: float) -> None:
+    def _on_get_answer(self, answer: GetAnswer, now: float) -> None:
         if self.lookups is None or self.census is None:
             return
-        if not self.lookups.on_answer(answer, sender, now):
+        if not self.lookups.on_answer(answer, now):
             self.census.on_answer(answer, now)
 
     def _finish(self, now: float) -> list[Effect]:
         """Follow up what the ring's changes mean for the directory, and hand out the effects."""
-        if self.ring.member and not self._was_member:
-            self._was_member = True
+        if self.ring.attached and not self._was_attached:
+            self._was_attached = True
             for part in (self.registrations, self.lookups, self.census):
                 if part is not None:
                     part.on_joined(now)

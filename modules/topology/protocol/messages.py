@@ -3,8 +3,8 @@
 A message is a msgpack array: its number, then its fields in the order below. Fields may be added at the end: a reader
 skips what it doesn't know. Everything is bounded; `decode` returns a message within the bounds or raises MessageError.
 
-Hello, Join, Replicate, Neighbours and Full come over a direct link, whose other end is proven. The others are routed: the asker names
-itself and, while it is not in the ring, the ring member through which answers reach it.
+Hello, Join, Replicate, Neighbours and Full come over a direct link, whose other end is proven. The others are routed:
+the asker names itself and, while it is not in the ring, the ring member through which answers reach it.
 """
 
 from __future__ import annotations
@@ -55,12 +55,14 @@ class Join(msgspec.Struct, array_like=True, frozen=True, tag=2):
     via: Id
     """The member that the asker gave it to."""
     hops: Annotated[int, Meta(ge=0, le=MAX_HOPS)]
+    near: Near = ()
+    """Of the direct neighbours of those who handed it on, the members next to the asker on either side."""
 
 
 class JoinAnswer(msgspec.Struct, array_like=True, frozen=True, tag=3):
     number: Number
     near: Near
-    """The member that answers, and its near neighbours."""
+    """The members next to the asker, as far as those on the Join's way know."""
 
 
 class Copy(msgspec.Struct, array_like=True, frozen=True):
@@ -102,6 +104,8 @@ class Get(msgspec.Struct, array_like=True, frozen=True, tag=6):
     via: Id | None
     kind: Kind
     key: Id
+    count_only: bool = False
+    """How many there are is enough."""
 
 
 class GetAnswer(msgspec.Struct, array_like=True, frozen=True, tag=7):
@@ -133,7 +137,7 @@ class Neighbours(msgspec.Struct, array_like=True, frozen=True, tag=10):
 
 
 class Find(msgspec.Struct, array_like=True, frozen=True, tag=11):
-    """Routed to the member nearest to a point of the ring: who are you, for a long link?"""
+    """Routed to the member nearest to a point of the ring, which is to say who it is: for a long link."""
 
     number: Number
     asker: Id
@@ -151,6 +155,12 @@ class Full(msgspec.Struct, array_like=True, frozen=True, tag=13):
     """To a neighbour that wants the link as a long one: there are too many here, please take another."""
 
 
+class Repair(msgspec.Struct, array_like=True, frozen=True, tag=14):
+    """Routed to a member near the record's key that should hold it, too: from a storer, or a reader that missed it."""
+
+    copy: Copy
+
+
 Message: TypeAlias = (
     Hello
     | Join
@@ -165,6 +175,7 @@ Message: TypeAlias = (
     | Find
     | Found
     | Full
+    | Repair
 )
 
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -33,16 +33,20 @@ def near_targets(me: bytes, nodes: Collection[bytes], counts: Callable[[bytes], 
     return list(chosen)
 
 
-def nearest_members(me: bytes, members: Collection[bytes]) -> tuple[bytes, ...]:
-    """Up to NEAR members on each side, each once."""
+def nearest_members(me: bytes, members: Collection[bytes], count: int = NEAR) -> tuple[bytes, ...]:
+    """Up to `count` members on each side, each once."""
     forward, backward = ids.around(me, members)
-    return tuple(dict.fromkeys(forward[:NEAR] + backward[:NEAR]))
+    return tuple(dict.fromkeys(forward[:count] + backward[:count]))
 
 
-def estimate_size(me: bytes, near: Collection[bytes]) -> int:
-    """How many nodes the ring has, from the density of the near neighbours; exact for rings of up to 2 * NEAR + 1."""
-    if len(near) < 2 * NEAR:
-        return len(near) + 1
-    forward, backward = ids.around(me, near)
-    arc = ids.clockwise(backward[NEAR - 1], forward[NEAR - 1])
-    return max(len(near) + 1, round(2 * NEAR * ids.RING / arc))
+def estimate_size(me: bytes, around: Collection[bytes]) -> int:
+    """How many nodes the ring has, from the density of those next to `me` without gaps: `around`, itself left out.
+
+    Exact while these are all there are.
+    """
+    side = min(len(around) // 2, 2 * NEAR)
+    if side < NEAR:
+        return len(around) + 1
+    forward, backward = ids.around(me, around)
+    arc = ids.clockwise(backward[side - 1], forward[side - 1])
+    return max(len(around) + 1, round(2 * side * ids.RING / arc))

@@ -6,6 +6,7 @@ the address, only hashes: 160-bit keys made from the namespace's own key, which 
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Annotated, Final, Literal, TypeAlias
@@ -45,6 +46,8 @@ class Record(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     """Seconds from the signing until the claim ends, unless renewed."""
     value: Annotated[bytes, Meta(max_length=MAX_VALUE)]
     signature: Annotated[bytes, Meta(max_length=80)]
+    seal: Annotated[bytes, Meta(max_length=32)] = b""
+    """HMAC-SHA256 with the namespace's key: its owner is a member. Storers can neither make nor check it."""
 
     @property
     def owner(self) -> bytes:
@@ -63,10 +66,25 @@ def members_key(namespace_key: bytes) -> bytes:
 
 
 def signed_record(
-    kind: Kind, key: bytes, *, owner_key: bytes, since: int, sequence: int, lease: int, value: bytes, sign: Sign
+    kind: Kind,
+    key: bytes,
+    *,
+    owner_key: bytes,
+    since: int,
+    sequence: int,
+    lease: int,
+    value: bytes,
+    sign: Sign,
+    namespace_key: bytes,
 ) -> Record:
     bare = Record(kind, key, owner_key, since, sequence, lease, value, b"")
-    return msgspec.structs.replace(bare, signature=sign(_signed_part(bare)))
+    signed = _signed_part(bare)
+    return msgspec.structs.replace(bare, signature=sign(signed), seal=_seal(signed, namespace_key))
+
+
+def is_sealed(record: Record, namespace_key: bytes) -> bool:
+    """Whether its owner holds the namespace's key."""
+    return hmac.compare_digest(record.seal, _seal(_signed_part(record), namespace_key))
 
 
 def is_genuine(record: Record, verify: Verify) -> bool:
@@ -87,4 +105,8 @@ def verify_p256(public_key: bytes, signature: bytes, data: bytes) -> bool:
 
 
 def _signed_part(record: Record) -> bytes:
-    return b"ipop record 1" + msgspec.msgpack.encode(msgspec.structs.replace(record, signature=b""))
+    return b"ipop record 1" + msgspec.msgpack.encode(msgspec.structs.replace(record, signature=b"", seal=b""))
+
+
+def _seal(signed: bytes, namespace_key: bytes) -> bytes:
+    return hmac.digest(namespace_key, b"ipop seal 1" + signed, "sha256")

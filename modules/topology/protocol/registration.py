@@ -75,6 +75,10 @@ class Registrations:
     def addresses(self) -> list[Claim]:
         return [claim for claim in self._claims.values() if claim.address is not None]
 
+    def key_of(self, address: bytes) -> bytes:
+        """The directory's key for an address of this namespace."""
+        return address_key(self._namespace_key, address)
+
     def owns(self, address: bytes) -> bool:
         """Whether this node claims the address, and nobody else is known to have it."""
         claim = self._claims.get(address_key(self._namespace_key, address))
@@ -91,7 +95,7 @@ class Registrations:
                 continue
             kind: Kind = "many" if address is None else "one"
             claim = self._claims[key] = Claim(kind, key, address, since=self._unix_ms(now))
-            if self._ring.member:
+            if self._ring.attached:
                 self._put(claim, now)
 
     def on_joined(self, now: float) -> None:
@@ -131,7 +135,7 @@ class Registrations:
             claim.due = now + spread(self._random, REFUSED_RETRY)
 
     def wake(self, now: float) -> None:
-        if not self._ring.member:
+        if not self._ring.attached:
             return
         for claim in self._claims.values():
             if claim.due is not None and claim.due <= now:
@@ -161,6 +165,7 @@ class Registrations:
             lease=owner.lease,
             value=b"",
             sign=owner.sign,
+            namespace_key=self._namespace_key,
         )
 
     def _settle(self, claim: Claim, state: Literal["registered", "taken"], owner: bytes) -> None:

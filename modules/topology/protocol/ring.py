@@ -2,32 +2,60 @@
 
 What makes it converge: neighbours tell each other their near neighbours, a node that hears of a nearer one links to it,
 and every now and then a node asks, through a link that is not near, who is nearest to itself (`Join`).
+
+A leaf takes a place among its nearest members, which deliver what is for it, but is no member: it stores and forwards
+nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.acquaintances import Acquaintances
 from ipop_modules.topology.protocol.chance import Random, pick, request_number
-from ipop_modules.topology.protocol.effects import Connect, Joined, Release, Routes
+from ipop_modules.topology.protocol.effects import Connect, Joined, Release
 from ipop_modules.topology.protocol.founding import founding_at
 from ipop_modules.topology.protocol.link import HELLO_NEAR, Link
-from ipop_modules.topology.protocol.messages import MAX_HOPS, MAX_NEAR, Hello, Join, JoinAnswer
+from ipop_modules.topology.protocol.longlinks import LongLinks
+from ipop_modules.topology.protocol.messages import (
+    MAX_HOPS,
+    MAX_NEAR,
+    Find,
+    Found,
+    Full,
+    Hello,
+    Join,
+    JoinAnswer,
+    Neighbours,
+)
 from ipop_modules.topology.protocol.neighbourhood import NEAR, estimate_size, near_targets, nearest_members
 from ipop_modules.topology.protocol.outbox import Outbox
 from ipop_modules.topology.protocol.probing import Probing
+from ipop_modules.topology.protocol.sharing import Sharing
 
 PATIENCE: Final = 3.0
 """Seconds after which a newcomer that knows its place joins without the neighbours that it can't reach."""
 
 
 class Ring:
-    def __init__(self, me: bytes, random: Random, now: float) -> None:
+    def __init__(
+        self,
+        me: bytes,
+        random: Random,
+        now: float,
+        *,
+        long_links: int | None = 0,
+        leaf: bool = False,
+        is_shortcut: Callable[[bytes], bool] = lambda node: False,
+    ) -> None:
+        """`long_links`: how many to open, None for as many as the ring's size asks for."""
         self.me = me
+        self.leaf = leaf
         self.member = False
+        self.attached = False
+        """Has its place: a member, or a leaf whose nearest members are linked."""
         self.joined_at: float | None = None
         self.links: dict[bytes, Link] = {}
         self.near: tuple[bytes, ...] = ()
@@ -43,7 +71,16 @@ class Ring:
         self._linked_since = now
         """Since when it has had some link or, having none, has had none."""
         self._probing = Probing(random)
-        self._routes: Routes | None = None
+        self._sharing = Sharing(me, self.out, self.links)
+        self._long = LongLinks(
+            me,
+            self.out,
+            random,
+            count=0 if leaf else long_links,
+            links=self.links,
+            is_near=self._wanted.__contains__,
+            is_shortcut=is_shortcut,
+        )
 
     # What happens to links.
 
@@ -55,20 +92,28 @@ class Ring:
             self._linked_since = self._linked_since if self.links else now
             self.links[node] = Link(now, initiator)
             self._say_hello(node, ask=True, now=now)
+        self._long.link_up(node, now)
         self._review(now)
 
     def link_down(self, node: bytes, now: float) -> None:
         if self.links.pop(node, None) is None:
             return
+        self._sharing.link_down(node)
+        self._long.lost(node, now)
         if not self.links:
             self._linked_since = now
         if not self.member and not self._member_links():
             self._placed_at = None
+            self.attached = False
         if node in self._wanted:
             self._wanted.discard(node)
             self._heard.suspect(node, now)
             self._probing.soon(now)
         self._review(now)
+
+    def long_failed(self, node: bytes, now: float) -> None:
+        if node not in self.links:
+            self._long.lost(node, now)
 
     def connect_failed(self, node: bytes, now: float) -> None:
         if node in self.links or node not in self._wanted:
@@ -84,12 +129,14 @@ class Ring:
         """
         for node in [node for node in self.links if node not in up]:
             self.link_down(node, now)
-        self._routes = None
-        self._wanted = {node for node, kinds in up.items() if "near" in kinds and node != self.me}
-        if self._wanted and not self.member:
+        self._sharing.forget()
+        self._wanted.clear()
+        self._wanted.update(node for node, kinds in up.items() if "near" in kinds and node != self.me)
+        self._long.relink({node: node in self.links for node, kinds in up.items() if "long" in kinds})
+        if self._wanted and not self.attached:
             for node in self._wanted:
                 self.links.setdefault(node, Link(now, initiator=False)).member = True
-            self._become_member(now)
+            self._attach(now)
         for node, kinds in up.items():
             self.link_up(node, bool(kinds), now)
         for node in self.links:
@@ -103,18 +150,39 @@ class Ring:
         if link is None:
             return
         first = not link.member and hello.member
+        same = (link.member, link.life, link.near) == (hello.member, hello.life, hello.near)
         if link.life not in (None, hello.life) and sender in self.near:
             self.gained.add(sender)
         if link.member is None:
             link.unanswered = 0
             link.hello_at = now + HELLO_NEAR
-        link.member, link.life = hello.member, hello.life
+        link.member, link.life, link.near = hello.member, hello.life, hello.near
+        self._note_long(sender, link, hello, now)
         self._heard.hear((node for node in hello.near if node not in self.links), sender, now)
+        lacking = hello.member and not hello.ask and self._sharing.lacks(sender, hello.list_mark)
         if hello.ask:
-            self._say_hello(sender, ask=False, now=now)
-        self._review(now)
-        if first and (not self.member or sender not in self.near or len(self.near) < 2 * NEAR):
+            self._sharing.tell(sender)
+        if hello.ask or lacking:
+            self._say_hello(sender, ask=lacking, now=now)
+        if not same:
+            self._review(now)
+        stranger = sender not in self._long and not link.long
+        if first and stranger and (not self.attached or sender not in self.near or len(self.near) < 2 * NEAR):
             self._join_through(sender, now)
+
+    def on_neighbours(self, said: Neighbours, sender: bytes, now: float) -> None:
+        if sender in self.links:
+            self._sharing.hear(sender, said, now)
+
+    def on_full(self, sender: bytes, now: float) -> None:
+        self._long.lost(sender, now)
+
+    def on_find(self, find: Find) -> None:
+        if self.member and find.asker != self.me:
+            self.out.to_node(find.asker, find.via, Found(find.number, self.me, self._long.has_room()))
+
+    def on_found(self, found: Found, now: float) -> None:
+        self._long.found(found, now)
 
     def on_join(self, join: Join, sender: bytes, now: float) -> None:
         if not self.member or join.asker == self.me:
@@ -122,12 +190,14 @@ class Ring:
         if join.asker == sender:
             self._heard.forgive(join.asker)
         others = [node for node in self._member_links() if node not in (join.asker, sender)]
+        known = {self.me, *self._member_links(), *join.near} - {join.asker}
         following = ids.closest(join.asker, others)
         if following and ids.distance(following, join.asker) < ids.distance(self.me, join.asker):
             if join.hops < MAX_HOPS:
-                self.out.to_neighbour(following, Join(join.number, join.asker, join.via, join.hops + 1))
+                near = nearest_members(join.asker, known)
+                self.out.to_neighbour(following, Join(join.number, join.asker, join.via, join.hops + 1, near))
             return
-        near = (self.me, *(node for node in self.near if node != join.asker))
+        near = nearest_members(join.asker, {*known, *self.near} - {join.asker}, MAX_NEAR // 2)
         self.out.to_node(join.asker, join.via, JoinAnswer(join.number, near))
 
     def on_join_answer(self, answer: JoinAnswer, now: float) -> None:
@@ -150,13 +220,16 @@ class Ring:
         founding = self._founding_at()
         if founding is not None and founding <= now:
             self._placed_at = now
-            self._become_member(now)
+            self._attach(now)
         self._review(now)
+        self._long.wake(now)
+        self._sharing.wake(now)
 
     def next_wake(self, now: float) -> float | None:
-        times: list[float | None] = [link.hello_at for link in self.links.values()]
+        times: list[float | None] = [min((link.hello_at for link in self.links.values()), default=None)]
         times += [self._probing.due, self._founding_at(), self._heard.next_forgiven(now)]
-        if not self.member and self._placed_at is not None and self.links:
+        times += [self._long.next_wake(), self._sharing.next_wake()]
+        if not self.attached and self._placed_at is not None and self.links:
             times.append(max(self._placed_at + PATIENCE, now + 0.1))
         return min((time for time in times if time is not None), default=None)
 
@@ -168,14 +241,20 @@ class Ring:
 
     @property
     def size_estimate(self) -> int:
-        return estimate_size(self.me, self.near) if self.member else 0
+        """How many nodes the ring has, from the density of ids around this one; 0 while it has no place there."""
+        if not self.attached:
+            return 0
+        beyond = (node for neighbour in self.near for node in self.links[neighbour].near)
+        return estimate_size(self.me, {*self.near, *beyond} - {self.me})
+
+    def around(self, count: int) -> tuple[bytes, ...]:
+        """Up to `count` members on each side, as far as this node and its near neighbours know."""
+        beyond = (node for neighbour in self.near for node in self.links[neighbour].near)
+        return nearest_members(self.me, {*self.near, *beyond} - {self.me}, count)
 
     def neighbours(self) -> list[tuple[bytes, str]]:
-        """Direct neighbours, and whether each is near, another ring member, or not in the ring."""
-        return [
-            (node, "near" if node in self.near else "member" if link.member else "outside")
-            for node, link in self.links.items()
-        ]
+        """Direct neighbours: near, long (of either side's making), another ring member, or not in the ring."""
+        return [(node, self._kind(node, link)) for node, link in self.links.items()]
 
     # The rules.
 
@@ -184,9 +263,9 @@ class Ring:
         if self._placed_at is not None:
             targets = self._targets(now)
             self._want(targets, now)
-            if not self.member and self._has_settled(targets, now):
-                self._become_member(now)
-        near = nearest_members(self.me, self._member_links()) if self.member else ()
+            if not self.attached and self._has_settled(targets, now):
+                self._attach(now)
+        near = nearest_members(self.me, self._member_links()) if self.attached else ()
         if set(near) != set(self.near):
             self.gained |= set(near) - set(self.near)
             self.near = near
@@ -194,7 +273,24 @@ class Ring:
                 if node in self._wanted:
                     self._say_hello(node, ask=False, now=now)
         self.near = near
-        self._push_routes()
+        self._sharing.review(now, member=self.member)
+        self._long.set_size(self.size_estimate if self.member else 0, now)
+
+    def _note_long(self, sender: bytes, link: Link, hello: Hello, now: float) -> None:
+        """The neighbour's wish for a long link: settle crossed ones, refuse what is too much."""
+        link.long = hello.long
+        if not hello.long:
+            return
+        self._long.crossed(sender, now)
+        if self._long.is_too_much(sender):
+            self.out.to_neighbour(sender, Full())
+
+    def _kind(self, node: bytes, link: Link) -> str:
+        if node in self.near:
+            return "near"
+        if node in self._long or link.long:
+            return "long"
+        return "member" if link.member else "outside"
 
     def _targets(self, now: float) -> list[bytes]:
         known = dict.fromkeys([*self.links, *self._heard.candidates(now)])
@@ -233,29 +329,25 @@ class Ring:
         sides = ids.around(self.me, expected)
         return all(side[0] in self.links and self.links[side[0]].member for side in sides if side)
 
-    def _become_member(self, now: float) -> None:
-        self.member = True
+    def _attach(self, now: float) -> None:
+        """Take the place in the ring."""
+        self.attached = True
+        self.member = not self.leaf
         self.joined_at = now
         self._placed_at = now if self._placed_at is None else self._placed_at
         self.near = nearest_members(self.me, self._member_links())
         self.gained |= set(self.near)
         self.out.emit(Joined(self.near))
-        self._push_routes()
+        self._sharing.review(now, member=self.member)
         for node in self.links:
             self._say_hello(node, ask=False, now=now)
         self._probe(now)
         self._probing.soon(now)
 
-    def _push_routes(self) -> None:
-        routes = Routes(self.member, tuple(sorted(self._member_links())))
-        if routes == self._routes or (self._routes is None and not self.links and not self.member):
-            return
-        self._routes = routes
-        self.out.emit(routes)
-
     def _say_hello(self, node: bytes, *, ask: bool, now: float) -> None:
         link = self.links[node]
-        self.out.to_neighbour(node, Hello(self.member, self._life, self.near[:MAX_NEAR], ask))
+        near, long = self.near[:MAX_NEAR], node in self._long
+        self.out.to_neighbour(node, Hello(self.member, self._life, near, ask, long, self._sharing.mark))
         link.said_hello(near=node in self._wanted, random=self._random, now=now)
 
     def _probe(self, now: float) -> None:
@@ -264,17 +356,17 @@ class Ring:
         doors = [node for node in members if node not in self.near] or members
         if doors:
             self._join_through(pick(self._random, doors), now)
-        self._probing.later(now, member=self.member)
+        self._probing.later(now, member=self.attached)
 
     def _join_through(self, node: bytes, now: float) -> None:
         number = self._probing.new_number(node)
         self.out.to_neighbour(node, Join(number, self.me, node, 0))
-        if not self.member and self._probing.due is None:
+        if not self.attached and self._probing.due is None:
             self._probing.soon(now)
 
     def _founding_at(self) -> float | None:
         """When this node, having met no member, becomes a ring of one; None while it has no reason to."""
-        if self.member or self._placed_at is not None:
+        if self.leaf or self.attached or self._placed_at is not None:
             return None
         return founding_at(self.me, self.links, self._linked_since)
 

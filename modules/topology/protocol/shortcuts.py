@@ -19,6 +19,9 @@ class Shortcuts:
     def __len__(self) -> int:
         return len(self._wanted)
 
+    def __contains__(self, node: bytes) -> bool:
+        return node in self._wanted
+
     def demand(self, node: bytes) -> None:
         if node in self._wanted or len(self._wanted) >= self._cap:
             return

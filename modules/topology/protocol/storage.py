@@ -1,4 +1,4 @@
-"""The storer's side of the directory: answer Put and Get, keep replicas at the near neighbours."""
+"""The storer's side of the directory: answer Put and Get, keep replicas at the members on both sides."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ipop_modules.topology.protocol.messages import (
     GetAnswer,
     Put,
     PutAnswer,
+    Repair,
     Replicate,
 )
 from ipop_modules.topology.protocol.neighbourhood import NEAR
@@ -22,7 +23,9 @@ from ipop_modules.topology.protocol.records import Record, Verify, is_genuine
 from ipop_modules.topology.protocol.ring import Ring
 from ipop_modules.topology.protocol.store import Store
 
-REPLICAS: Final = 1 + 2 * NEAR
+SIDE: Final = 3
+"""Replicas on each side of the member that is nearest to a key: a third of all nodes may die at once."""
+REPLICAS: Final = 1 + 2 * SIDE
 SWEEP: Final = 30.0
 
 
@@ -42,13 +45,13 @@ class Storage:
             return
         outcome = self.store.put(record, record.lease, source.link, now)
         if outcome.state == "stored":
-            self._replicate([Copy(record, record.lease)], self._ring.near)
+            self._replicate([Copy(record, record.lease)], self._ring.around(SIDE))
         self._ring.out.to_node(put.asker, put.via, PutAnswer(put.number, outcome.state, outcome.record))
 
     def on_get(self, get: Get, now: float) -> None:
         if not self._ring.member:
             return
-        copies = tuple(self.store.get(get.kind, get.key, now))
+        copies = () if get.count_only else tuple(self.store.get(get.kind, get.key, now))
         total = self.store.count(get.kind, get.key, without=get.asker)
         self._ring.out.to_node(get.asker, get.via, GetAnswer(get.number, copies, total, self._ring.near))
 
@@ -71,9 +74,17 @@ class Storage:
                 self._replicate([copy], (node for node in self._ring.near if node != source.sender))
         self._replicate(winners, [source.sender])
 
+    def on_repair(self, repair: Repair, source: Source, now: float) -> None:
+        """Anyone may say so: heeded by members that should hold it, if it is genuine and no claim stands against it."""
+        record = repair.copy.record
+        known = (self._ring.me, *self._ring.around(SIDE + NEAR))
+        nearest = sorted(known, key=lambda node: ids.distance(node, record.key))[:REPLICAS]
+        if self._ring.member and self._ring.me in nearest and self._is_genuine(record):
+            self.store.put(record, min(repair.copy.remaining, record.lease), source.link, now, merge=True)
+
     def hand_over(self, node: bytes, now: float) -> None:
         """A near neighbour is new: give it what it is to hold from now on."""
-        around = {self._ring.me, node, *self._ring.near}
+        around = {self._ring.me, node, *self._ring.around(SIDE + NEAR)}
         due = []
         for copy in self.store.copies(now):
             nearest = sorted(around, key=lambda other: ids.distance(other, copy.record.key))[:REPLICAS]
@@ -94,5 +105,9 @@ class Storage:
 
     def _replicate(self, copies: list[Copy], nodes: Iterable[bytes]) -> None:
         for node in nodes:
+            if node not in self._ring.links:
+                for copy in copies:
+                    self._ring.out.to_node(node, None, Repair(copy))
+                continue
             for start in range(0, len(copies), MAX_COPIES):
                 self._ring.out.to_neighbour(node, Replicate(tuple(copies[start : start + MAX_COPIES])))

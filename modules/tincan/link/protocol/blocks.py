@@ -19,7 +19,7 @@ from .path import SUSPECT_AFTER
 from .session import ASK_AFTER, Keys, Session
 from .source import Overlay, Source
 from .state import State
-from .wire import FRAGMENT, FRAGMENT_HEADER
+from .wire import FRAGMENT, FRAGMENT_HEADER, FRAGMENT_HEADER_SIZE
 
 OVERLAY_UNIT: Final = 1400
 """Bytes that a relay's link is taken to carry in a datagram, to compare loss over the overlay with loss on a path."""
@@ -119,8 +119,8 @@ class Blocks:
         session.counters.blocks_in += 1
         if isinstance(source, Overlay):
             session.hops, session.via = source.hops, source.via
-        else:
-            session.paths.heard(source, now)
+        elif session.paths.heard(source, now):
+            self._timers.plan(session.node, now)
         keys.confirmed = True
         if receiving.meter.received(number, now):
             counted, missing = receiving.meter.report(self._wire.overflow, now)
@@ -163,12 +163,17 @@ class Blocks:
             self._timers.plan(session.node, now + SUSPECT_AFTER)
         mtu = path.mtu
         size = mtu.size
+        transmit, endpoint = self._wire.transmit, path.endpoint
+        if len(sealed) <= size - FRAGMENT_HEADER_SIZE:
+            session.counters.datagrams_out += 1
+            header = FRAGMENT_HEADER.pack(FRAGMENT, pair.remote_rid, number, 0, len(sealed))
+            transmit(endpoint, (header, sealed), size)
+            return True
         buffers = cut(sealed, pair.remote_rid, number, size)
         session.counters.datagrams_out += len(buffers) >> 1
-        if len(buffers) > 2 and not mtu.wanted:
+        if not mtu.wanted:
             mtu.wanted = True
             self._timers.plan(session.node, max(mtu.next_wake, now))
-        transmit, endpoint = self._wire.transmit, path.endpoint
         for batch in batches(buffers, size):
             transmit(endpoint, batch, size)
         return True

@@ -64,8 +64,8 @@ class Certification:
             self._state.events.append(MemberRefused(session.node, error.reason, str(error)))
         return False
 
-    def learn(self, der: bytes, now: float) -> RevocationList:
-        """Take a list of revoked certificates from this node's owner. Raises BadRevocationList."""
+    def learn(self, der: bytes, now: float) -> tuple[RevocationList, bool]:
+        """Take a list of revoked certificates from this node's owner, as `Revocations.learn` does."""
         learnt = self._revocations.learn(der, now)
         self._follow(now)
         return learnt

@@ -116,9 +116,10 @@ class CardIdle:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A peer sees this node at that address (IP bytes, port)."""
+    """A peer, asked at `endpoint`, sees this node at that address (IP bytes, port)."""
 
     node: bytes
+    endpoint: Endpoint
     ip: bytes
     port: int
 

@@ -212,7 +212,7 @@ def _read_hello(
     except msgspec.MsgspecError as error:
         raise HandshakeRefused("payload", str(error)) from error
     except BadCertificate as error:
-        raise HandshakeRefused("certificate", str(error)) from error
+        raise HandshakeRefused("certificate", f"{error.reason}: {error}") from error
     except InvalidSignature as error:
         raise HandshakeRefused("signature", "not made by the certificate's key for this handshake") from error
     if hello.version != VERSION:

@@ -242,6 +242,11 @@ class Joiner:
 
     def _insert(self, run: Run, block: _Block) -> bool:
         """Add what is new in the run; False when it contradicts what is there."""
+        if not block.starts or run.offset >= block.starts[-1] + len(block.chunks[-1]):
+            if len(block.chunks) > MAX_CHUNKS:
+                return False
+            self._put(block, len(block.starts), run.offset, b"".join(run.pieces))
+            return True
         data = memoryview(b"".join(run.pieces))
         starts, chunks = block.starts, block.chunks
         at, end = run.offset, run.offset + run.size

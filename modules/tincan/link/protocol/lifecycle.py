@@ -11,7 +11,7 @@ from .certification import Certification
 from .conversation import Conversation
 from .ending import end_session
 from .establish import Establishing
-from .events import ConnectFailed, Contacted, Endpoint, Observed, RendezvousWanted, SessionUp
+from .events import ConnectFailed, Contacted, Endpoint, SessionUp
 from .handshake import Established
 from .keys import KeyPair
 from .loss import BlockSizer
@@ -19,6 +19,7 @@ from .path import Path
 from .probing import Probing
 from .proving import Proving
 from .relaying import Relaying
+from .seeking import Seeking
 from .session import ASK_AFTER, LOST_AFTER, Keys, Session
 from .sizing import Sizing
 from .source import Overlay, Source
@@ -39,6 +40,7 @@ class Lifecycle:
         blocks: Blocks,
         relaying: Relaying,
         probing: Probing,
+        seeking: Seeking,
         conversation: Conversation,
         cards: CardTraffic,
         proving: Proving,
@@ -49,6 +51,7 @@ class Lifecycle:
         self._blocks: Final = blocks
         self._relaying: Final = relaying
         self._probing: Final = probing
+        self._seeking: Final = seeking
         self._conversation: Final = conversation
         self._cards: Final = cards
         self._proving: Final = proving
@@ -117,18 +120,19 @@ class Lifecycle:
         session.certificate = agreed.certificate
         session.heard = now
         keys = self._take_keys(session, agreed, now)
-        if agreed.observed is not None:
-            state.events.append(Observed(agreed.node, *agreed.observed))
+        if agreed.observed is not None and not isinstance(source, Overlay):
+            self._seeking.observed(session, source, *agreed.observed, now)
         before = session.paths.active
         if isinstance(source, Overlay):
             session.via, session.hops = source.via, source.hops
+            session.overlay_rtt = session.overlay_rtt if rtt is None else rtt
         else:
             session.paths.establish(source, rtt, now)
             if agreed.initiator:
                 state.events.append(Contacted(session.node, source))
         if fresh:
             state.events.append(SessionUp(session.node, session.hops if isinstance(source, Overlay) else None))
-        self._probing.tell(session, before)
+        self._probing.tell(session, before, now)
         if not agreed.initiator:
             self._conversation.confirm(session, keys, now)
         self._certification.certify(session, now)
@@ -201,5 +205,5 @@ class Lifecycle:
         self._conversation.flush(session, now)
         self._cards.flush(session, now)
         if session.wanted and not session.direct:
-            self._state.events.append(RendezvousWanted(session.node))
+            self._seeking.seek(session, now)
         self._state.timers.plan(session.node, now)

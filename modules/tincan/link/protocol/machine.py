@@ -8,6 +8,7 @@ direct calls (no object is made for them beyond their buffers); everything rarer
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Final
 
 from ipop_core.authority.revocation import RevocationList
@@ -19,11 +20,13 @@ from .blocks import Blocks
 from .card_traffic import CardTraffic, Deliver
 from .certification import Certification
 from .conversation import Conversation
-from .events import Endpoint, RendezvousWanted
+from .events import Endpoint
 from .lifecycle import Lifecycle
 from .probing import Probing
 from .proving import Proving
 from .relaying import Relaying
+from .searching import Limits, Search, Searching
+from .seeking import Seeking
 from .session import Keys, Session, SourceCheck
 from .sizing import Sizing
 from .source import Source
@@ -36,18 +39,24 @@ __all__ = ["LinkMachine", "Node", "Wire"]
 class LinkMachine:
     """All links of one node. `now` is in seconds on a clock that counts suspend; `random` gives that many bytes."""
 
-    def __init__(self, node: Node, wire: Wire, deliver: Deliver, random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, node: Node, wire: Wire, deliver: Deliver, random: Callable[[int], bytes], limits: Limits | None = None
+    ) -> None:
         state = State(node, wire, random)
         self.own: Final = state.own
         self.sessions: Final = state.sessions
         self.counters: Final = state.counters
         self.events: Final = state.events
         """What happened since the adapter last took it."""
+        self.stirred = False
+        """More than packets came since the adapter last asked for `next_wake`: it may be earlier now."""
         self._state: Final = state
         self._blocks: Final = Blocks(state, self._opened, self._over_overlay)
         self._relaying: Final = Relaying(state, self._blocks.send, self.receive)
         self.routes: Final = self._relaying.routes
-        self._probing: Final = Probing(state, self._blocks)
+        self._seeking: Final = Seeking(state)
+        self._probing: Final = Probing(state, self._blocks, self._seeking)
+        self.searching: Final = Searching(state, self._blocks, limits or Limits())
         self._cards: Final = CardTraffic(state, self._blocks, deliver)
         self._certification: Final = Certification(state, self._blocks)
         self._proving: Final = Proving(state, self._blocks, self._cards, self._certification)
@@ -65,6 +74,7 @@ class LinkMachine:
             blocks=self._blocks,
             relaying=self._relaying,
             probing=self._probing,
+            seeking=self._seeking,
             conversation=self._conversation,
             cards=self._cards,
             proving=self._proving,
@@ -82,7 +92,7 @@ class LinkMachine:
         if via is not None and not session.direct:
             session.via = via
         if self._lifecycle.ensure(node, now).keys is not None and not session.direct:
-            self.events.append(RendezvousWanted(node))
+            self._seeking.seek(session, now)
         self._state.timers.plan(node, now)
 
     def contact(self, endpoint: Endpoint, node: bytes | None, now: float) -> None:
@@ -101,9 +111,32 @@ class LinkMachine:
             session.kinds.discard(kind)
             self._state.timers.plan(node, now)
 
-    def probe(self, node: bytes, candidates: Iterable[Endpoint], now: float) -> None:
-        """Try these addresses of a peer under the session's keys."""
-        self._probing.probe(node, candidates, now)
+    def probe(
+        self,
+        node: bytes,
+        candidates: Iterable[Endpoint],
+        now: float,
+        *,
+        early: bool = False,
+        search: Search | None = None,
+    ) -> None:
+        """Try these addresses of a peer under the session's keys; `early`: before the peer can know ours (probing.py).
+
+        Where they come to nothing, begin the search.
+        """
+        self._probing.probe(node, candidates, now, early=early)
+        session = self.sessions.get(node)
+        if session is not None and search is not None:
+            self.searching.begin(session, *search, now)
+
+    def moved(self, now: float) -> None:
+        """This node's own addresses changed: ask on every path, and have every peer told where this node is now."""
+        self._seeking.moved(now)
+
+    def endpoints(self) -> set[Endpoint]:
+        """Every path that is known or searched for: what its local socket is still needed for."""
+        known = {path.endpoint for session in self.sessions.values() for path in session.paths}
+        return known | set(self.searching.opened)
 
     def close(self, now: float) -> None:
         """Tell every peer that this node goes."""
@@ -164,8 +197,11 @@ class LinkMachine:
 
     # The authority.
 
-    def learn_revocations(self, der: bytes, now: float) -> RevocationList:
-        """Take a list of revoked certificates, and tell the members if it is news. Raises BadRevocationList."""
+    def learn_revocations(self, der: bytes, now: float) -> tuple[RevocationList, bool]:
+        """Take a list of revoked certificates, and tell the members if it is news: the list, and whether it is.
+
+        Raises BadRevocationList (ipop_core/authority/revocation.py).
+        """
         return self._certification.learn(der, now)
 
     def exchange_revocations(self, node: bytes, now: float) -> None:
@@ -186,6 +222,7 @@ class LinkMachine:
     def receive(self, buffer: memoryview, segment: int, source: Source, now: float) -> None:
         """Take what one receive gave: datagrams of `segment` bytes, the last one at most that."""
         for datagram in self._blocks.receive(buffer, segment, source, now):
+            self.stirred = True
             if datagram and datagram[0] == FRAGMENT:
                 self.counters["drop_bad_fragment"] += 1
             else:
@@ -212,6 +249,7 @@ class LinkMachine:
             elif kind == RELAY:
                 self._relaying.relayed(session, body, source, now)
             elif kind == CONTROL:
+                self.stirred = True
                 self._conversation.received(session, keys, body, source, now)
             else:
                 self.counters["drop_unknown_frame"] += 1
@@ -227,13 +265,20 @@ class LinkMachine:
     def wake(self, now: float) -> None:
         """Do what is due."""
         self._establishing.wake(now)
+        self.searching.wake(now)
         self._certification.wake(now)
         for node in self._state.timers.due(now):
             session = self.sessions.get(node)
             if session is not None:
                 self._lifecycle.tend(session, now)
 
+    def next_timer(self) -> float:
+        """When a session has something to do: all of `next_wake` that packets alone can make earlier."""
+        return self._state.timers.next() or inf
+
     def next_wake(self) -> float | None:
         """When `wake` has something to do; None while nothing is planned."""
-        times = (self._establishing.next_wake(), self._state.timers.next(), self._certification.next_wake())
+        self.stirred = False
+        parts = (self._establishing, self.searching, self._certification)
+        times = [self._state.timers.next(), *(part.next_wake() for part in parts)]
         return min((time for time in times if time is not None), default=None)

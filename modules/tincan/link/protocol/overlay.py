@@ -1,7 +1,7 @@
 """Packets that travel over the ring, hop by hop: the body of a RELAY frame.
 
     offset  size  field
-    0       1     flags      CLOSEST, TO_VIA, FROM_VIA
+    0       1     flags      CLOSEST, TO_VIA, FROM_VIA, MARK, STRICT
     1       1     content    DATAGRAM or MESSAGE
     2       1     hop limit  links that it may still take
     3       1     hops       links that it has taken
@@ -9,6 +9,7 @@
     24      20    sender     the node that sent it: a claim, proven only by what the payload holds
     44      20    to via     only with TO_VIA: go to this node first, which hands on to `to`
     ..      20    from via   only with FROM_VIA: how the sender can be reached while it is not in the ring
+    ..      20    mark       only with MARK: the node that the next hop is to reach (routes.py)
     ..            payload
 
 A DATAGRAM payload is what would travel in UDP on a direct path (`wire.py`): a handshake or a block of the session
@@ -29,6 +30,8 @@ ID_SIZE: Final = 20
 CLOSEST: Final = 1
 TO_VIA: Final = 2
 FROM_VIA: Final = 4
+MARK: Final = 8
+STRICT: Final = 16
 
 DATAGRAM: Final = 1
 MESSAGE: Final = 2
@@ -55,20 +58,20 @@ class Packet:
     from_via: bytes | None = None
     hop_limit: int = HOP_LIMIT
     hops: int = 0
+    mark: bytes | None = None
+    strict: bool = False
 
 
 def encode(packet: Packet) -> bytes:
     """The body of a RELAY frame that carries this packet."""
-    flags = CLOSEST if packet.closest else 0
-    vias = b""
-    if packet.to_via is not None:
-        flags |= TO_VIA
-        vias += packet.to_via
-    if packet.from_via is not None:
-        flags |= FROM_VIA
-        vias += packet.from_via
+    flags = (CLOSEST if packet.closest else 0) | (STRICT if packet.strict else 0)
+    nodes = b""
+    for flag, node in ((TO_VIA, packet.to_via), (FROM_VIA, packet.from_via), (MARK, packet.mark)):
+        if node is not None:
+            flags |= flag
+            nodes += node
     header = HEADER.pack(flags, packet.content, packet.hop_limit, packet.hops, packet.to, packet.sender)
-    return b"".join((header, vias, packet.payload))
+    return b"".join((header, nodes, packet.payload))
 
 
 def decode(body: memoryview) -> Packet:
@@ -76,31 +79,31 @@ def decode(body: memoryview) -> Packet:
     if len(body) < HEADER.size:
         raise BadPacket(f"{len(body)} bytes, a header has {HEADER.size}")
     flags, content, hop_limit, hops, to, sender = HEADER.unpack_from(body)
-    if flags & ~(CLOSEST | TO_VIA | FROM_VIA):
+    if flags & ~(CLOSEST | TO_VIA | FROM_VIA | MARK | STRICT):
         raise BadPacket(f"flags {flags:#x}")
     if content not in (DATAGRAM, MESSAGE):
         raise BadPacket(f"content {content}")
-    start = HEADER.size
-    end = start + ID_SIZE * (bool(flags & TO_VIA) + bool(flags & FROM_VIA))
-    if len(body) < end:
-        raise BadPacket(f"{len(body)} bytes, this header has {end}")
-    to_via = from_via = None
-    if flags & TO_VIA:
-        to_via = bytes(body[start : start + ID_SIZE])
-        start += ID_SIZE
-    if flags & FROM_VIA:
-        from_via = bytes(body[start:end])
-    return Packet(to, sender, content, body[end:], bool(flags & CLOSEST), to_via, from_via, hop_limit, hops)
+    at = HEADER.size
+    nodes: list[bytes | None] = []
+    for flag in (TO_VIA, FROM_VIA, MARK):
+        nodes.append(bytes(body[at : at + ID_SIZE]) if flags & flag else None)
+        at += ID_SIZE if flags & flag else 0
+    if len(body) < at:
+        raise BadPacket(f"{len(body)} bytes, this header has {at}")
+    to_via, from_via, mark = nodes
+    closest, strict = bool(flags & CLOSEST), bool(flags & STRICT)
+    return Packet(to, sender, content, body[at:], closest, to_via, from_via, hop_limit, hops, mark, strict)
 
 
-def one_hop_on(packet: Packet) -> bytes:
+def one_hop_on(packet: Packet, mark: bytes | None = None, *, strict: bool = False) -> bytes:
     """The body in which a relay hands the packet on."""
-    return encode(replace(packet, hop_limit=packet.hop_limit - 1, hops=min(packet.hops + 1, 255)))
+    hops = min(packet.hops + 1, 255)
+    return encode(replace(packet, hop_limit=packet.hop_limit - 1, hops=hops, mark=mark, strict=strict))
 
 
 def past_via(packet: Packet) -> Packet:
     """The packet as it goes on from the node that it was routed through."""
-    return replace(packet, to_via=None)
+    return replace(packet, to_via=None, mark=None, strict=False)
 
 
 def encode_message(role: str, data: bytes) -> bytes:

@@ -1,8 +1,8 @@
 """Direct paths of one session: candidates are probed, the best that answers carries the traffic, a dead one is left.
 
-A path goes from `trying` to `live` when a probe of ours was answered through it; a live path that stays silent while
-we send is `suspect` and probed twice a second, and is given up after three seconds. Times are in seconds on one
-monotonic clock.
+A path is a local socket and an address of the peer's; an `Endpoint` names both. It goes from `trying` to `live` when a
+probe of ours was answered through it; a live path that stays silent while we send is `suspect` and probed twice a
+second, and is given up after three seconds. Times are in seconds on one monotonic clock.
 """
 
 from __future__ import annotations
@@ -10,15 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
 from .events import Endpoint
+from .history import History
 from .mtu import MtuSearch
 
 TRY_DELAYS: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 1.9)
 """Between the probes of a candidate; it is forgotten after the last (a hole may need both sides' third try)."""
 KEEPALIVE: Final = 15.0
 """Well under the 30 s after which Linux and many home routers forget a UDP mapping."""
+SHORTEST_KEEPALIVE: Final = 5.0
+KEEPALIVE_CUT: Final = 0.6
+"""A path that died of an idle time is kept alive so much more often from then on."""
+SILENT_AFTER: Final = 0.3
+"""A path that owes us an answer for so long gives way to another that has just answered."""
 SUSPECT_AFTER: Final = 1.0
 SUSPECT_INTERVAL: Final = 0.5
 DEAD_AFTER: Final = 3.0
@@ -26,6 +33,13 @@ PASSIVE_LIFETIME: Final = 60.0
 MAX_PATHS: Final = 48
 BETTER: Final = 0.7
 """A live path replaces a live one only when its round trip is under this part of the other's."""
+NEARER: Final = 1.3
+NEARER_SLACK: Final = 0.002
+"""A path to a private address may be slower by this factor and these seconds, and still replaces one over routers."""
+
+
+PRIVATE: Final = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")))
+"""RFC 1918, RFC 4193, and what is local to a link."""
 
 
 class State(Enum):
@@ -49,6 +63,12 @@ class Path:
     mtu: MtuSearch = field(default_factory=MtuSearch)
     probes: dict[bytes, float] = field(default_factory=dict)
     """Tokens in flight, and when each left."""
+    asked: bool = False
+    """A probe is wanted now, whatever was heard."""
+    seen: tuple[bytes, int] | None = None
+    """Where the peer saw us, by its last answer."""
+    private: bool = False
+    """The address is on a network of the peer's own, and so of ours when it answers."""
 
 
 class PathSet:
@@ -58,20 +78,23 @@ class PathSet:
         self._random = random
         self._paths: dict[Endpoint, Path] = {}
         self.active: Path | None = None
+        self.keepalive = KEEPALIVE
+        self.history = History()
 
     def __iter__(self) -> Iterator[Path]:
         return iter(self._paths.values())
 
-    def add(self, endpoint: Endpoint, now: float) -> None:
-        """Try this address, at once; one that is being tried starts over."""
+    def add(self, endpoint: Endpoint, start: float) -> None:
+        """Try this address from `start` on; one that is being tried is only tried sooner."""
         path = self._paths.get(endpoint)
         if path is None:
             if len(self._paths) >= MAX_PATHS:
                 return
-            path = self._paths[endpoint] = Path(endpoint)
-        if path.state is State.TRYING:
-            path.tries = 0
-            path.next_probe = now
+            path = self._paths[endpoint] = _new_path(endpoint)
+            path.next_probe = start
+            self.history.offered(endpoint, start)
+        elif path.state is State.TRYING:
+            path.next_probe = min(path.next_probe, start)
 
     def establish(self, endpoint: Endpoint, rtt: float | None, now: float) -> None:
         """Take an address through which a handshake has just gone both ways."""
@@ -79,23 +102,25 @@ class PathSet:
         if path is None:
             if len(self._paths) >= MAX_PATHS:
                 self._forget(min((path for path in self if path is not self.active), key=lambda path: path.heard))
-            path = self._paths[endpoint] = Path(endpoint)
+            path = self._paths[endpoint] = _new_path(endpoint)
         self._make_live(path, rtt, now)
 
     def validated(self, endpoint: Endpoint) -> bool:
         path = self._paths.get(endpoint)
         return path is not None and path.state is not State.TRYING
 
-    def heard(self, endpoint: Endpoint, now: float) -> None:
-        """An authentic block came from this address."""
+    def heard(self, endpoint: Endpoint, now: float) -> bool:
+        """An authentic block came from this address; True when it is a new one that will be tried, as `reflexive`."""
         path = self._paths.get(endpoint)
         if path is None:
-            return
+            self.reflexive(endpoint, now)
+            return endpoint in self._paths
         path.heard = now
         path.waiting_since = None
         if path.state is State.SUSPECT:
             path.state = State.LIVE
-            path.next_probe = now + KEEPALIVE
+            path.next_probe = now + self.keepalive
+        return False
 
     def reflexive(self, endpoint: Endpoint, now: float) -> None:
         """A probe of the peer's came from this address: what reached us may be reached (RFC 8445, section 7.3.1.4)."""
@@ -110,6 +135,25 @@ class PathSet:
             return False
         self._make_live(path, now - sent, now)
         return True
+
+    def seen(self, endpoint: Endpoint, address: tuple[bytes, int]) -> bool:
+        """The peer saw us at this address; True when it saw us at another one before."""
+        path = self._paths.get(endpoint)
+        if path is None:
+            return False
+        before, path.seen = path.seen, address
+        return before is not None and before != address
+
+    def ask(self) -> None:
+        """Probe the path in use now."""
+        if self.active is not None:
+            self.active.asked = True
+
+    def doubt(self, now: float) -> None:
+        """This node's addresses changed: whatever worked is asked again, at once."""
+        for path in self._paths.values():
+            if path.state is State.LIVE:
+                path.state, path.next_probe, path.waiting_since = State.SUSPECT, now, now
 
     def drop_all(self) -> None:
         self._paths.clear()
@@ -136,7 +180,7 @@ class PathSet:
                 if path.waiting_since is not None:
                     times.append(path.waiting_since + SUSPECT_AFTER)
                 if keep:
-                    times.append(max(path.next_probe, path.heard + KEEPALIVE))
+                    times.append(max(path.next_probe, path.heard + self.keepalive))
             else:
                 times.append(path.next_probe)
         return min(times, default=None)
@@ -145,24 +189,30 @@ class PathSet:
         path.state = State.LIVE
         path.heard = now
         path.waiting_since = None
-        path.next_probe = now + KEEPALIVE
+        path.next_probe = now + self.keepalive
         if rtt is not None:
             path.rtt = rtt if path.rtt is None else min(rtt, 0.8 * path.rtt + 0.2 * rtt)
-        self._choose(path)
+        self.history.answered(path.endpoint, path.rtt, now)
+        self._choose(path, now)
 
-    def _choose(self, path: Path) -> None:
+    def _choose(self, path: Path, now: float) -> None:
         active = self.active
-        if active is None or active.state is State.SUSPECT:
+        if active is None or active.state is State.SUSPECT or _is_silent(active, now):
             self.active = path
-            return
-        if path.rtt is not None and active.rtt is not None and path.rtt < BETTER * active.rtt:
-            self.active = path
+        elif path.rtt is not None and active.rtt is not None:
+            nearer = path.private and not active.private and path.rtt < NEARER * active.rtt + NEARER_SLACK
+            farther = active.private and not path.private
+            if nearer or (not farther and path.rtt < BETTER * active.rtt):
+                self.active = path
 
     def _expired(self, path: Path, now: float, *, keep: bool) -> bool:
         if path.state is State.TRYING:
             return path.tries > len(TRY_DELAYS) and now >= path.next_probe
         if path.state is State.SUSPECT:
-            return path.waiting_since is not None and now - path.waiting_since >= SUSPECT_AFTER + DEAD_AFTER
+            dead = path.waiting_since is not None and now - path.waiting_since >= SUSPECT_AFTER + DEAD_AFTER
+            if dead and path.waiting_since is not None and path.waiting_since - path.heard >= self.keepalive:
+                self.keepalive = max(SHORTEST_KEEPALIVE, KEEPALIVE_CUT * self.keepalive)
+            return dead
         return not keep and now - path.heard >= PASSIVE_LIFETIME
 
     def _suspect(self, path: Path, now: float) -> None:
@@ -172,27 +222,42 @@ class PathSet:
             path.next_probe = now
 
     def _due(self, path: Path, now: float, *, keep: bool) -> bool:
+        if path.asked:
+            return True
         if path.state is not State.LIVE:
             return now >= path.next_probe
-        return keep and now >= max(path.next_probe, path.heard + KEEPALIVE)
+        return keep and now >= max(path.next_probe, path.heard + self.keepalive)
 
     def _probe(self, path: Path, now: float) -> bytes:
         token = self._random(8)
+        path.asked = False
         if len(path.probes) >= 8:
             path.probes.pop(next(iter(path.probes)))
         path.probes[token] = now
+        self.history.probed(path.endpoint)
         if path.state is State.TRYING:
             path.next_probe = now + TRY_DELAYS[min(path.tries, len(TRY_DELAYS) - 1)]
             path.tries += 1
             return token
-        path.next_probe = now + (SUSPECT_INTERVAL if path.state is State.SUSPECT else KEEPALIVE)
+        path.next_probe = now + (SUSPECT_INTERVAL if path.state is State.SUSPECT else self.keepalive)
         if path.waiting_since is None:
             path.waiting_since = now
         return token
 
     def _forget(self, path: Path) -> None:
         del self._paths[path.endpoint]
+        self.history.left(path.endpoint, was_live=path.state is not State.TRYING)
         if path is not self.active:
             return
         live = [other for other in self._paths.values() if other.state is State.LIVE]
         self.active = min(live, key=lambda other: other.rtt or 1.0, default=None)
+
+
+def _is_silent(path: Path, now: float) -> bool:
+    return path.waiting_since is not None and now - path.waiting_since >= SILENT_AFTER
+
+
+def _new_path(endpoint: Endpoint) -> Path:
+    ip = ip_address(endpoint[0].partition("%")[0])
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return Path(endpoint, private=any((mapped or ip) in network for network in PRIVATE))

@@ -7,29 +7,42 @@ from typing import Final
 
 from . import control
 from .blocks import Blocks
-from .events import Endpoint, LinkDown, LinkUp, Observed, PathChanged, RendezvousWanted
+from .courtesy import Courtesy
+from .events import Endpoint, LinkDown, LinkUp, PathChanged
 from .path import Path
+from .seeking import Seeking
 from .session import Keys, Session
 from .source import Overlay, Source
 from .state import State
 from .timers import SHORTEST_WAIT
 
+LONGEST_WAIT: Final = 2.0
+"""Of a round trip over the overlay, as far as it is waited for."""
+
 
 class Probing:
     """Probes that this node sends and answers, and what it tells of the paths."""
 
-    def __init__(self, state: State, blocks: Blocks) -> None:
+    def __init__(self, state: State, blocks: Blocks, seeking: Seeking) -> None:
         self._state: Final = state
         self._blocks: Final = blocks
+        self._seeking: Final = seeking
+        self._courtesy: Final = Courtesy()
 
-    def probe(self, node: bytes, candidates: Iterable[Endpoint], now: float) -> None:
-        """Try these addresses of a peer under the session's keys."""
+    def probe(self, node: bytes, candidates: Iterable[Endpoint], now: float, *, early: bool = False) -> None:
+        """Try these addresses of a peer under the session's keys.
+
+        `early`: the peer starts when it hears from us over the overlay, which takes half a round trip. Waiting for as
+        long makes both sides' first probes cross on the way: one that comes before the other side's own has left can
+        make its router keep the port for a flow of the router's own, and map the real flow to another port.
+        """
         session = self._state.sessions.get(node)
         if session is None or session.keys is None:
             self._state.counters["probe_no_session"] += 1
             return
+        start = now + min(session.overlay_rtt or 0.0, LONGEST_WAIT) / 2 if early else now
         for endpoint in candidates:
-            session.paths.add(endpoint, now)
+            session.paths.add(endpoint, start)
         self.tend(session, now)
 
     def tend(self, session: Session, now: float) -> None:
@@ -39,8 +52,11 @@ class Probing:
         keys = session.sending_keys()
         if keys is not None:
             for endpoint, token in probes:
+                if not session.paths.validated(endpoint) and not self._may_try(endpoint, now):
+                    continue
                 self._blocks.send_to(endpoint, keys, control.frame(control.Probe(token)))
-        self.tell(session, before)
+        self.tell(session, before, now)
+        self._seeking.tend(session, now)
         due = session.paths.next_wake(keep=session.keep_alive(now))
         if due is not None:
             self._state.timers.plan(session.node, max(due, now + SHORTEST_WAIT))
@@ -61,21 +77,28 @@ class Probing:
         if isinstance(source, Overlay) or not session.paths.answered(answer.token, source, now):
             self._state.counters["drop_probe_answer"] += 1
             return
+        self._courtesy.answered(self._state.wire.address(source))
         if answer.ip:
-            self._state.events.append(Observed(session.node, answer.ip, answer.port))
-        self.tell(session, before)
+            self._seeking.observed(session, source, answer.ip, answer.port, now)
+        self.tell(session, before, now)
 
-    def tell(self, session: Session, before: Path | None) -> None:
+    def tell(self, session: Session, before: Path | None, now: float) -> None:
         """Tell the adapter what became of the path in use since `before`."""
         after, events = session.paths.active, self._state.events
         if after is before:
             return
         if after is None:
             events.append(LinkDown(session.node, "no answer"))
-            if session.wanted:
-                events.append(RendezvousWanted(session.node))
+            self._seeking.lost(session, now)
         elif before is None:
+            self._seeking.found(session)
             initiator = session.keys is not None and session.keys.pair.is_initiator
             events.append(LinkUp(session.node, after.endpoint, initiator))
         else:
             events.append(PathChanged(session.node, after.endpoint))
+
+    def _may_try(self, endpoint: Endpoint, now: float) -> bool:
+        if self._courtesy.allows(self._state.wire.address(endpoint), now):
+            return True
+        self._state.counters["probe_held_back"] += 1
+        return False

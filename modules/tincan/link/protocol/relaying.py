@@ -9,7 +9,7 @@ from ...frames import FRAME_HEADER, RELAY
 from . import overlay
 from .events import RoleData
 from .overlay import BadPacket, Packet
-from .routes import Routes
+from .routes import Routes, Step
 from .session import Session
 from .source import Overlay, Source
 from .state import State
@@ -35,12 +35,17 @@ class Relaying:
         """How others reach this node while it is not in the ring: a neighbour that is."""
         if self.routes.member:
             return None
-        return self.routes.towards(self._state.own, self._state.is_linked)
+        step = self.routes.step(self._state.own, self._state.is_linked)
+        return None if step is None else step.following
 
     def send_datagram(self, node: bytes, datagram: bytes, via: bytes | None, now: float) -> bool:
-        """Carry to a node what would travel in UDP on a direct path; False when it was dropped."""
+        """Carry to a node what would travel in UDP on a direct path; False when it was dropped.
+
+        Around the direct link with that node, if there still is one: whoever sends over the overlay has reason to.
+        """
         packet = Packet(node, self._state.own, overlay.DATAGRAM, datagram, False, via, self.own_via())
-        return self._originate(packet, now)
+        around = self._next_step(packet, avoid=node)
+        return self._originate(packet, now) if around is None else self._hand_on(around, packet, now)
 
     def send_message(self, to: bytes, role: str, data: bytes, now: float, *, closest: bool, via: bytes | None) -> bool:
         """Carry a role's data to a node, or to the ring member nearest to a key; False when it was dropped."""
@@ -63,36 +68,37 @@ class Relaying:
             return
         if packet.to_via == self._state.own:
             packet = overlay.past_via(packet)
-        hop = self._next_hop(packet.to, packet.to_via)
-        if hop is None or hop is session:
+        step = self._next_step(packet)
+        if step is None:
             self._no_further(packet, session, now)
         elif packet.hop_limit <= 1:
             self._counters["drop_hop_limit"] += 1
-        elif not self.routes.member and hop.node != packet.to:
+        elif not self.routes.member and step.following != packet.to:
             self._counters["drop_not_in_ring"] += 1
-        elif self._hand_on(hop, packet, now):
+        elif self._hand_on(step, packet, now):
             self._counters["relayed"] += 1
             self._counters["relayed_bytes"] += len(body)
 
     def _originate(self, packet: Packet, now: float) -> bool:
         """Send a packet of our own; one that ends here is delivered."""
-        hop = self._next_hop(packet.to, packet.to_via)
-        if hop is not None:
-            return self._hand_on(hop, packet, now)
+        step = self._next_step(packet)
+        if step is not None:
+            return self._hand_on(step, packet, now)
         if packet.closest and self.routes.member:
             self._arrived(packet, self._state.own, now)
             return True
         self._counters["drop_no_route"] += 1
         return False
 
-    def _next_hop(self, to: bytes, to_via: bytes | None) -> Session | None:
-        sessions = self._state.sessions
-        for node in (to, to_via):
-            session = None if node is None else sessions.get(node)
-            if session is not None and session.direct:
-                return session
-        following = self.routes.towards(to if to_via is None else to_via, self._state.is_linked)
-        return None if following is None else sessions[following]
+    def _next_step(self, packet: Packet, avoid: bytes | None = None) -> Step | None:
+        def usable(node: bytes) -> bool:
+            return node != avoid and self._state.is_linked(node)
+
+        for node in (packet.to, packet.to_via):
+            if node is not None and usable(node):
+                return Step(node)
+        target = packet.to if packet.to_via is None else packet.to_via
+        return self.routes.step(target, usable, packet.mark, strict=packet.strict)
 
     def _no_further(self, packet: Packet, session: Session, now: float) -> None:
         if packet.closest and packet.to_via is None and self.routes.member:
@@ -100,9 +106,9 @@ class Relaying:
         else:
             self._counters["drop_no_route"] += 1
 
-    def _hand_on(self, hop: Session, packet: Packet, now: float) -> bool:
-        body = overlay.one_hop_on(packet)
-        return self._send(hop, FRAME_HEADER.pack(RELAY, 0, 0, len(body)) + body, now)
+    def _hand_on(self, step: Step, packet: Packet, now: float) -> bool:
+        body = overlay.one_hop_on(packet, step.mark, strict=step.strict)
+        return self._send(self._state.sessions[step.following], FRAME_HEADER.pack(RELAY, 0, 0, len(body)) + body, now)
 
     def _arrived(self, packet: Packet, link: bytes, now: float) -> None:
         """A packet's way ends here."""

@@ -71,16 +71,20 @@ class Revocations:
         """Whether any list has the certificate's serial number, or its key."""
         return any(known.revokes(certificate.serial, certificate.node) for known in self._lists.values())
 
-    def learn(self, der: bytes, now: float) -> RevocationList:
-        """Take a list, from wherever it comes; tells the peers when it is news. Raises BadRevocationList."""
+    def learn(self, der: bytes, now: float) -> tuple[RevocationList, bool]:
+        """Take a list, from wherever it comes, and tell the peers if it is news: the list, and whether it is.
+
+        Raises BadRevocationList.
+        """
         read = read_revocation_list(der, self._authorities)
-        if read.number > self._number(read.authority):
-            self._lists[read.authority] = read
-            self.learnt.append(read)
-            for node, peer in self._peers.items():
-                peer.tells = 0
-                self._tell(node, peer, now)
-        return read
+        if read.number <= self._number(read.authority):
+            return read, False
+        self._lists[read.authority] = read
+        self.learnt.append(read)
+        for node, peer in self._peers.items():
+            peer.tells = 0
+            self._tell(node, peer, now)
+        return read, True
 
     def greet(self, node: bytes, now: float) -> None:
         """There are fresh keys with a member: find out who has the newer lists."""

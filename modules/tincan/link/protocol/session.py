@@ -23,6 +23,9 @@ CROSSED: Final = 5.0
 """Two handshakes that finish within this many seconds crossed: both sides prefer the lower id's."""
 CARD_IDLE: Final = 60.0
 SESSION_IDLE: Final = 120.0
+SEEK_AGAIN: Final = 16.0
+"""A wish for a direct path that came to nothing is told again after so long, and then ever later."""
+SEEK_LONGEST: Final = 256.0
 KEYLESS_IDLE: Final = 30.0
 """Nothing came of the handshakes for so long: well past their last repetition (establish.py)."""
 ASK_AFTER: Final = 1.0
@@ -76,6 +79,9 @@ class Session:
     hops: int | None = None
     """Overlay links that the peer's last packet over the overlay took."""
     overlay_rtt: float | None = None
+    seek_at: float = inf
+    """When a rendezvous is asked for again, while there is no direct path."""
+    seek_wait: float = SEEK_AGAIN
     certificate: PeerCertificate | None = None
     keys: Keys | None = None
     older: list[Keys] = field(default_factory=list)
@@ -180,7 +186,9 @@ class Session:
 
     def next_wake(self, now: float) -> float | None:
         times = [self.paths.next_wake(keep=self.keep_alive(now))]
-        if self.paths.active is not None:
+        if self.paths.active is None:
+            times.append(self.seek_at)
+        else:
             times.append(self.paths.active.mtu.next_wake)
         if self.keys is not None:
             patience = 0.0 if self.keys.pair.is_initiator else RESPONDER_PATIENCE

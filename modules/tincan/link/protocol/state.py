@@ -35,6 +35,10 @@ class Wire(Protocol):
         """The IP address (4 or 16 bytes) and port of an endpoint."""
         ...
 
+    def branch(self, endpoint: Endpoint, count: int) -> Sequence[Endpoint]:
+        """The same address by way of up to `count` further local sockets, each with a port of its own."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Node:

@@ -1,0 +1,241 @@
+"""What is measured of an overlay in virtual time; each function returns figures by name."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from statistics import mean, median, quantiles
+from typing import TypeAlias
+
+import msgspec
+
+from benchmarks.overlay_net.growing import Overlay
+from benchmarks.overlay_net.members import Recipe
+from benchmarks.overlay_net.thin import KEEPALIVE, KEEPALIVE_BYTES, Network, Node
+from ipop_modules.topology.protocol.messages import GetAnswer, MessageError, decode, encode
+
+Figures: TypeAlias = dict[str, float | int | None]
+
+LATENCY = 0.05
+PAIRS = 4000
+LOOKUPS = 400
+NEWCOMERS = 40
+
+
+def new_network(seed: int, *, latency: float = LATENCY) -> Network:
+    return Network(seed, latency=latency, recipe=Recipe(long_links=None))
+
+
+def grown(nodes: int, seed: int) -> Overlay:
+    overlay = Overlay(new_network(seed))
+    overlay.grow(nodes)
+    return overlay
+
+
+# The ring as it stands.
+
+
+def routes(overlay: Overlay) -> Figures:
+    network, nodes = overlay.network, overlay.alive
+    pairs = [network.chance.sample(nodes, 2) for _ in range(PAIRS)]
+    ways = [network.hops(start, end.id) for start, end in pairs]
+    hops = sorted(way for way in ways if way is not None)
+    links = [len(node.links) for node in nodes]
+    return {
+        "hops_mean": round(mean(hops), 3),
+        "hops_p99": hops[int(0.99 * len(hops))],
+        "hops_max": hops[-1],
+        "unreached": ways.count(None),
+        "links_mean": round(mean(links), 2),
+        "links_max": max(links),
+    }
+
+
+def idle(overlay: Overlay, seconds: float = 120.0) -> Figures:
+    """Bytes that a node sends while nobody joins, leaves or asks: messages, links and keepalives, headers counted."""
+    network = overlay.network
+    before = network.bytes_sent
+    network.run(seconds)
+    nodes = overlay.alive
+    links = mean(len(node.links) for node in nodes)
+    messages = (network.bytes_sent - before) / seconds / len(nodes)
+    return {"bytes_per_node_s": round(messages + links / 2 * KEEPALIVE_BYTES / KEEPALIVE, 1)}
+
+
+# Lookups.
+
+
+@dataclass
+class Tally:
+    right: int = 0
+    wrong: int = 0
+    failed: int = 0
+
+    @property
+    def success(self) -> float:
+        return self.right / max(1, self.right + self.wrong + self.failed)
+
+
+def look_up(overlay: Overlay, tally: Tally, asker: Node, address: bytes) -> None:
+    """Ask now; the tally is told when the answer has come. Whoever has died since is let be."""
+    network, owner, before = overlay.network, overlay.owners[address], len(asker.resolved)
+    network.resolve(asker, address, fresh=True)
+
+    def judge() -> None:
+        answers = [answer for answer in asker.resolved[before:] if answer.address == address]
+        if not (asker.alive and owner.alive):
+            return
+        node = answers[0].node if answers else None
+        if node == owner.id:
+            tally.right += 1
+        elif node is None:
+            tally.failed += 1
+        else:
+            tally.wrong += 1
+
+    network.after(2.6, judge)
+
+
+def some_lookups(overlay: Overlay, tally: Tally, count: int = LOOKUPS, seconds: float = 10.0) -> None:
+    """Random members ask for random addresses, spread over so many seconds."""
+    chance = overlay.network.chance
+
+    def ask() -> None:
+        owner, asker = chance.sample(overlay.alive, 2)
+        look_up(overlay, tally, asker, overlay.address(owner))
+
+    for _ in range(count):
+        overlay.network.after(chance.uniform(0, seconds), ask)
+
+
+def lookups(overlay: Overlay) -> Figures:
+    tally = Tally()
+    some_lookups(overlay, tally)
+    overlay.network.run(13.0)
+    return {"lookup_success": round(tally.success, 5), "lookup_wrong": tally.wrong}
+
+
+# Changes.
+
+
+def joins(overlay: Overlay) -> Figures:
+    """From first contact until a random member that asks for the newcomer's address gets it."""
+    network = overlay.network
+    times = []
+    for _ in range(NEWCOMERS):
+        start = network.now
+        newcomer = overlay.newcomer()
+        address = overlay.address(newcomer)
+        network.run_until(lambda n=newcomer: bool(n.registered), 30.0, step=0.01)  # type: ignore[misc]  # mypy can't infer a lambda's default
+        found = False
+        while not found:
+            asker = network.chance.choice([node for node in overlay.alive if node is not newcomer])
+            before = len(asker.resolved)
+            network.resolve(asker, address, fresh=True)
+            network.run_until(lambda a=asker, b=before: len(a.resolved) > b, 3.0, step=0.01)  # type: ignore[misc]  # as above
+            found = asker.resolved[-1].node == newcomer.id
+        times.append(1000 * (network.now - start))
+    return {"join_ms_p50": round(median(times)), "join_ms_p99": round(quantiles(times, n=100)[98])}
+
+
+def deaths(overlay: Overlay) -> Figures:
+    """A third die at once: when there is one ring again, and what lookups gave until then and after."""
+    network = overlay.network
+    for node in network.chance.sample(overlay.nodes, len(overlay.nodes) // 3):
+        network.kill(node)
+    meanwhile, after = Tally(), Tally()
+    some_lookups(overlay, meanwhile)
+    took = network.run_until(network.ring_is_right, 180.0, step=0.5)
+    some_lookups(overlay, after)
+    network.run(13.0)
+    return {
+        "deaths_ring_s": round(took, 1),
+        "deaths_failed_meanwhile": meanwhile.failed,
+        "deaths_wrong": meanwhile.wrong + after.wrong,
+        "deaths_success_after": round(after.success, 5),
+    }
+
+
+def churn(overlay: Overlay, minutes: float = 30.0, part: float = 0.1) -> Figures:
+    """So many of the nodes are replaced each minute, one by one."""
+    network, tally = overlay.network, Tally()
+    each_minute = max(1, int(part * len(overlay.alive)))
+
+    def replace_one() -> None:
+        candidates = [node for node in overlay.alive if node not in overlay.bootstraps[:2]]
+        network.kill(network.chance.choice(candidates))
+        overlay.newcomer()
+
+    for _ in range(round(minutes)):
+        for _ in range(each_minute):
+            network.after(network.chance.uniform(0, 60.0), replace_one)
+        settled = Tally()
+        some_lookups_of_settled(overlay, settled)
+        network.run(60.0)
+        tally.right += settled.right
+        tally.wrong += settled.wrong
+        tally.failed += settled.failed
+    return {"churn_success": round(tally.success, 5), "churn_wrong": tally.wrong, "churn_failed": tally.failed}
+
+
+def some_lookups_of_settled(overlay: Overlay, tally: Tally, count: int = LOOKUPS) -> None:
+    """Lookups over a minute of addresses whose owners are registered when the question is asked."""
+    chance = overlay.network.chance
+
+    def ask() -> None:
+        registered = [node for node in overlay.alive if node.registered and node.member]
+        owner, asker = chance.sample(registered, 2)
+        look_up(overlay, tally, asker, overlay.address(owner))
+
+    for _ in range(count):
+        overlay.network.after(chance.uniform(0, 57.0), ask)
+
+
+def merge(nodes: int, seed: int) -> Figures:
+    """Two rings that never met get one common node."""
+    network = new_network(seed)
+    one, other = Overlay(network), Overlay(network, first=IPv4Address("10.1.0.1"))
+    for overlay in (one, other):
+        overlay.swell(nodes // 2)
+        network.run(60.0)
+    common = network.add()
+    network.contact(common, one.bootstraps[0])
+    network.contact(common, other.bootstraps[0])
+    took = network.run_until(network.ring_is_right, 300.0, step=0.5)
+    return {"merge_s": round(took, 1)}
+
+
+def liars(overlay: Overlay, part: float = 0.1) -> Figures:
+    """So many storers say of every address that it is their own, with a record that they signed themselves."""
+    chance = overlay.network.chance
+    for node in chance.sample(overlay.nodes, round(part * len(overlay.nodes))):
+        node.lies = _lie
+    tally = Tally()
+    some_lookups(overlay, tally, 2 * LOOKUPS)
+    overlay.network.run(13.0)
+    return {"liars_wrong": tally.wrong, "liars_failed": tally.failed, "liars_asked": 2 * LOOKUPS}
+
+
+def _lie(payload: bytes) -> bytes:
+    """Whoever is asked knows nobody."""
+    try:
+        message = decode(payload)
+    except MessageError:
+        return payload
+    if isinstance(message, GetAnswer):
+        return encode(msgspec.structs.replace(message, copies=(), total=0))
+    return payload
+
+
+# The run.
+
+
+def measured(work: Callable[[], Figures]) -> tuple[Figures, Figures]:
+    """What the work returned, and what it cost: CPU seconds, and the most memory that this process had so far."""
+    start = time.process_time()
+    figures = work()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return figures, {"cpu_s": round(time.process_time() - start, 1), "memory_gb": round(memory, 2)}

@@ -1,0 +1,289 @@
+"""Topology machines over links that are just there, for rings of thousands of nodes.
+
+What is left out of the real links is replaced by figures: a link is made after the round trips that the handshake and
+the rendezvous take over the ring's real path, a dead neighbour is noticed as the links' timers would, and every message
+costs OVERHEAD bytes a link besides its own. Packets are forwarded by `Routes`, the table that the links use.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from benchmarks.overlay_net.members import NAMESPACE_KEY, Recipe, node_of
+from ipop_core.simulation import VirtualTime, Weather
+from ipop_modules.tincan.link.protocol.routes import Routes as Table
+from ipop_modules.tincan.link.protocol.routes import Step
+from ipop_modules.topology.protocol import ids
+from ipop_modules.topology.protocol.effects import (
+    Connect,
+    Effect,
+    Joined,
+    Registered,
+    Release,
+    Resolved,
+    Routes,
+    Send,
+    Source,
+)
+from ipop_modules.topology.protocol.machine import Machine
+
+CONNECT_TIMEOUT = 5.0
+UNWANTED = 5.0
+KEEPALIVE = 15.0
+DEAD_AFTER = 4.0
+HOP_LIMIT = 64
+LINK_OVERHEAD = 90
+"""Bytes around a message between neighbours: block, frame, role, and the UDP and IP headers."""
+ROUTED_OVERHEAD = 150
+KEEPALIVE_BYTES = 190
+"""A probe and its answer, which a link costs every KEEPALIVE seconds."""
+
+
+@dataclass
+class Node:
+    id: bytes
+    machine: Machine
+    table: Table
+    alive: bool = True
+    links: set[bytes] = field(default_factory=set)
+    wishes: set[tuple[bytes, str]] = field(default_factory=set)
+    events: list[Effect] = field(default_factory=list)
+    lies: Callable[[bytes], bytes] | None = None
+    """Alters what this node's machine sends."""
+
+    @property
+    def member(self) -> bool:
+        return self.machine.ring.attached
+
+    @property
+    def routes(self) -> tuple[bytes, ...]:
+        """Direct neighbours in the table."""
+        return tuple(node for node, following in self.table.entries() if node == following)
+
+    @property
+    def resolved(self) -> list[Resolved]:
+        return [event for event in self.events if isinstance(event, Resolved)]
+
+    @property
+    def registered(self) -> list[Registered]:
+        return [event for event in self.events if isinstance(event, Registered)]
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    send: Send
+    sender: bytes
+    hops: int = 0
+    passed_via: bool = False
+    last: bytes = b""
+    mark: bytes | None = None
+    strict: bool = False
+
+
+class Network(VirtualTime):
+    def __init__(self, seed: int, loss: float = 0.0, *, latency: float = 0.02, recipe: Recipe | None = None) -> None:
+        super().__init__()
+        print(f"seed {seed}")
+        self.chance = random.Random(seed)
+        self.weather = Weather(self.chance, latency, loss)
+        self.recipe = recipe or Recipe()
+        self.nodes: dict[bytes, Node] = {}
+        self.sent = 0
+        self.bytes_sent = 0
+        self.attempts: Counter[bytes] = Counter()
+        """Connects that were asked for, by the node that they should lead to."""
+
+    # Building.
+
+    def add(self, *, member: bool = True, key: bytes | None = None, namespace: bytes = NAMESPACE_KEY) -> Node:
+        key = key or self.chance.randbytes(91)
+        me = node_of(key)
+        node = Node(me, self.new_machine(me, key if member else None, namespace), Table(me))
+        self.nodes[me] = node
+        self._set_timer(node)
+        return node
+
+    def new_machine(self, me: bytes, key: bytes | None, namespace: bytes = NAMESPACE_KEY) -> Machine:
+        return self.recipe.machine(me, key, self.chance.randbytes, self.now, namespace=namespace)
+
+    def contact(self, node: Node, bootstrap: Node) -> None:
+        """First contact, as the signal module makes it: a handshake with a known address."""
+        node.wishes.add((bootstrap.id, "bootstrap"))
+        self.after(2 * self.weather.delay(), lambda: self._link(node, bootstrap))
+
+    def kill(self, node: Node) -> None:
+        """Neighbours notice when they next hear nothing: at their next keepalive at the latest."""
+        node.alive = False
+        for other in list(node.links):
+            delay = self.chance.uniform(0.0, KEEPALIVE) + DEAD_AFTER
+            self.after(delay, lambda other=other: self.unlink(node, self.nodes[other]))  # type: ignore[misc]  # mypy can't infer a lambda's default
+
+    def unlink(self, one: Node, other: Node) -> None:
+        if other.id not in one.links:
+            return
+        one.links.discard(other.id)
+        other.links.discard(one.id)
+        for here, there in ((one, other), (other, one)):
+            here.wishes = {wish for wish in here.wishes if wish[0] != there.id}
+            if here.alive:
+                self.perform(here, here.machine.link_down(there.id, self.now))
+
+    def claim(self, node: Node, *addresses: bytes) -> None:
+        self.perform(node, node.machine.set_addresses(addresses, self.now))
+
+    def resolve(self, node: Node, address: bytes, *, fresh: bool = False) -> None:
+        self.perform(node, node.machine.resolve(address, self.now, fresh=fresh))
+
+    # Looking.
+
+    @property
+    def alive(self) -> list[Node]:
+        return [node for node in self.nodes.values() if node.alive]
+
+    def ring_is_right(self) -> bool:
+        """Everyone is a member, and is linked to the two nearest on each side and says so."""
+        members = sorted(node.id for node in self.alive)
+        place = {node: index for index, node in enumerate(members)}
+        for node in self.alive:
+            at = place[node.id]
+            right = {members[(at + step) % len(members)] for step in (-2, -1, 1, 2)} - {node.id}
+            if not node.member or set(node.machine.ring.near) != right or not right <= node.links:
+                return False
+        return True
+
+    def hops(self, start: Node, target: bytes) -> int | None:
+        """How many links a packet for that very node takes now; None when it doesn't arrive."""
+        packet = Packet(Send(target, "exact", None, b""), start.id)
+        here = start
+        while here.id != target:
+            step = self._next_step(here, packet)
+            if step is None or packet.hops >= HOP_LIMIT or not self.nodes[step.following].alive:
+                return None
+            packet = replace(packet, hops=packet.hops + 1, mark=step.mark, strict=step.strict)
+            here = self.nodes[step.following]
+        return packet.hops
+
+    # What machines ask for.
+
+    def perform(self, node: Node, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send():
+                    self.sent += 1
+                    said = effect if node.lies is None else replace(effect, payload=node.lies(effect.payload))
+                    self._forward(node, Packet(said, node.id))
+                case Connect():
+                    node.wishes.add((effect.node, effect.kind))
+                    self.attempts[effect.node] += 1
+                    self._connect(node, effect)
+                case Release():
+                    node.wishes.discard((effect.node, effect.kind))
+                    self.after(UNWANTED, lambda other=effect.node: self._close_unwanted(node, other))  # type: ignore[misc]  # as above
+                case Routes():
+                    node.table.replace(effect.hops, member=effect.member)
+                case Joined() | Registered() | Resolved():
+                    node.events.append(effect)
+        self._set_timer(node)
+
+    def _set_timer(self, node: Node) -> None:
+        due = node.machine.next_wake(self.now)
+        if due is not None:
+            self.after(due - self.now, lambda: self._wake(node, node.machine, due))
+
+    def _wake(self, node: Node, machine: Machine, due: float) -> None:
+        if node.alive and node.machine is machine and machine.next_wake(self.now) == due:
+            self.perform(node, machine.wake(self.now))
+
+    def _connect(self, node: Node, wish: Connect) -> None:
+        other = self.nodes.get(wish.node)
+        hops = self._path_length(node, wish)
+        if other is None or not other.alive or hops is None:
+            self.after(CONNECT_TIMEOUT, lambda: self._connect_failed(node, wish))
+            return
+        # INIT, RESPONSE and the first offer over the ring, then a probe and its answer.
+        self.after((3 * hops + 2) * self.weather.delay(), lambda: self._link(node, other))
+
+    def _connect_failed(self, node: Node, wish: Connect) -> None:
+        if node.alive and wish.node not in node.links:
+            node.wishes.discard((wish.node, wish.kind))
+            self.perform(node, node.machine.connect_failed(wish.node, wish.kind, self.now))
+
+    def _link(self, one: Node, other: Node) -> None:
+        if not (one.alive and other.alive) or not self.weather.reaches(one.id, other.id):
+            return
+        one.links.add(other.id)
+        other.links.add(one.id)
+        self.perform(one, one.machine.link_up(other.id, self.now, initiator=True))
+        self.perform(other, other.machine.link_up(one.id, self.now, initiator=False))
+
+    def _close_unwanted(self, node: Node, other: bytes) -> None:
+        peer = self.nodes[other]
+        if not any(wish[0] == other for wish in node.wishes) and not any(wish[0] == node.id for wish in peer.wishes):
+            self.unlink(node, peer)
+
+    # Forwarding, as the links do it (modules/tincan/link/protocol/relaying.py).
+
+    def _forward(self, node: Node, packet: Packet) -> None:
+        step = self._next_step(node, packet)
+        if step is None:
+            if packet.send.mode == "closest" and node.machine.ring.member:
+                self._deliver(node, packet)
+            return
+        following = step.following
+        overhead = LINK_OVERHEAD if packet.send.mode == "link" else ROUTED_OVERHEAD
+        self.bytes_sent += len(packet.send.payload) + overhead
+        if packet.hops >= HOP_LIMIT or not self.weather.passes(node.id, following):
+            return
+        passed = packet.passed_via or following == packet.send.via
+        onward = replace(
+            packet, hops=packet.hops + 1, passed_via=passed, last=node.id, mark=step.mark, strict=step.strict
+        )
+        self.after(self.weather.delay(), lambda: self._arrive(node, self.nodes[following], onward))
+
+    def _arrive(self, before: Node, node: Node, packet: Packet) -> None:
+        if not node.alive:
+            self.after(DEAD_AFTER, lambda: self.unlink(before, node))
+        elif packet.send.to == node.id:
+            self._deliver(node, packet)
+        else:
+            self._forward(node, packet)
+
+    def _next_step(self, node: Node, packet: Packet) -> Step | None:
+        send = packet.send
+        if send.mode == "link":
+            return Step(send.to) if send.to in node.links else None
+        via = None if packet.passed_via or send.via in (None, node.id) else send.via
+        for target in (send.to, via):
+            if target in node.links:
+                return Step(target)
+        mark, strict = (None, False) if send.via == node.id else (packet.mark, packet.strict)
+        return node.table.step(via or send.to, node.links.__contains__, mark, strict=strict)
+
+    def _deliver(self, node: Node, packet: Packet) -> None:
+        if packet.send.mode == "exact" and packet.send.to != node.id:
+            return
+        proven = packet.send.mode == "link"
+        source = Source(packet.sender, proven, packet.last or node.id)
+        self.perform(node, node.machine.receive(packet.send.payload, source, self.now))
+
+    def _path_length(self, node: Node, wish: Connect) -> int | None:
+        packet = Packet(Send(wish.node, "exact", wish.via, b""), node.id)
+        here = node
+        for hops in range(HOP_LIMIT):
+            if here.id == wish.node:
+                return hops
+            step = self._next_step(here, packet)
+            if step is None or not self.nodes[step.following].alive:
+                return None
+            passed = packet.passed_via or step.following == wish.via
+            packet = replace(packet, passed_via=passed, mark=step.mark, strict=step.strict)
+            here = self.nodes[step.following]
+        return None
+
+
+def nearest(network: Network, key: bytes) -> Node:
+    """The node that should answer for a key."""
+    return network.nodes[ids.closest(key, (node.id for node in network.alive)) or b""]

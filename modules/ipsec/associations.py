@@ -1,0 +1,63 @@
+"""The security associations with each peer, as charon tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ipop_modules.ipsec.connections import peer_of
+
+
+@dataclass(frozen=True, slots=True)
+class Association:
+    """What there is with one peer; seconds and bytes, counted since the last change of keys."""
+
+    peer: str
+    state: str
+    """`protected` when packets can flow, otherwise IKE's own word, such as `connecting`."""
+    age_s: int
+    rekey_in_s: int | None
+    bytes_in: int
+    bytes_out: int
+    packets_in: int
+    packets_out: int
+
+    def show(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_associations(prefix: str, answers: Iterable[Mapping[str, Any]]) -> list[Association]:
+    """From the events of `list-sas`; others' connections are left out, and of several with one peer the best counts."""
+    found: dict[str, Association] = {}
+    for answer in answers:
+        for connection, sa in answer.items():
+            peer = peer_of(prefix, connection)
+            if peer is None:
+                continue
+            association = _association(peer, sa)
+            if peer not in found or association.state == "protected":
+                found[peer] = association
+    return sorted(found.values(), key=lambda association: association.peer)
+
+
+def _association(peer: str, sa: Mapping[str, Any]) -> Association:
+    installed = [child for child in sa.get("child-sas", {}).values() if child.get("state") == b"INSTALLED"]
+    child: Mapping[str, Any] = max(installed, key=lambda item: _number(item, "uniqueid"), default={})
+    return Association(
+        peer=peer,
+        state="protected" if child else sa.get("state", b"").decode().lower(),
+        age_s=_number(child or sa, "install-time" if child else "established"),
+        rekey_in_s=_number(child, "rekey-time") if "rekey-time" in child else None,
+        bytes_in=_number(child, "bytes-in"),
+        bytes_out=_number(child, "bytes-out"),
+        packets_in=_number(child, "packets-in"),
+        packets_out=_number(child, "packets-out"),
+    )
+
+
+def _number(item: Mapping[str, Any], key: str) -> int:
+    try:
+        return int(item.get(key, b"0"))
+    except ValueError:
+        return 0

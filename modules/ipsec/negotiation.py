@@ -1,0 +1,287 @@
+"""Keeps a charon running and told what it must know, and asks it for keys when the kernel wants some.
+
+When charon dies, its associations stay in the kernel and go on carrying traffic. The next one knows nothing of them,
+so new ones are made with the same peers at once, and an old one goes when its successor is there, or LEFTOVER_SECONDS
+later. Nothing is ever sent unprotected meanwhile: the policies are none of charon's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from ipop_core.errors import IpopError
+from ipop_core.identity import Address
+from ipop_modules.ipsec.anchors import is_permitted, make_anchors
+from ipop_modules.ipsec.associations import Association, read_associations
+from ipop_modules.ipsec.charon import SOCKET, Charon
+from ipop_modules.ipsec.connections import CHILD, Interface, Terms, connection, connection_name, peer_of, prepared_peers
+from ipop_modules.ipsec.credentials import Credentials
+from ipop_modules.ipsec.settings import Settings
+from ipop_modules.ipsec.vici_client import ViciClient, ViciError, ViciMessage
+from ipop_modules.ipsec.xfrm import State, Xfrm
+
+CONNECT_SECONDS: Final = 10.0
+CONNECTIONS_AT_ONCE: Final = 64
+LEFTOVER_SECONDS: Final = 10.0
+TRIES: Final = (0.5, 1.0, 2.0)
+"""Seconds from one attempt to see whether another is needed; later ones come when the kernel asks again."""
+_POLL: Final = 0.02
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 5.0
+_SOON: Final = 30.0
+"""A charon that lived so long, in seconds, is started again without a pause."""
+
+log = logging.getLogger("ipop.ipsec")
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """The card that is protected; `tag` names its policies and states in the kernel."""
+
+    name: str
+    index: int
+    interfaces: tuple[Interface, ...]
+
+    @property
+    def tag(self) -> int:
+        return zlib.crc32(self.name.encode()) & 0x3FFFFFFF | 0x40000000
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Whom to tell: of a peer's association that came (True) or went, and of faults that are waited out."""
+
+    association: Callable[[str, bool], None]
+    fault: Callable[[str], None]
+
+
+class Negotiation:
+    def __init__(self, settings: Settings, folder: Path, card: CardFacts, listener: Listener) -> None:
+        """`folder` is for a charon of our own."""
+        self._settings = settings
+        self._charon = None if settings.vici else Charon(settings.charon, folder, card.name)
+        self._socket = Path(settings.vici) if settings.vici else folder / SOCKET
+        self._tag = card.tag
+        self._prefix = f"ipop-{card.tag:08x}"
+        self._interfaces = card.interfaces
+        self._listener = listener
+        self._credentials: Credentials | None = None
+        self._anchors: tuple[bytes, ...] = ()
+        self._client: ViciClient | None = None
+        self._known: set[Address] = set()
+        self._waiting: set[Address] = set()
+        self._wanted: dict[Address, asyncio.Task[None]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.restarts = 0
+        self.fault: str | None = None
+
+    async def start(self, credentials: Credentials) -> None:
+        """Return once charon runs, or its first start has failed. Raises IpopError when it can't be started at all."""
+        self._credentials = credentials
+        if self._charon is not None:
+            await self._charon.start()
+        first = asyncio.Event()
+        self._task = asyncio.create_task(self._keep(first))
+        await first.wait()
+
+    async def stop(self) -> None:
+        """Say goodbye to every peer."""
+        for task in [*self._wanted.values(), *([self._task] if self._task else [])]:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        self._task = None
+        if self._client is not None:
+            with contextlib.suppress(ViciError):
+                await self._forget(self._client)
+            await self._client.close()
+            self._client = None
+        if self._charon is not None:
+            await self._charon.stop()
+
+    def want(self, peer: Address) -> None:
+        """The kernel holds packets for this peer."""
+        if not any(peer in interface.network and peer != interface.ip for interface in self._interfaces):
+            return
+        if peer not in self._wanted:
+            task = asyncio.create_task(self._initiate(peer))
+            self._wanted[peer] = task
+            task.add_done_callback(lambda _: self._wanted.pop(peer, None))
+
+    async def prepare(self, peers: set[Address]) -> None:
+        """Expect these peers: those of a large subnet are not known beforehand."""
+        client = self._client
+        if client is not None:
+            with contextlib.suppress(ViciError):
+                await self._load_connections(client, peers - self._known)
+
+    async def renew(self, credentials: Credentials) -> None:
+        """Use these from now on. Every peer must prove itself anew, now; whoever can't is cut off."""
+        self._credentials = credentials
+        if (client := self._client) is None:
+            return
+        try:
+            await self._load_credentials(client, credentials)
+            known, self._known = self._known, set()
+            await self._load_connections(client, known)
+            for association in await self.associations():
+                name = connection_name(self._prefix, ip_address(association.peer))
+                await client.command("terminate", {"ike": name, "force": "yes", "timeout": -1})
+        except ViciError as error:
+            self._has_fault(f"could not take new credentials: {error}")
+
+    async def associations(self) -> list[Association]:
+        if self._client is None:
+            return []
+        return read_associations(self._prefix, await self._client.listed("list-sas", "list-sa"))
+
+    async def _keep(self, first: asyncio.Event) -> None:
+        pause = _FIRST_PAUSE
+        clock = asyncio.get_running_loop().time
+        while True:
+            began = clock()
+            try:
+                await self._serve(first)
+            except (IpopError, OSError) as error:
+                self._has_fault(str(error))
+            first.set()
+            self._known.clear()
+            pause = _FIRST_PAUSE if clock() - began > _SOON else min(2 * pause, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+            self.restarts += 1
+            if self._charon is not None:
+                try:
+                    await self._charon.stop()
+                    await self._charon.start()
+                except (IpopError, OSError) as error:
+                    self._has_fault(str(error))
+
+    async def _serve(self, first: asyncio.Event) -> None:
+        """From a charon that begins to one that has gone."""
+        client = await self._connect()
+        try:
+            leftovers = self._states()
+            await client.subscribe("child-updown")
+            assert self._credentials is not None
+            await self._load_credentials(client, self._credentials)
+            peers = {state.destination for state in leftovers if self._is_peer(state.destination)}
+            await self._load_connections(client, peers | self._prepared())
+            self._client, self.fault = client, None
+            first.set()
+            waiting, self._waiting = self._waiting, set()
+            for peer in peers | waiting:
+                self.want(peer)
+            clean = asyncio.create_task(self._clean(leftovers))
+            log.info("charon serves", extra={"fields": {"socket": str(self._socket), "resumed": len(peers)}})
+            await client.closed()
+            clean.cancel()
+            how = f": {await self._charon.ended()}" if self._charon else ""
+            raise IpopError(f"charon has gone{how}")
+        finally:
+            self._client = None
+            await client.close()
+
+    async def _connect(self) -> ViciClient:
+        deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
+        while True:
+            try:
+                return await ViciClient.connect(self._socket, self._event)
+            except OSError as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise IpopError(f"charon's socket {self._socket}: {error.strerror}") from None
+            await asyncio.sleep(_POLL)
+
+    async def _load_credentials(self, client: ViciClient, credentials: Credentials) -> None:
+        if self._charon is not None:
+            await client.command("clear-creds")
+        await client.command("load-key", {"type": "any", "data": credentials.key})
+        await client.command("load-cert", {"type": "X509", "flag": "NONE", "data": credentials.certificate})
+        self._anchors = make_anchors(credentials.authorities)
+        for anchor in self._anchors:
+            await client.command("load-cert", {"type": "X509", "flag": "CA", "data": anchor})
+        for revocations in credentials.revocations:
+            await client.command("load-cert", {"type": "X509_CRL", "flag": "NONE", "data": revocations.der})
+        await client.command("flush-certs")
+
+    async def _load_connections(self, client: ViciClient, peers: set[Address]) -> None:
+        credentials = self._credentials
+        assert credentials is not None
+        terms = Terms(self._tag, self._settings.rekey)
+        if self._charon is None:
+            terms = replace(terms, certificate=credentials.certificate, root=self._anchors[0])
+        own = {peer: self._own_for(peer) for peer in peers if is_permitted(peer, credentials.authorities)}
+        pairs = [(peer, address) for peer, address in own.items() if address is not None and address != peer]
+        for start in range(0, len(pairs), CONNECTIONS_AT_ONCE):
+            some = pairs[start : start + CONNECTIONS_AT_ONCE]
+            told = {connection_name(self._prefix, peer): connection(terms, address, peer) for peer, address in some}
+            await client.command("load-conn", told)
+            self._known.update(peer for peer, _ in some)
+
+    async def _initiate(self, peer: Address) -> None:
+        """Ask for keys, and again while there are none: the peer may not have been ready for us."""
+        for pause in TRIES:
+            client = self._client
+            if client is None:
+                self._waiting.add(peer)
+                return
+            try:
+                if peer not in self._known:
+                    await self._load_connections(client, {peer})
+                name = connection_name(self._prefix, peer)
+                if not await client.listed("list-sas", "list-sa", {"ike": name}):
+                    await client.command("initiate", {"ike": name, "child": CHILD, "timeout": -1})
+            except ViciError as error:
+                log.info("no association", extra={"fields": {"peer": str(peer), "fault": str(error)}})
+            await asyncio.sleep(pause)
+
+    async def _forget(self, client: ViciClient) -> None:
+        """In a charon that others use, leave nothing of ours."""
+        if self._charon is not None:
+            return
+        for peer in self._known:
+            name = connection_name(self._prefix, peer)
+            await client.command("unload-conn", {"name": name})
+            with contextlib.suppress(ViciError):  # there may be none
+                await client.command("terminate", {"ike": name, "timeout": -1})
+
+    async def _clean(self, leftovers: list[State]) -> None:
+        """Remove what a charon that has gone left, once there is something better or it had its time."""
+        old = [state for state in leftovers if state.spi]
+        if old:
+            await asyncio.sleep(LEFTOVER_SECONDS)
+            with Xfrm() as xfrm:
+                xfrm.delete_states(old)
+
+    def _event(self, event: str, message: ViciMessage) -> None:
+        if event != "child-updown":
+            return
+        up = message.get("up") == b"yes"
+        for connection_found in message:
+            peer = peer_of(self._prefix, connection_found)
+            if peer is not None:
+                self._listener.association(peer, up)
+
+    def _states(self) -> list[State]:
+        with Xfrm() as xfrm:
+            return xfrm.states(self._tag)
+
+    def _prepared(self) -> set[Address]:
+        return {peer for interface in self._interfaces for peer in prepared_peers(interface)}
+
+    def _own_for(self, peer: Address) -> Address | None:
+        return next((item.ip for item in self._interfaces if peer in item.network), None)
+
+    def _is_peer(self, address: Address) -> bool:
+        return all(address != interface.ip for interface in self._interfaces)
+
+    def _has_fault(self, line: str) -> None:
+        self.fault = line
+        self._listener.fault(line)
+        log.warning("IKE is away", extra={"fields": {"fault": line}})

@@ -1,0 +1,187 @@
+"""The search for a way through a symmetric NAT on one side, where the other side filters by address and port.
+
+Neither side can know the port that the symmetric NAT will give to the other's flow. So that side opens many flows, one
+from each of many local sockets, and the other sends to random ports of its router until one of them is such a flow: by
+the birthday paradox 256 flows and 1,744 tries meet in 999 cases of 1,000. The arithmetic is in docs/nat.md.
+
+Many flows are a burden for a router. So an attempt has a budget for both sides together, there is one attempt at a
+time, a peer that was searched for in vain is left alone for ever longer, and only a member of this node's namespace is
+searched for. What is sent is a usual probe under the session's keys, and a hit is a peer's probe from an address that
+was not known: path.py takes it from there, so nothing here has to be remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeAlias
+
+from . import control
+from .blocks import Blocks
+from .events import Endpoint
+from .session import Session
+from .state import State
+
+PATIENCE: Final = 0.8
+"""Seconds that the ordinary probes of a rendezvous are given first."""
+OPENING: Final = 0.4
+"""How much later the other side begins: then the flows are there."""
+TICK: Final = 0.05
+OPENED_A_TICK: Final = 32
+SENT_A_TICK: Final = 10
+"""200 datagrams a second."""
+LINGER: Final = 4.0
+REST: Final = 60.0
+LONGEST_REST: Final = 3600.0
+MAX_RESTING: Final = 256
+LOWEST_PORT: Final = 1024
+PORTS: Final = 65_536 - LOWEST_PORT
+
+
+class Part(Enum):
+    """What this node does in a search."""
+
+    OPEN = "open"
+    """It is behind the symmetric NAT: open many flows to the peer's one address."""
+    GUESS = "guess"
+    """The peer is: send to random ports of its router."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one attempt may cost, both sides together; `datagrams` 0: never search."""
+
+    datagrams: int = 2000
+    sockets: int = 256
+
+    @property
+    def guesses(self) -> int:
+        return max(0, self.datagrams - self.sockets)
+
+
+@dataclass(slots=True)
+class Attempt:
+    node: bytes
+    part: Part
+    target: Endpoint
+    """The peer's outer address; of it, the guessing side uses the host alone."""
+    next_tick: float
+    left: int
+    sent: int = 0
+    ends: float | None = None
+    """When the attempt has failed, once all is sent."""
+
+
+@dataclass(slots=True)
+class _Rest:
+    until: float
+    failures: int
+
+
+Search: TypeAlias = tuple[Part, Endpoint]
+"""This node's part, and the peer's outer address."""
+
+
+class Searching:
+    """The searches of one node, one at a time."""
+
+    def __init__(self, state: State, blocks: Blocks, limits: Limits) -> None:
+        self._state: Final = state
+        self._blocks: Final = blocks
+        self._limits: Final = limits
+        self._attempt: Attempt | None = None
+        self._resting: dict[bytes, _Rest] = {}
+        self.opened: Sequence[Endpoint] = ()
+        """The peer's address by way of each socket that was opened for the attempt."""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether this node searches at all."""
+        return self._limits.guesses > 0
+
+    def told(self, node: bytes, now: float) -> dict[str, object]:
+        """How the search for a node stands, for `ipop why`."""
+        attempt, rest = self._attempt, self._resting.get(node)
+        running = attempt if attempt is not None and attempt.node == node else None
+        return {
+            "allowed": self.allowed,
+            "part": None if running is None else running.part.value,
+            "sent": 0 if running is None else running.sent,
+            "failures": 0 if rest is None else rest.failures,
+            "rests_s": 0.0 if rest is None else round(max(0.0, rest.until - now), 1),
+        }
+
+    def begin(self, session: Session, part: Part, target: Endpoint, now: float) -> None:
+        """Search for a way to this peer, if its ordinary probes come to nothing."""
+        rest = self._resting.get(session.node)
+        if not self.allowed or self._attempt is not None or session.direct or session.keys is None:
+            return
+        if rest is not None and now < rest.until:
+            self._state.counters["search_resting"] += 1
+            return
+        begins = now + PATIENCE + (OPENING if part is Part.GUESS else 0.0)
+        count = self._limits.sockets if part is Part.OPEN else self._limits.guesses
+        self._attempt = Attempt(session.node, part, target, begins, count)
+
+    def wake(self, now: float) -> None:
+        attempt = self._attempt
+        if attempt is None or now < attempt.next_tick:
+            return
+        session = self._state.sessions.get(attempt.node)
+        if session is None or session.keys is None or session.direct or not session.member:
+            self._end(attempt, found=session is not None and session.direct, now=now)
+        elif attempt.ends is not None:
+            self._end(attempt, found=False, now=now)
+        elif attempt.left <= 0:
+            attempt.ends = attempt.next_tick = now + LINGER + self._others_time(attempt)
+        else:
+            attempt.next_tick = now + TICK
+            self._send(attempt, session)
+
+    def next_wake(self) -> float | None:
+        return None if self._attempt is None else self._attempt.next_tick
+
+    def _send(self, attempt: Attempt, session: Session) -> None:
+        keys = session.sending_keys()
+        if keys is None:
+            return
+        if attempt.part is Part.OPEN:
+            if not attempt.sent:
+                self._state.counters["searches"] += 1
+                self.opened = self._state.wire.branch(attempt.target, attempt.left)
+                attempt.left = len(self.opened)
+            targets = self.opened[attempt.sent : attempt.sent + OPENED_A_TICK]
+        else:
+            self._state.counters["searches"] += not attempt.sent
+            targets = [self._guess(attempt.target) for _ in range(min(SENT_A_TICK, attempt.left))]
+        for target in targets:
+            self._blocks.send_to(target, keys, control.frame(control.Probe(self._state.random(8))))
+        attempt.sent += len(targets)
+        attempt.left -= len(targets)
+        self._state.counters["search_sent"] += len(targets)
+
+    def _guess(self, target: Endpoint) -> Endpoint:
+        port = LOWEST_PORT + int.from_bytes(self._state.random(4)) % PORTS
+        return (target[0], port, *target[2:])
+
+    def _others_time(self, attempt: Attempt) -> float:
+        """The side that opens waits for as long as the other guesses."""
+        if attempt.part is Part.GUESS:
+            return 0.0
+        return OPENING + self._limits.guesses / SENT_A_TICK * TICK
+
+    def _end(self, attempt: Attempt, *, found: bool, now: float) -> None:
+        self._attempt, self.opened = None, ()
+        if found:
+            self._resting.pop(attempt.node, None)
+            self._state.counters["searches_found"] += bool(attempt.sent)
+            return
+        if not attempt.sent:
+            return
+        rest = self._resting.pop(attempt.node, None) or _Rest(now, 0)
+        rest.until = now + min(REST * 2**rest.failures, LONGEST_REST)
+        rest.failures += 1
+        self._resting[attempt.node] = rest
+        if len(self._resting) > MAX_RESTING:
+            self._resting.pop(next(iter(self._resting)))

@@ -1,0 +1,108 @@
+"""The node's sockets: the one that has the node's port, and for a while those that a search through a NAT opened.
+
+An endpoint of a further socket is one of the first socket with that socket's number behind it, so that the link
+machine keeps the two apart without knowing what a socket is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ipop_core.errors import IpopError
+
+from .loop import add_lane, remove_lane
+from .protocol.block import Buffer
+from .protocol.events import Endpoint
+from .udp import RECEIVE_SIZE, UdpSocket
+
+SWEEP: Final = 5.0
+RECEIVES_A_TURN: Final = 8
+
+Receive = Callable[[memoryview, int, Endpoint], bool]
+"""Takes what one receive gave, (buffer, segment, endpoint); true when asyncio should have its turn next."""
+
+
+class Sockets:
+    """Implements the link machine's `Wire`. `used` tells which endpoints are still needed."""
+
+    def __init__(self, main: UdpSocket, receive: Receive, used: Callable[[], set[Endpoint]]) -> None:
+        self._main: Final = main
+        self._receive: Final = receive
+        self._used: Final = used
+        self._length: Final = main.endpoint_length
+        self._further: Final[dict[int, UdpSocket]] = {}
+        self._number = 0
+        self._buffer: Final = memoryview(bytearray(RECEIVE_SIZE))
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return 1 + len(self._further)
+
+    @property
+    def overflow(self) -> int:
+        return self._main.overflow
+
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int) -> None:
+        if len(endpoint) == self._length:
+            self._main.transmit(endpoint, buffers, segment)
+            return
+        sock = self._further.get(endpoint[-1])
+        if sock is None:
+            self._main.counters["socket_closed"] += 1
+        else:
+            sock.transmit(endpoint[:-1], buffers, segment)
+
+    def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
+        return self._main.address(endpoint)
+
+    def branch(self, endpoint: Endpoint, count: int) -> Sequence[Endpoint]:
+        """The same address by way of up to `count` new sockets; fewer where the system has no more to give."""
+        loop = asyncio.get_running_loop()
+        branches: list[Endpoint] = []
+        for _ in range(count):
+            try:
+                sock = UdpSocket.open(0, small=True)
+            except (IpopError, OSError):
+                break
+            self._number += 1
+            self._further[self._number] = sock
+            add_lane(loop, sock.fileno(), self._server(self._number, sock))
+            branches.append((*endpoint[: self._length], self._number))
+        if self._sweeping is None:
+            self._sweeping = loop.call_later(SWEEP, self._sweep)
+        return branches
+
+    def close(self) -> None:
+        """Close the further sockets; the first one is its opener's."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for number in list(self._further):
+            self._close(number)
+
+    def _server(self, number: int, sock: UdpSocket) -> Callable[[], bool]:
+        def serve() -> bool:
+            turn = False
+            for _ in range(RECEIVES_A_TURN):
+                got = sock.receive(self._buffer)
+                if got is None:
+                    break
+                filled, segment, endpoint = got
+                if filled:
+                    turn = self._receive(self._buffer[:filled], segment, (*endpoint, number)) or turn
+            return turn
+
+        return serve
+
+    def _sweep(self) -> None:
+        needed = {endpoint[-1] for endpoint in self._used() if len(endpoint) > self._length}
+        for number in self._further.keys() - needed:
+            self._close(number)
+        loop = asyncio.get_running_loop()
+        self._sweeping = loop.call_later(SWEEP, self._sweep) if self._further else None
+
+    def _close(self, number: int) -> None:
+        sock = self._further.pop(number)
+        remove_lane(asyncio.get_running_loop(), sock.fileno())
+        sock.close()

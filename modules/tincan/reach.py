@@ -1,0 +1,114 @@
+"""Where this node can be reached: its own addresses, the ones that peers see, and the kind of NAT in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
+from ipop_core.bus.api import JsonObject
+
+from .link.addresses import own_addresses
+from .link.protocol.events import Endpoint
+from .link.protocol.mapping import Address, Mapping, Nat, Observations
+from .link.protocol.searching import Part, Search
+from .link.udp import UdpSocket, read_endpoint, show_endpoint
+
+MAX_CANDIDATES: Final = 16
+MAX_OWN: Final = 7
+MAX_SEEN: Final = 3
+"""Of one family: beside the outer address, peers that see another one are few where it is worth a try."""
+MAX_TOLD: Final = 256
+IPV4: Final = 4
+IPV6: Final = 16
+
+
+class Reach:
+    """`clock` gives seconds on a clock that counts suspend."""
+
+    def __init__(self, udp: UdpSocket, clock: Callable[[], float]) -> None:
+        self._udp: Final = udp
+        self._clock: Final = clock
+        self._own: list[IPv4Address | IPv6Address] = []
+        self.observations: Final = Observations()
+        self.told: Final[dict[bytes, JsonObject]] = {}
+        """What peers said of their NATs."""
+
+    @property
+    def own(self) -> list[str]:
+        """This machine's own addresses, with the node's port."""
+        return [show_endpoint((ip.packed, self._udp.port)) for ip in self._own]
+
+    async def look_around(self) -> bool:
+        """Learn this machine's addresses again; whether they changed."""
+        before, self._own = self._own, await asyncio.to_thread(own_addresses)
+        return before != self._own
+
+    def moved(self) -> None:
+        """What peers saw before this machine's addresses changed holds no more."""
+        self.observations.forget()
+
+    def observed(self, endpoint: Endpoint, seen: Address) -> None:
+        """The peer at `endpoint` sees this node at an address; by a further socket it says nothing of the first's."""
+        if len(endpoint) == self._udp.endpoint_length:
+            self.observations.add(self._udp.address(endpoint), seen, self._clock())
+
+    def nat(self, size: int = IPV4) -> Nat:
+        own = {ip.packed for ip in self._own}
+        return self.observations.nat(size, own, self._udp.port, self._clock())
+
+    def seen(self) -> list[str]:
+        """This node's addresses as peers see them, the most agreed on first."""
+        return [show_endpoint(seen) for seen in self.observations.addresses(self._clock()) if _is_outside(seen)]
+
+    def candidates(self) -> list[str]:
+        """UDP addresses at which this node may be reached: own ones, outer ones, and those that are foreseen.
+
+        The foreseen come first: each further address that the peer tries takes a port of the peer's own NAT, and where
+        that counts up as well, the two sequences meet only if nothing comes in between.
+        """
+        nats = {size: self.nat(size) for size in (IPV4, IPV6)}
+        found = [show_endpoint(address) for nat in nats.values() for address in nat.predicted()]
+        found += self.own[:MAX_OWN]
+        for size, nat in nats.items():
+            if nat.outer is not None and _is_outside(nat.outer):
+                found.append(show_endpoint(nat.outer))
+            if not nat.mapping.changes:
+                found += [text for text in self.seen() if (":" in text.rpartition(":")[0]) == (size == IPV6)][:MAX_SEEN]
+        return list(dict.fromkeys(found))[:MAX_CANDIDATES]
+
+    def nat_body(self, searches: bool) -> JsonObject:
+        """What the other side of a rendezvous must know of this side's NAT: the `nat` of `schemas/messages/link.json`.
+
+        Nothing, where this side never searches.
+        """
+        nat = self.nat() if searches else Nat()
+        outer = nat.outer if nat.outer is not None and _is_outside(nat.outer) else None
+        return {"mapping": nat.mapping.value, "endpoint": None if outer is None else show_endpoint(outer)}
+
+    def search(self, node: bytes, theirs: JsonObject) -> Search | None:
+        """This node's part in a search for the peer that says this of its NAT; None where there is nothing to find.
+
+        Raises ValueError for an endpoint that is none.
+        """
+        self.told.pop(node, None)
+        self.told[node] = theirs
+        if len(self.told) > MAX_TOLD:
+            self.told.pop(next(iter(self.told)))
+        if theirs["endpoint"] is None:
+            return None
+        ours, other = self.nat().mapping, Mapping(theirs["mapping"])
+        if ours.changes and other.predictable:
+            part = Part.OPEN
+        elif other.changes and ours.predictable:
+            part = Part.GUESS
+        else:
+            return None
+        ip, port = read_endpoint(theirs["endpoint"])
+        endpoint = self._udp.endpoint(ip, port)
+        return None if endpoint is None or ip.version != 4 else (part, endpoint)
+
+
+def _is_outside(address: Address) -> bool:
+    return not ip_address(address[0]).is_loopback

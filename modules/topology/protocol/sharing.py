@@ -1,0 +1,88 @@
+"""What a node pushes because of its links: its list of neighbours to each of them, and the table of routes.
+
+A change of its own links goes into the table at once, everything else waits so that several changes go together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ipop_modules.topology.protocol.effects import Routes
+from ipop_modules.topology.protocol.link import Link
+from ipop_modules.topology.protocol.lookahead import CHANGES, Lookahead, listed, mark_of
+from ipop_modules.topology.protocol.messages import Neighbours
+from ipop_modules.topology.protocol.outbox import Outbox
+
+
+class Sharing:
+    def __init__(self, me: bytes, out: Outbox, links: Mapping[bytes, Link]) -> None:
+        self._out = out
+        self._links = links
+        self._lookahead = Lookahead(me)
+        self._member = False
+        self._neighbours: frozenset[bytes] | None = None
+        self._told: tuple[bytes, ...] = ()
+        self.mark = 0
+        """Of the list that was told last, as Hello says it."""
+        self._routes: Routes | None = None
+        self._tell_at: float | None = None
+        self._push_at: float | None = None
+
+    def review(self, now: float, *, member: bool) -> None:
+        """Links, or this node's place in the ring, may have changed."""
+        neighbours = frozenset(node for node, link in self._links.items() if link.member)
+        if (member, neighbours) == (self._member, self._neighbours):
+            return
+        first = self._neighbours is None
+        self._member, self._neighbours = member, neighbours
+        if first and not self._links and not member:
+            return
+        self._push()
+        if self._tell_at is None:
+            self._tell_at = now + CHANGES
+
+    def forget(self) -> None:
+        """The link module was restarted: it has no table."""
+        self._neighbours = None
+        self._routes = None
+
+    def link_down(self, node: bytes) -> None:
+        self._lookahead.forget(node)
+
+    def hear(self, neighbour: bytes, said: Neighbours, now: float) -> None:
+        if self._lookahead.hear(neighbour, said.nodes) and self._push_at is None:
+            self._push_at = now + CHANGES
+
+    def lacks(self, neighbour: bytes, mark: int) -> bool:
+        """Whether a neighbour's list is another one than the last that came."""
+        return not self._lookahead.has(neighbour, mark)
+
+    def tell(self, node: bytes) -> None:
+        """Say the list once more."""
+        self._out.to_neighbour(node, Neighbours(self._told))
+
+    def wake(self, now: float) -> None:
+        if self._tell_at is not None and self._tell_at <= now:
+            self._tell_at = None
+            self._tell_all()
+        if self._push_at is not None and self._push_at <= now:
+            self._push()
+
+    def next_wake(self) -> float | None:
+        return min((time for time in (self._tell_at, self._push_at) if time is not None), default=None)
+
+    def _tell_all(self) -> None:
+        told = listed(self._neighbours or ()) if self._member else ()
+        if told == self._told:
+            return
+        self._told, self.mark = told, mark_of(told)
+        for node, link in self._links.items():
+            if link.member:
+                self.tell(node)
+
+    def _push(self) -> None:
+        self._push_at = None
+        routes = Routes(self._member, self._lookahead.hops(sorted(self._neighbours or ())))
+        if routes != self._routes:
+            self._routes = routes
+            self._out.emit(routes)

@@ -1,0 +1,179 @@
+"""Two members behind boxes and relays between them, in virtual time; the part of `signal` is played by hand."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Final
+
+from ipop_core.lab.nat import NatKind
+from ipop_modules.tincan.frames import CARD, FRAME_HEADER
+from ipop_modules.tincan.link.protocol.events import Endpoint, Observed, RendezvousWanted
+from ipop_modules.tincan.link.protocol.mapping import Nat, Observations
+from ipop_modules.tincan.link.protocol.searching import Part, Search
+from tests.nat.boxes import Address, Box, World
+from tests.tincan_link.net import OPEN, Net, Peer
+
+PORT: Final = 4741
+FURTHER: Final = 20_000
+"""The port of further socket 0."""
+
+
+class Anything:
+    def refusal(self, frame: memoryview) -> str:
+        return ""
+
+
+class Member(Peer):
+    """A machine that may open further sockets, and that knows what its peers see."""
+
+    def __init__(self, net: Streets, host: str, inner: str) -> None:
+        super().__init__(net, host, [inner], OPEN)
+        self.observations = Observations()
+        self.opened = 0
+
+    def branch(self, endpoint: Endpoint, count: int) -> Sequence[Endpoint]:
+        first, self.opened = self.opened, self.opened + count
+        return [(*endpoint[:2], number) for number in range(first, self.opened)]
+
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int) -> None:
+        port = PORT if len(endpoint) == 2 else FURTHER + endpoint[2]
+        self.net.send((self.endpoint[0], port), endpoint[:2], b"".join(buffers), segment)
+
+    def nat(self) -> Nat:
+        for event in self.of(Observed):
+            if isinstance(event, Observed) and len(event.endpoint) == 2:
+                self.observations.add(self.address(event.endpoint), (event.ip, event.port), self.net.now)
+        return self.observations.nat(4, {ip_address(self.endpoint[0]).packed}, PORT, self.net.now)
+
+    def outer(self) -> Endpoint:
+        outer = self.nat().outer
+        assert outer is not None
+        return str(ip_address(outer[0])), outer[1]
+
+
+class Streets(Net):
+    """A net with boxes between the hosts."""
+
+    def __init__(self, seed: int, delay: float = 0.02) -> None:
+        super().__init__(seed, delay)
+        self.world = World()
+        self.members: list[Member] = []
+
+    def send(self, source: Endpoint, target: Endpoint, data: bytes, segment: int) -> None:
+        self.sent.append((self.now, source, target, data))
+        outer = self.world.leave(_address(source), _address(target), self.now)
+        heapq.heappush(self._queue, (self.now + self.delay, len(self.sent), outer, target, data, segment))
+
+    def member(self, kind: NatKind | str, number: int, *, careful: bool = True) -> Member:
+        host = f"203.0.113.{number}" if kind is NatKind.OPEN else f"10.77.{number}.2"
+        if kind is not NatKind.OPEN:
+            self.world.boxes[host] = Box(kind, f"203.0.113.{number}", self.random, careful)
+        member = Member(self, host, f"192.168.10.{number}")
+        self.peers[member.endpoint] = member
+        self.members.append(member)
+        return member
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        while True:
+            self._collect()
+            self._rendezvous()
+            wakes = [at for peer in self.peers.values() if (at := peer.machine.next_wake()) is not None]
+            at = min([*wakes, self._queue[0][0] if self._queue else end + 1, end + 1])
+            if at > end:
+                self.now = end
+                return
+            self.now = max(self.now, at)
+            while self._queue and self._queue[0][0] <= self.now:
+                self._arrive(*heapq.heappop(self._queue)[2:])
+            for peer in self.peers.values():
+                peer.machine.wake(self.now)
+
+    def _arrive(self, source: Endpoint, target: Endpoint, data: bytes, segment: int) -> None:
+        found = self.world.arrive(_address(source), _address(target), self.now)
+        if found is None:
+            return
+        peer = self.peers.get((found[0], PORT))
+        if peer is not None:
+            endpoint = source if found[1] == PORT else (*source, found[1] - FURTHER)
+            peer.machine.receive(memoryview(data), segment, endpoint, self.now)
+
+    def _rendezvous(self) -> None:
+        """Where one member wants a direct path, both learn of the other; the asking one a round trip later."""
+        for a in self.members:
+            wanted = [event for event in a.of(RendezvousWanted) if isinstance(event, RendezvousWanted)]
+            a.events = [event for event in a.events if not isinstance(event, RendezvousWanted)]
+            for b in self.members:
+                if any(event.node == b.id for event in wanted):
+                    introduce(b, a, early=True)
+                    introduce(a, b, early=False)
+
+
+def introduce(to: Member, other: Member, *, early: bool) -> None:
+    """Tell one member of the other's addresses."""
+    if other.nat().outer is None:
+        return
+    found: list[Endpoint] = [(str(ip_address(ip)), port) for ip, port in other.nat().predicted()]
+    found += [other.endpoint, other.outer()]
+    to.machine.probe(other.id, list(dict.fromkeys(found)), to.net.now, early=early, search=part(to, other))
+
+
+def part(ours: Member, theirs: Member) -> Search | None:
+    mine, other = ours.nat().mapping, theirs.nat().mapping
+    if mine.changes and other.predictable:
+        return Part.OPEN, theirs.outer()
+    if other.changes and mine.predictable:
+        return Part.GUESS, theirs.outer()
+    return None
+
+
+class Pair:
+    """Two members with a session over three relays, that send each other numbered frames."""
+
+    def __init__(self, a: NatKind | str, b: NatKind | str, seed: int, *, careful: bool = True) -> None:
+        self.net = net = Streets(seed)
+        self.a, self.b = net.member(a, 10, careful=careful), net.member(b, 20, careful=careful)
+        self.relays = [net.peer(f"203.0.113.{number}") for number in (1, 2, 3)]
+        for relay in self.relays:
+            for other in (*self.relays, self.a, self.b):
+                if other is not relay and relay.id not in other.machine.sessions:
+                    other.machine.contact(relay.endpoint, relay.id, net.now)
+                    net.run(0.3)
+                    other.machine.want(relay.id, "near", net.now)
+        for peer in net.peers.values():
+            peer.machine.set_routes([(node, node) for node in peer.machine.sessions], member=peer in self.relays)
+        self.sent: list[bytes] = []
+        self.began = net.now
+
+    def talk(self, seconds: float, *, until_direct: bool = False) -> None:
+        """A frame each way every 50 ms."""
+        end = self.net.now + seconds
+        while self.net.now < end and not (until_direct and self.direct):
+            text = b"%d" % len(self.sent)
+            self.sent.append(text)
+            for one, other in ((self.a, self.b), (self.b, self.a)):
+                one.machine.send_card(other.id, FRAME_HEADER.pack(CARD, 0, 0, len(text)) + text, self.net.now)
+                one.machine.want(other.id, "shortcut", self.net.now)
+                one.machine.confirm_source(other.id, Anything(), self.net.now)
+            if len(self.sent) in (2, 3):
+                self.a.machine.connect(self.b.id, "shortcut", None, self.net.now)
+            self.net.run(0.05)
+
+    @property
+    def direct(self) -> bool:
+        sessions = self.a.machine.sessions.get(self.b.id), self.b.machine.sessions.get(self.a.id)
+        return all(session is not None and session.direct for session in sessions)
+
+    @property
+    def elapsed(self) -> float:
+        return self.net.now - self.began
+
+    def lost(self) -> int:
+        """Frames that did not arrive, both ways; to be asked a while after the last was sent."""
+        return sum(len(set(self.sent) - {text for _, _, text in member.card}) for member in (self.a, self.b))
+
+
+def _address(endpoint: Endpoint) -> Address:
+    return endpoint[0], endpoint[1]

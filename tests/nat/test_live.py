@@ -1,0 +1,96 @@
+"""Real nodes behind real routers: what they say of their NAT, and what becomes of traffic when networks change."""
+
+from __future__ import annotations
+
+import json
+import time
+from ipaddress import ip_address
+
+import pytest
+
+from tests.system.conftest import Town
+from tests.system.node import Node
+from tests.system.traffic import Flow
+
+pytestmark = [pytest.mark.net, pytest.mark.slow]
+
+RATE = 100
+LONGEST_SILENCE = 8.0
+
+
+@pytest.fixture(autouse=True)
+def neighbours(town: Town) -> None:
+    town.make_direct()
+
+
+def endpoint(node: Node, other: Node) -> str:
+    found = node.ask("link", "why", {"node": other.node_id()})
+    assert found["path"] == "direct", found["reason"]
+    return str(found["endpoint"])
+
+
+def test_netcheck_and_why_say_what_there_is(town: Town) -> None:
+    alice, bob, carol = town.alice, town.bob, town.carol
+    behind, outside = (json.loads(node.cli("netcheck", "--json").stdout) for node in (alice, carol))
+    assert behind["ipv4"]["mapping"] == "endpoint-independent"
+    assert behind["ipv4"]["outer"].startswith(town.overlay.homes["alice"].public_address)
+    assert behind["ipv4"]["preserves_port"] is True
+    assert outside["ipv4"]["mapping"] == "none"
+    assert "endpoint-independent" in alice.cli("netcheck").stdout
+
+    found = json.loads(alice.cli("why", bob.address, "--json").stdout)
+    assert found["path"] == "direct"
+    assert found["endpoint"].startswith(town.overlay.homes["bob"].public_address)
+    assert any(trial["outcome"] == "answers" for trial in found["tried"])
+    assert found["nat"] == {"ours": "endpoint-independent", "theirs": "endpoint-independent"}
+    assert "Direct" in alice.cli("why", bob.address).stdout
+
+
+def test_two_nodes_behind_one_router_talk_in_their_own_network(town: Town) -> None:
+    router = town.overlay.homes["alice"].router
+    assert router is not None
+    dave = town.overlay.member("dave", town.lab.host("dave", router.lan), "192.168.10.40/24").start().ready()
+    assert dave.ping(town.alice.address).received == 3
+    dave.until_direct(town.alice)
+    town.alice.until_direct(dave)
+    assert endpoint(dave, town.alice) == f"{town.alice.host.address}:4741"
+    assert endpoint(town.alice, dave) == f"{dave.host.address}:4741"
+
+
+def test_a_new_public_address_costs_seconds(town: Town) -> None:
+    """The provider renumbers Alice's home: every mapping is gone, and her node is not told."""
+    home = town.overlay.homes["alice"]
+    assert home.router is not None
+    flow = Flow(town.alice, town.bob, rate=RATE, seconds=20.0)
+    time.sleep(1.0)
+    old = ip_address(home.public_address)
+    new = ip_address(int(old) + 100)
+    card = home.router.wan.interface
+    home.router.wan.namespace.ip(f"address add {new}/24 dev {card}", f"address del {old}/24 dev {card}")
+    there, back = flow.finish()
+    print(
+        f"silent for {there.longest_gap:.2f} and {back.longest_gap:.2f} s, lost {len(there.missing)} and {len(back.missing)}"
+    )
+    assert there.longest_gap < LONGEST_SILENCE
+    assert back.longest_gap < LONGEST_SILENCE
+    town.bob.until_direct(town.alice, timeout=30.0)
+    assert endpoint(town.bob, town.alice).startswith(str(new))
+
+
+def test_a_computer_that_moves_to_another_network_goes_on(town: Town) -> None:
+    """Alice's computer leaves her home's network for that of a friend."""
+    friend = town.overlay.home("friend").router
+    assert friend is not None
+    flow = Flow(town.alice, town.bob, rate=RATE, seconds=20.0)
+    time.sleep(1.0)
+    namespace = town.alice.host.namespace
+    namespace.ip(f"link del {town.alice.host.interface}")
+    friend.lan.attach("visitor", namespace, "eth1")
+    there, back = flow.finish()
+    print(
+        f"silent for {there.longest_gap:.2f} and {back.longest_gap:.2f} s, lost {len(there.missing)} and {len(back.missing)}"
+    )
+    assert there.longest_gap < LONGEST_SILENCE
+    assert back.longest_gap < LONGEST_SILENCE
+    town.bob.until_direct(town.alice, timeout=30.0)
+    assert endpoint(town.bob, town.alice).startswith(friend.wan.address)

@@ -1,0 +1,103 @@
+"""Every kind of NAT with every other, in virtual time: which pairs get a direct path, how soon, and no loss."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from ipop_core.lab.nat import NatKind
+from tests.nat.boxes import SEQUENTIAL
+from tests.nat.streets import Pair
+
+EASY = [
+    pair
+    for pair in product(NatKind, NatKind)
+    if pair not in product((NatKind.SYMMETRIC,), (NatKind.PORT_RESTRICTED, NatKind.SYMMETRIC))
+    and pair != (NatKind.PORT_RESTRICTED, NatKind.SYMMETRIC)
+]
+
+
+def name(kind: object) -> str:
+    return str(getattr(kind, "value", kind))
+
+
+@pytest.mark.parametrize(("a", "b"), EASY, ids=name)
+def test_an_easy_pair_is_direct_at_once_and_nothing_is_lost(a: NatKind, b: NatKind) -> None:
+    pair = Pair(a, b, seed=1)
+    pair.talk(5, until_direct=True)
+    assert pair.direct
+    assert pair.elapsed < 1.0
+    pair.talk(2)
+    pair.net.run(1)
+    assert pair.lost() == 0
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [(NatKind.SYMMETRIC, NatKind.PORT_RESTRICTED), (NatKind.PORT_RESTRICTED, NatKind.SYMMETRIC)],
+    ids=name,
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_symmetric_and_a_strict_nat_meet_by_a_search_within_its_budget(a: NatKind, b: NatKind, seed: int) -> None:
+    pair = Pair(a, b, seed)
+    pair.talk(15, until_direct=True)
+    assert pair.direct
+    pair.talk(2)
+    pair.net.run(1)
+    assert pair.lost() == 0
+    spent = sum(member.machine.counters["search_sent"] for member in (pair.a, pair.b))
+    assert 256 < spent <= 2000
+    assert pair.a.opened + pair.b.opened == 256
+
+
+def test_two_symmetric_nats_stay_relayed_without_a_search() -> None:
+    pair = Pair(NatKind.SYMMETRIC, NatKind.SYMMETRIC, seed=1)
+    pair.talk(10)
+    pair.net.run(1)
+    assert not pair.direct
+    assert pair.lost() == 0
+    assert pair.a.opened == pair.b.opened == 0
+
+
+@pytest.mark.parametrize("other", [NatKind.PORT_RESTRICTED, SEQUENTIAL], ids=name)
+def test_a_regular_step_is_predicted(other: NatKind | str) -> None:
+    pair = Pair(SEQUENTIAL, other, seed=1)
+    pair.talk(10, until_direct=True)
+    assert pair.direct
+    assert pair.a.opened == pair.b.opened == 0
+    assert pair.elapsed < 1.5
+
+
+@pytest.mark.parametrize("kind", [NatKind.PORT_RESTRICTED, NatKind.ADDRESS_RESTRICTED], ids=name)
+def test_a_careless_router_is_survived(kind: NatKind) -> None:
+    pair = Pair(kind, NatKind.PORT_RESTRICTED, seed=1, careful=False)
+    pair.talk(10, until_direct=True)
+    assert pair.direct
+
+
+def test_a_router_that_restarts_costs_seconds_and_the_session_goes_on() -> None:
+    pair = Pair(NatKind.PORT_RESTRICTED, NatKind.PORT_RESTRICTED, seed=1)
+    pair.talk(5, until_direct=True)
+    before = pair.a.machine.sessions[pair.b.id].keys
+    pair.net.world.boxes[pair.a.endpoint[0]].restart()
+    pair.talk(6)
+    arrived = len(pair.b.card)
+    pair.talk(1)
+    assert len(pair.b.card) > arrived, "after six seconds frames arrive again, whichever way"
+    pair.talk(20)
+    assert pair.direct
+    assert before is not None
+
+
+def test_a_mapping_that_lives_for_20_s_is_kept_by_an_idle_pair() -> None:
+    pair = Pair(NatKind.PORT_RESTRICTED, NatKind.PORT_RESTRICTED, seed=1)
+    for box in pair.net.world.boxes.values():
+        box.lifetime = 20.0
+    pair.talk(5, until_direct=True)
+    assert pair.direct
+    pair.net.run(120)
+    pair.talk(1)
+    pair.net.run(1)
+    assert pair.direct
+    assert pair.lost() == 0

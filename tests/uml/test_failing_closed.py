@@ -1,0 +1,85 @@
+"""Whatever dies, nothing unprotected crosses the card, and what died comes back by itself."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from ipop_core.lab import Capture
+from tests.uml.test_esp import BEEF
+from tests.uml.town import CARD, Member, Town, eventually, kill, pinging
+
+pytestmark = [pytest.mark.uml, pytest.mark.net, pytest.mark.slow]
+
+
+def test_killing_charon_during_a_flood_of_pings(town: Town) -> None:
+    alice, bob = town.members
+    assert alice.ping(bob.address, count=1).received == 1
+    old = alice.charon()
+    with Capture(alice.namespace, CARD) as capture, pinging(alice, bob.address, "-i", "0.02") as pings:
+        moment = kill(old)
+        eventually(lambda: _charon(alice), lambda pid: pid != old)
+        back = eventually(lambda: alice.ask("status"), lambda status: status["associations"])
+        seconds = time.monotonic() - moment
+    (ping,) = pings
+    assert capture.find(BEEF) == []
+    assert back["restarts"] >= 1
+    print(f"charon killed: new keys after {seconds:.1f} s, {ping.lost} of {ping.sent} pings lost")
+    assert alice.ping(bob.address, count=5).received == 5
+
+
+def test_killing_the_module_leaves_the_card_closed(town: Town) -> None:
+    alice, bob = town.members
+    assert alice.process
+    charon = alice.charon()
+    with Capture(alice.namespace, CARD) as capture, pinging(alice, bob.address, "-i", "0.05") as pings:
+        alice.process.send_signal(signal.SIGKILL)
+        alice.process.wait()
+        eventually(lambda: _is_alive(charon), lambda alive: not alive)
+        alice.run("ip", "xfrm", "state", "flush")
+        without = alice.ping(bob.address, "-p", "deadbeef", count=3)
+        alice.start()
+        eventually(lambda: alice.ask("status")["associations"], bool)
+    assert alice.ping(bob.address, count=5).received == 5
+    assert without.received == 0
+    assert capture.find(BEEF) == []
+    (ping,) = pings
+    print(f"module killed: {ping.lost} of {ping.sent} pings lost until it was started again")
+
+
+def test_new_keys_during_traffic_lose_nothing(town: Town) -> None:
+    alice, bob = town.members
+    alice.stop()
+    alice.settings["rekey"] = 5
+    alice.start()
+    assert alice.ping(bob.address, count=2).received == 2
+    first = _spis(alice.run("ip", "xfrm", "state"))
+    with pinging(alice, bob.address, "-i", "0.02") as pings:
+        eventually(lambda: _spis(alice.run("ip", "xfrm", "state")), lambda spis: spis and not spis & first)
+    (ping,) = pings
+    assert ping.lost == 0, ping
+    print(f"rekeyed: {ping.lost} of {ping.sent} pings lost")
+    alice.stop()
+    alice.settings.clear()
+    alice.start()
+
+
+def _charon(member: Member) -> int:
+    try:
+        return member.charon()
+    except (OSError, ValueError):
+        return 0
+
+
+def _spis(states: str) -> set[str]:
+    return {line.split()[3] for line in states.splitlines() if "spi 0x" in line and "spi 0x00000000" not in line}
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -1,0 +1,224 @@
+"""Two members in namespaces of their own, a wire between their cards, and their authority."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_interface, ip_network
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ipop_core.authority.certificates import make_authority, make_member
+from ipop_core.authority.revocation import Revoked, make_revocation_list
+from ipop_core.identity import CERTIFICATE_FILE, Identity, load_or_create
+from ipop_core.lab import Laboratory, Namespace
+
+CARD = "tapipop"
+NETWORKS = ("192.168.10.0/24", "fd00:10::/64")
+PATIENCE = 60.0
+Result = TypeVar("Result")
+
+
+class TestAuthority:
+    """The namespace's authority. `issue` makes what the real one would; what is altered in it is up to the test."""
+
+    __test__ = False
+
+    def __init__(self, name: str = "town") -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.now = datetime.now(UTC)
+        networks = [ip_network(network) for network in NETWORKS]
+        self.certificate = make_authority(self.key, name, networks, self.now - timedelta(days=2))
+
+    def issue(self, identity: Identity, *addresses: str, **times: datetime) -> x509.Certificate:
+        return make_member(
+            self.certificate,
+            self.key,
+            name="member",
+            public_key=identity.key.public_key(),
+            addresses=[ip_interface(address).ip for address in addresses],
+            now=times.get("begins", self.now - timedelta(days=1)),
+            until=times.get("ends", self.now + timedelta(days=30)),
+        )
+
+    def revocations(self, number: int, *certificates: x509.Certificate) -> bytes:
+        entries = [Revoked(certificate.serial_number, None, self.now) for certificate in certificates]
+        return make_revocation_list(self.certificate, self.key, number, entries, self.now - timedelta(days=1))
+
+
+class Member:
+    """A member: its namespace, its card and the process of its module."""
+
+    def __init__(self, name: str, namespace: Namespace, folder: Path, addresses: list[str], **settings: Any) -> None:
+        self.name = name
+        self.namespace = namespace
+        self.folder = folder
+        self.interfaces = [ip_interface(address) for address in addresses]
+        self.settings = settings
+        self.peers: list[str] = []
+        """Addresses of the other member, as the role link tells of them."""
+        self.identity = load_or_create(folder / "node")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return str(self.interfaces[0].ip)
+
+    @property
+    def address6(self) -> str:
+        return str(self.interfaces[1].ip)
+
+    def certify(self, certificate: x509.Certificate) -> None:
+        (self.folder / "node" / CERTIFICATE_FILE).write_bytes(certificate.public_bytes(Encoding.PEM))
+
+    def begin(self) -> None:
+        """Start the module; see `ready`."""
+        wish = {
+            "folder": str(self.folder),
+            "card": CARD,
+            "addresses": [str(interface) for interface in self.interfaces],
+            "peers": self.peers,
+            "settings": self.settings,
+        }
+        command = [sys.executable, "-m", "tests.uml.member", json.dumps(wish)]
+        with (self.folder / "log").open("ab") as log:
+            self.process = self.namespace.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+
+    def ready(self) -> None:
+        answer = self._answer()
+        assert answer == {"ready": True}, f"{self.name}: {answer}\n{self.log}"
+
+    def start(self) -> None:
+        self.begin()
+        self.ready()
+
+    def stop(self) -> None:
+        """In good order."""
+        assert self.process
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait(PATIENCE)
+
+    def ask(self, action: str) -> dict[str, Any]:
+        assert self.process
+        assert self.process.stdin
+        self.process.stdin.write(f"{action}\n".encode())
+        self.process.stdin.flush()
+        return self._answer()
+
+    def charon(self) -> int:
+        """The process id of its charon."""
+        return int((self.folder / "run/charon/charon.pid").read_text())
+
+    def run(self, *command: str, check: bool = True, timeout: float = PATIENCE) -> str:
+        return self.namespace.run(command, check=check, timeout=timeout).stdout
+
+    def ping(self, address: str, *options: str, count: int = 5, interval: float = 0.2) -> Ping:
+        command = ["ping", "-n", "-c", str(count), "-i", str(interval), "-W", "3", *options, address]
+        return Ping(self.run(*command, check=False))
+
+    @property
+    def log(self) -> str:
+        path = self.folder / "log"
+        return path.read_text() if path.exists() else ""
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        assert line, f"{self.name} has ended:\n{self.log}"
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+class Ping:
+    """What ping found."""
+
+    def __init__(self, output: str) -> None:
+        self.output = output
+        found = re.search(r"(\d+) packets transmitted, (\d+) received", output)
+        self.sent, self.received = (int(found[1]), int(found[2])) if found else (0, 0)
+        self.times = [float(text) for text in re.findall(r"time=([\d.]+)", output)]
+        self._answered = {int(text) for text in re.findall(r"icmp_seq=(\d+) ttl", output)}
+
+    @property
+    def lost(self) -> int:
+        """Those without an answer among the ones that came before the last answer."""
+        return max(self._answered, default=0) - len(self._answered)
+
+    def __repr__(self) -> str:
+        return self.output
+
+
+class Town:
+    """Alice and Bob, certified, with a wire between them; their modules are not started."""
+
+    def __init__(self, lab: Laboratory) -> None:
+        self.lab = lab
+        self.authority = TestAuthority()
+        (lab.folder / "authority.pem").write_bytes(self.authority.certificate.public_bytes(Encoding.PEM))
+        self.alice = self._member("alice", 10)
+        self.bob = self._member("bob", 20)
+        self.alice.peers = [self.bob.address, self.bob.address6]
+        self.bob.peers = [self.alice.address, self.alice.address6]
+        names = self.alice.namespace.name, self.bob.namespace.name
+        self.alice.namespace.ip(f"link add {CARD} type veth peer name {CARD} netns {names[1]}")
+        for member in (self.alice, self.bob):
+            addresses = [f"addr add {item} dev {CARD} {'nodad' * (item.version == 6)}" for item in member.interfaces]
+            member.namespace.ip(f"link set {CARD} up", *addresses)
+        for member in (self.alice, self.bob):
+            member.namespace.wait_until_running(CARD)
+
+    def _member(self, name: str, number: int) -> Member:
+        folder = self.lab.folder / name
+        folder.mkdir()
+        addresses = [f"192.168.10.{number}/24", f"fd00:10::{number}/64"]
+        member = Member(name, self.lab.namespace(name), folder, addresses)
+        member.certify(self.authority.issue(member.identity, *addresses))
+        return member
+
+    @property
+    def members(self) -> list[Member]:
+        return [self.alice, self.bob]
+
+
+def eventually(work: Callable[[], Result], wanted: Callable[[Result], object], seconds: float = PATIENCE) -> Result:
+    """Do `work` until its result is as `wanted`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        result = work()
+        if wanted(result):
+            return result
+        assert time.monotonic() < deadline, f"not after {seconds:g} s: {result}"
+        time.sleep(0.05)
+
+
+@contextmanager
+def pinging(member: Member, address: str, *options: str) -> Iterator[list[Ping]]:
+    """Ping while the block runs; the list has the result afterwards."""
+    found: list[Ping] = []
+    command = ["ping", "-n", "-p", "deadbeef", *options, address]
+    process = member.namespace.popen(command, stdout=subprocess.PIPE)
+    try:
+        yield found
+    finally:
+        process.send_signal(2)
+        output, _ = process.communicate(timeout=PATIENCE)
+        found.append(Ping(output.decode()))
+
+
+def kill(pid: int) -> float:
+    """SIGKILL; the moment."""
+    os.kill(pid, 9)
+    return time.monotonic()
