@@ -117,7 +117,7 @@ class Network(VirtualTime):
     def kill(self, node: Node) -> None:
         """Neighbours notice when they next hear nothing: at their next keepalive at the latest."""
         node.alive = False
-        for other in list(node.links):
+        for other in sorted(node.links):
             delay = self.chance.uniform(0.0, KEEPALIVE) + DEAD_AFTER
             self.after(delay, lambda other=other: self.unlink(node, self.nodes[other]))  # type: ignore[misc]  # mypy can't infer a lambda's default
 

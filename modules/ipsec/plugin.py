@@ -23,7 +23,7 @@ def ipop_module() -> ModuleSpec:
         schema=json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8")),
         settings="ipop_modules.ipsec.settings:Settings",
         factory="ipop_modules.ipsec.module:Ipsec",
-        preload=("cryptography.x509", "pyroute2.netlink", "vici.protocol"),
+        preload=("ipop_modules.ipsec.module",),
     )
 
 

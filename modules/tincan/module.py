@@ -43,6 +43,9 @@ from .settings import TincanSettings
 log = logging.getLogger("ipop.tincan")
 
 SAVE_DELAY: Final = 0.2
+PATIENCE_AT_START: Final = 20
+PATIENCE: Final = 3
+"""Seconds for which the kernel holds packets for an unknown neighbour; three is its own default."""
 _CARD: Final = "card"
 _SOCKET: Final = "socket"
 
@@ -100,6 +103,7 @@ class Tincan:
         self.revoked = Revoked(context.bus, self.machine, context.identity.folder, clock=boot_clock, after=self.settle)
         if self.card is not None:
             self._serve_card(self.card)
+            await self._be_patient(self.card)
         await self._resume()
         add_lane(loop, self.udp.fileno(), self.lane.socket_ready)
         self._watch.start()
@@ -230,6 +234,15 @@ class Tincan:
         )
         self.lane.attach(card, neighbours, self.owners.question)
         add_lane(asyncio.get_running_loop(), card.fileno(), self.lane.card_ready)
+
+    async def _be_patient(self, card: Tap | UserCard) -> None:
+        """Let the kernel hold packets until this node has registered: before, nobody can find anybody."""
+        if not isinstance(card, Tap):
+            return
+        from .card.netlink import set_patience  # noqa: PLC0415 - a quarter of a second to import
+
+        set_patience(card.name, PATIENCE_AT_START)
+        await self._context.bus.subscribe("topology.registered", lambda _: set_patience(card.name, PATIENCE))
 
     def _announce_card(self) -> None:
         card = self.card

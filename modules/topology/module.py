@@ -45,6 +45,7 @@ class Topology:
         await self._bus.subscribe("link.down", self._on_link_down)
         await self._bus.subscribe("link.demand", self._on_demand)
         await self._bus.subscribe("link.idle", self._on_idle)
+        await self._bus.subscribe("link.unplaced", self._on_unplaced)
         await self._bus.subscribe("link.card", self._on_card)
         await self._bus.subscribe("core.module", self._on_module)
         self._adopting = self._driver.spawn(self._adopt())
@@ -99,6 +100,10 @@ class Topology:
 
     def _on_idle(self, event: Event) -> None:
         self._driver.perform(self._machine.idle(_node(event.body), boot_clock()))
+
+    def _on_unplaced(self, event: Event) -> None:
+        address = ip_address(event.body["address"]).packed
+        self._driver.perform(self._machine.unplaced(_node(event.body), address, boot_clock()))
 
     def _on_card(self, event: Event) -> None:
         self._claim(event.body)
@@ -188,7 +193,8 @@ def _make_machine(context: ModuleContext) -> Machine:
     member = None
     if context.namespace is not None:
         owner = Owner(key=identity.public_key_der, sign=identity.sign, epoch=time.time() - now, lease=settings.lease)
-        member = Member(namespace_key=context.namespace.key, owner=owner)
+        majority = context.namespace.kind == "open"
+        member = Member(namespace_key=context.namespace.key, owner=owner, majority=majority)
     return Machine(
         identity.node,
         member,

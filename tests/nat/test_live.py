@@ -66,7 +66,7 @@ def test_a_new_public_address_costs_seconds(town: Town) -> None:
     old = ip_address(home.public_address)
     new = ip_address(int(old) + 100)
     card = home.router.wan.interface
-    home.router.wan.namespace.ip(f"address add {new}/24 dev {card}", f"address del {old}/24 dev {card}")
+    home.router.wan.namespace.ip(f"address del {old}/24 dev {card}", f"address add {new}/24 dev {card}")
     there, back = flow.finish()
     print(
         f"silent for {there.longest_gap:.2f} and {back.longest_gap:.2f} s, lost {len(there.missing)} and {len(back.missing)}"

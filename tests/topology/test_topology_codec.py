@@ -18,6 +18,7 @@ from ipop_modules.topology.protocol.records import (
     Record,
     address_key,
     is_genuine,
+    is_sealed,
     members_key,
     signed_record,
     verify_p256,
@@ -38,12 +39,13 @@ records = st.builds(
     lease=st.integers(1, 3600),
     value=st.binary(max_size=1024),
     signature=st.binary(max_size=80),
+    seal=st.binary(max_size=32),
 )
 copies = st.lists(st.builds(messages.Copy, record=records, remaining=st.integers(0, 2**31)), max_size=4).map(tuple)
 vias = st.none() | node_ids
 any_message = st.one_of(
-    st.builds(messages.Hello, member=st.booleans(), life=numbers, near=near, ask=st.booleans()),
-    st.builds(messages.Join, number=numbers, asker=node_ids, via=node_ids, hops=st.integers(0, 64)),
+    st.builds(messages.Hello, member=st.booleans(), life=numbers, near=near, ask=st.booleans(), long=st.booleans()),
+    st.builds(messages.Join, number=numbers, asker=node_ids, via=node_ids, hops=st.integers(0, 64), near=near),
     st.builds(messages.JoinAnswer, number=numbers, near=near),
     st.builds(messages.Put, number=numbers, asker=node_ids, via=vias, record=records),
     st.builds(
@@ -58,6 +60,11 @@ any_message = st.one_of(
     st.builds(messages.GetAnswer, number=numbers, copies=copies, total=st.integers(0, 2**31), near=near),
     st.builds(messages.Replicate, copies=copies),
     st.builds(messages.Displaced, key=node_ids),
+    st.builds(messages.Neighbours, nodes=st.lists(node_ids, max_size=64).map(tuple)),
+    st.builds(messages.Find, number=numbers, asker=node_ids, via=vias),
+    st.builds(messages.Found, number=numbers, node=node_ids, room=st.booleans()),
+    st.builds(messages.Full),
+    st.builds(messages.Repair, copy=st.builds(messages.Copy, record=records, remaining=st.integers(0, 2**31))),
 )
 
 
@@ -117,7 +124,7 @@ def test_deep_nesting_and_great_length_are_refused() -> None:
 def machine(me: bytes, chance: random.Random, neighbours: list[bytes]) -> Machine:
     owner = Owner(key=b"key", sign=lambda data: b"signature", epoch=0.0, lease=600)
     member = Member(namespace_key=b"k" * 32, owner=owner)
-    made = Machine(me, member, chance.randbytes, 0.0, verify=lambda key, signature, data: True)
+    made = Machine(me, member, chance.randbytes, 0.0, long_links=None, verify=lambda key, signature, data: True)
     for node in neighbours:
         made.link_up(node, 0.0)
         made.receive(encode(messages.Hello(True, 1, (), False)), Source(node, True, node), 0.0)
@@ -164,7 +171,11 @@ def test_a_record_is_genuine_until_any_part_of_it_is_altered() -> None:
         lease=600,
         value=b"v",
         sign=lambda data: key.sign(data, ec.ECDSA(SHA256())),
+        namespace_key=b"k" * 32,
     )
+    assert is_sealed(record, b"k" * 32)
+    assert not is_sealed(record, b"x" * 32)
+    assert not is_sealed(msgspec.structs.replace(record, since=0), b"k" * 32)
     assert is_genuine(record, verify_p256)
     altered = [
         {"kind": "many"},

@@ -23,6 +23,7 @@ from ipop_modules.topology.protocol.messages import (
     Message,
     Put,
     PutAnswer,
+    Repair,
     Replicate,
     decode,
     encode,
@@ -41,9 +42,17 @@ def node_of(key: bytes) -> bytes:
     return sha256(key).digest()[: ids.SIZE]
 
 
-def record(owner: bytes, *, since: int = 5, sequence: int = 5) -> Record:
+def record(owner: bytes, *, since: int = 5, sequence: int = 5, namespace: bytes = NAMESPACE_KEY) -> Record:
     return signed_record(
-        "one", KEY, owner_key=owner, since=since, sequence=sequence, lease=600, value=b"", sign=cheap_sign(owner)
+        "one",
+        KEY,
+        owner_key=owner,
+        since=since,
+        sequence=sequence,
+        lease=600,
+        value=b"",
+        sign=cheap_sign(owner),
+        namespace_key=namespace,
     )
 
 
@@ -90,13 +99,14 @@ def test_a_storer_refuses_what_the_owner_did_not_sign_or_another_one_sends() -> 
 
 
 def test_a_reader_believes_a_signed_answer_to_its_own_question_alone() -> None:
-    story, good = Story(NEXT), record(b"alice")
-    number, _ = story.resolve()
+    story, good = crowded(), record(b"alice")
+    numbers = asked(story)
     forged = msgspec.structs.replace(good, sequence=9)
     other = msgspec.structs.replace(good, key=FAR)
-    for copy, guess in ((forged, number), (other, number), (good, number + 1)):
-        assert node_of(b"alice") not in resolved(story.hear(GetAnswer(guess, (Copy(copy, 60),), 1, (FAR,)), NEXT))
-    assert resolved(story.hear(GetAnswer(number, (Copy(good, 60),), 1, ()), NEXT)) == [node_of(b"alice")]
+    for copy, guess in ((forged, numbers[0]), (other, numbers[0]), (good, numbers[0] + 1)):
+        assert not resolved(story.hear(GetAnswer(guess, (Copy(copy, 60),), 1, (FAR,)), NEXT))
+    assert not resolved(story.hear(GetAnswer(numbers[0], (Copy(good, 60),), 1, ()), NEXT))
+    assert resolved(story.hear(GetAnswer(numbers[1], (Copy(good, 60),), 1, ()), NEXT)) == [node_of(b"alice")]
 
 
 def test_replicas_are_taken_from_neighbours_in_the_ring_alone() -> None:
@@ -107,29 +117,79 @@ def test_replicas_are_taken_from_neighbours_in_the_ring_alone() -> None:
     assert len(story.machine.storage.store) == 1
 
 
-def test_absent_is_believed_once_a_replica_says_so_too() -> None:
-    story = Story(NEXT)
-    number, _ = story.resolve()
-    asked = story.hear(GetAnswer(number, (), 0, (FAR,)), NEXT)
-    assert [effect.to for effect in asked if isinstance(effect, Send)] == [FAR]
-    assert resolved(story.hear(GetAnswer(number, (), 0, ()), FAR, proven=False)) == [None]
+def asked(story: Story) -> list[int]:
+    """A lookup whose three questions all go to the neighbour; their numbers."""
+    effects = story.machine.resolve(ADDRESS, story.now, fresh=True)
+    return [get.number for get in said(effects, Get)]
 
 
-def test_what_the_nearest_member_lost_its_neighbour_still_knows() -> None:
-    story = Story(NEXT)
-    number, _ = story.resolve()
-    story.hear(GetAnswer(number, (), 0, (FAR,)), NEXT)
-    found = story.hear(GetAnswer(number, (Copy(record(b"alice"), 60),), 1, ()), FAR, proven=False)
+def crowded() -> Story:
+    """Neighbours all around the ring, one of them next to every question."""
+    return Story(*(ids.from_number(ids.number(KEY) + step * ids.RING // 16) for step in range(16)))
+
+
+def test_absent_is_believed_once_all_three_say_so() -> None:
+    story = crowded()
+    numbers = asked(story)
+    assert len(numbers) == 3
+    for number in numbers[:2]:
+        assert not resolved(story.hear(GetAnswer(number, (), 0, ()), NEXT, proven=False))
+    assert resolved(story.hear(GetAnswer(numbers[2], (), 0, ()), NEXT, proven=False)) == [None]
+
+
+def test_what_one_storer_lost_the_others_know_and_it_gets_it_back() -> None:
+    story = crowded()
+    numbers, copy = asked(story), Copy(record(b"alice"), 60)
+    story.hear(GetAnswer(numbers[0], (), 0, ()), NEXT, proven=False)
+    story.hear(GetAnswer(numbers[1], (copy,), 1, ()), NEXT, proven=False)
+    effects = story.hear(GetAnswer(numbers[2], (copy,), 1, ()), NEXT, proven=False)
+    assert resolved(effects) == [node_of(b"alice")]
+    assert said(effects, Repair) == [Repair(copy)]
+
+
+def test_one_liar_of_three_is_outvoted_even_if_its_claim_is_older() -> None:
+    for order in ((b"mallory", b"alice", b"alice"), (b"alice", b"mallory", b"alice")):
+        story = crowded()
+        effects: list[Effect] = []
+        for number, owner in zip(asked(story), order, strict=True):
+            copy = Copy(record(owner, since=1 if owner == b"mallory" else 5), 60)
+            effects += story.hear(GetAnswer(number, (copy,), 1, ()), NEXT, proven=False)
+        assert resolved(effects) == [node_of(b"alice")]
+
+
+def test_a_record_without_the_namespaces_seal_is_no_answer() -> None:
+    story = crowded()
+    numbers = asked(story)
+    forged = Copy(record(b"mallory", namespace=b"x" * 32), 60)
+    effects: list[Effect] = []
+    for number in numbers:
+        effects += story.hear(GetAnswer(number, (forged,), 1, ()), NEXT, proven=False)
+    assert resolved(effects) == [None]
+
+
+def test_where_members_are_trusted_the_first_record_counts() -> None:
+    story = crowded()
+    assert story.machine.lookups
+    story.machine.lookups._majority = False
+    found = story.hear(GetAnswer(asked(story)[0], (Copy(record(b"alice"), 60),), 1, ()), NEXT, proven=False)
     assert resolved(found) == [node_of(b"alice")]
 
 
+def test_who_sends_from_an_address_that_is_not_its_own_is_told_now_and_then() -> None:
+    story = Story(FAR)
+    told = [said(story.machine.unplaced(FAR, ADDRESS, story.now + step / 10), Displaced) for step in range(20)]
+    assert sum(map(len, told)) == 2
+    assert told[0] == [Displaced(KEY)]
+
+
 def test_soon_after_joining_an_absent_answer_is_not_the_end() -> None:
-    story = Story(NEXT)
+    story = crowded()
     story.now = 0.5
-    number, _ = story.resolve()
-    assert not resolved(story.hear(GetAnswer(number, (), 0, ()), NEXT))
+    numbers = asked(story)
+    for number in numbers:
+        assert not resolved(story.hear(GetAnswer(number, (), 0, ()), NEXT, proven=False))
     story.now += 0.2
-    assert [get.number for get in said(story.machine.wake(story.now), Get)].count(number) == 1
+    assert [get.number for get in said(story.machine.wake(story.now), Get)] == numbers
 
 
 def test_an_owner_whose_clock_went_back_signs_above_what_is_stored() -> None:

@@ -42,6 +42,13 @@ def configure(name: str, mac: bytes, mtu: int, interfaces: Iterable[Interface]) 
         raise CardError(f'card "{name}" cannot be set up: {_explain(error)}') from error
 
 
+def set_patience(name: str, seconds: int) -> None:
+    """How long the kernel asks for an unknown neighbour, and holds its packets, before it gives up (IPv4 and IPv6)."""
+    for family in ("ipv4", "ipv6"):
+        with suppress(OSError):
+            Path(f"/proc/sys/net/{family}/neigh/{name}/mcast_solicit").write_text(str(seconds), encoding="ascii")
+
+
 def remove(name: str) -> bool:
     """Remove the card, with its addresses and routes. False when there was none. Raises CardError."""
     try:

@@ -137,7 +137,7 @@ class LongLinks:
 
     def relink(self, wanted: Mapping[bytes, bool]) -> None:
         """The link module, or this one, was restarted: the nodes with long links, and whether each is up."""
-        for node in self._wishes.keys() - wanted.keys():
+        for node in sorted(self._wishes.keys() - wanted.keys()):
             self._out.emit(Connect(node, None, KIND))
         for node, up in wanted.items():
             self._wishes.setdefault(node, _Wish(log2(max(1, self._size)))).up = up

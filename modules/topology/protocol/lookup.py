@@ -1,9 +1,9 @@
 """The reader's side of the directory: who owns an address.
 
 A lookup asks three members at once: the one nearest to the key, and those nearest to the points one average gap beside
-it, which hold replicas. The ways there differ, so a storer that lies speaks for itself alone. Records bear their owner's
-signature and the seal of the namespace, which no storer can make. Where members themselves may lie (an open namespace)
-what two of the three say counts, elsewhere the first record that comes. A storer that missed the record gets it.
+it, which hold replicas. The ways there differ, so a storer that lies speaks for itself alone. Records bear their
+owner's signature and the seal of the namespace, which no stranger can make. Where members themselves may lie (an open
+namespace) what two of the three say counts, elsewhere the first record. A storer that missed the record gets it.
 
 Messages get lost, so it asks again after a while; it ends within LIMIT.
 """

@@ -230,7 +230,7 @@ class Machine:
                 if part is not None:
                     part.on_joined(now)
         gained, self.ring.gained = self.ring.gained, set()
-        for node in gained:
+        for node in sorted(gained):
             self.storage.hand_over(node, now)
         if gained and self.registrations is not None:
             self.registrations.on_ring_changed(now)

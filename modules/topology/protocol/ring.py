@@ -134,7 +134,7 @@ class Ring:
         self._wanted.update(node for node, kinds in up.items() if "near" in kinds and node != self.me)
         self._long.relink({node: node in self.links for node, kinds in up.items() if "long" in kinds})
         if self._wanted and not self.attached:
-            for node in self._wanted:
+            for node in sorted(self._wanted):
                 self.links.setdefault(node, Link(now, initiator=False)).member = True
             self._attach(now)
         for node, kinds in up.items():
@@ -308,7 +308,7 @@ class Ring:
                 self.out.emit(Connect(node, self._heard.via(node), "near"))
         if any(node not in self.links and not self._heard.is_suspect(node) for node in targets):
             return  # a better link replaces a worse one only once it is up
-        for node in self._wanted.difference(targets):
+        for node in sorted(self._wanted.difference(targets)):
             self._forget_wish(node)
 
     def _forget_wish(self, node: bytes) -> None:

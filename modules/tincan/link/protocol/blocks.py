@@ -119,6 +119,8 @@ class Blocks:
         session.counters.blocks_in += 1
         if isinstance(source, Overlay):
             session.hops, session.via = source.hops, source.via
+            if session.paths.bypassed(now):
+                self._timers.plan(session.node, now)
         elif session.paths.heard(source, now):
             self._timers.plan(session.node, now)
         keys.confirmed = True
@@ -137,7 +139,12 @@ class Blocks:
             return False
         return self.send_under(session, keys, frames, now)
 
-    def send_under(self, session: Session, keys: Keys, frames: Buffer, now: float) -> bool:
+    def send_straight(self, session: Session, frames: Buffer, now: float) -> bool:
+        """As `send`, but on the direct path alone even when it is failing: for a packet that is on its way already."""
+        keys = session.sending_keys()
+        return keys is not None and self.send_under(session, keys, frames, now, straight=True)
+
+    def send_under(self, session: Session, keys: Keys, frames: Buffer, now: float, *, straight: bool = False) -> bool:
         """Send frames under certain keys of a session; False when they were dropped."""
         pair = keys.pair
         if now >= pair.refuse_at:
@@ -151,13 +158,15 @@ class Blocks:
         session.counters.bytes_out += len(frames)
         session.counters.blocks_out += 1
         path = session.paths.active
-        if path is None:
-            if session.unheard_since is None:
-                session.unheard_since, session.asked = now, False
-                self._timers.plan(session.node, now + ASK_AFTER)
-            session.counters.datagrams_out += -(-len(sealed) // OVERLAY_UNIT)
+        if path is None or (path.failing and not straight):
             header = FRAGMENT_HEADER.pack(FRAGMENT, pair.remote_rid, number, 0, len(sealed))
-            return self._over_overlay(session.node, header + sealed, session.via, now)
+            sent = self._over_overlay(session.node, header + sealed, session.via, now)
+            if path is None:
+                if session.unheard_since is None:
+                    session.unheard_since, session.asked = now, False
+                    self._timers.plan(session.node, now + ASK_AFTER)
+                session.counters.datagrams_out += -(-len(sealed) // OVERLAY_UNIT)
+                return sent
         if path.waiting_since is None:
             path.waiting_since = now
             self._timers.plan(session.node, now + SUSPECT_AFTER)

@@ -52,7 +52,7 @@ class LinkMachine:
         """More than packets came since the adapter last asked for `next_wake`: it may be earlier now."""
         self._state: Final = state
         self._blocks: Final = Blocks(state, self._opened, self._over_overlay)
-        self._relaying: Final = Relaying(state, self._blocks.send, self.receive)
+        self._relaying: Final = Relaying(state, self._blocks.send_straight, self.receive)
         self.routes: Final = self._relaying.routes
         self._seeking: Final = Seeking(state)
         self._probing: Final = Probing(state, self._blocks, self._seeking)

@@ -1,5 +1,8 @@
 """Direct paths of one session: candidates are probed, the best that answers carries the traffic, a dead one is left.
 
+A path whose suspicion a lost probe has confirmed is `failing`: what is sent goes over the overlay as well, until it
+answers or is given up, so that a dead path costs a second or two and a late answer costs nothing.
+
 A path is a local socket and an address of the peer's; an `Endpoint` names both. It goes from `trying` to `live` when a
 probe of ours was answered through it; a live path that stays silent while we send is `suspect` and probed twice a
 second, and is given up after three seconds. Times are in seconds on one monotonic clock.
@@ -24,6 +27,8 @@ KEEPALIVE: Final = 15.0
 SHORTEST_KEEPALIVE: Final = 5.0
 KEEPALIVE_CUT: Final = 0.6
 """A path that died of an idle time is kept alive so much more often from then on."""
+BYPASSED_AFTER: Final = 0.5
+"""A path that was not heard for so long is asked when the peer sends over the overlay instead."""
 SILENT_AFTER: Final = 0.3
 """A path that owes us an answer for so long gives way to another that has just answered."""
 SUSPECT_AFTER: Final = 1.0
@@ -65,6 +70,9 @@ class Path:
     """Tokens in flight, and when each left."""
     asked: bool = False
     """A probe is wanted now, whatever was heard."""
+    unanswered: int = 0
+    """Probes since it came under suspicion."""
+    failing: bool = False
     seen: tuple[bytes, int] | None = None
     """Where the peer saw us, by its last answer."""
     private: bool = False
@@ -117,6 +125,7 @@ class PathSet:
             return endpoint in self._paths
         path.heard = now
         path.waiting_since = None
+        path.failing = False
         if path.state is State.SUSPECT:
             path.state = State.LIVE
             path.next_probe = now + self.keepalive
@@ -152,8 +161,16 @@ class PathSet:
     def doubt(self, now: float) -> None:
         """This node's addresses changed: whatever worked is asked again, at once."""
         for path in self._paths.values():
-            if path.state is State.LIVE:
-                path.state, path.next_probe, path.waiting_since = State.SUSPECT, now, now
+            if path.state is not State.TRYING:
+                self._distrust(path, now)
+
+    def bypassed(self, now: float) -> bool:
+        """The peer sent over the overlay though there is a direct path; True when that is now asked."""
+        path = self.active
+        if path is None or path.state is not State.LIVE or now - path.heard < BYPASSED_AFTER:
+            return False
+        self._distrust(path, now)
+        return True
 
     def drop_all(self) -> None:
         self._paths.clear()
@@ -185,8 +202,13 @@ class PathSet:
                 times.append(path.next_probe)
         return min(times, default=None)
 
+    def _distrust(self, path: Path, now: float) -> None:
+        path.state, path.failing = State.SUSPECT, True
+        path.next_probe, path.waiting_since = now, now - SUSPECT_AFTER
+
     def _make_live(self, path: Path, rtt: float | None, now: float) -> None:
         path.state = State.LIVE
+        path.failing = False
         path.heard = now
         path.waiting_since = None
         path.next_probe = now + self.keepalive
@@ -220,6 +242,7 @@ class PathSet:
         if path.state is State.LIVE and silent:
             path.state = State.SUSPECT
             path.next_probe = now
+            path.unanswered = 0
 
     def _due(self, path: Path, now: float, *, keep: bool) -> bool:
         if path.asked:
@@ -239,6 +262,9 @@ class PathSet:
             path.next_probe = now + TRY_DELAYS[min(path.tries, len(TRY_DELAYS) - 1)]
             path.tries += 1
             return token
+        if path.state is State.SUSPECT:
+            path.failing = path.failing or path.unanswered > 0
+            path.unanswered += 1
         path.next_probe = now + (SUSPECT_INTERVAL if path.state is State.SUSPECT else self.keepalive)
         if path.waiting_since is None:
             path.waiting_since = now

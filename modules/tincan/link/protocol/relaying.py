@@ -38,19 +38,23 @@ class Relaying:
         step = self.routes.step(self._state.own, self._state.is_linked)
         return None if step is None else step.following
 
+    def _way_back(self, via: bytes | None) -> bytes | None:
+        """The way back that a packet names: the neighbour that it goes through, as the ring may not lead here yet."""
+        return via if via is not None and self._state.is_linked(via) else self.own_via()
+
     def send_datagram(self, node: bytes, datagram: bytes, via: bytes | None, now: float) -> bool:
         """Carry to a node what would travel in UDP on a direct path; False when it was dropped.
 
         Around the direct link with that node, if there still is one: whoever sends over the overlay has reason to.
         """
-        packet = Packet(node, self._state.own, overlay.DATAGRAM, datagram, False, via, self.own_via())
+        packet = Packet(node, self._state.own, overlay.DATAGRAM, datagram, False, via, self._way_back(via))
         around = self._next_step(packet, avoid=node)
         return self._originate(packet, now) if around is None else self._hand_on(around, packet, now)
 
     def send_message(self, to: bytes, role: str, data: bytes, now: float, *, closest: bool, via: bytes | None) -> bool:
         """Carry a role's data to a node, or to the ring member nearest to a key; False when it was dropped."""
         payload = overlay.encode_message(role, data)
-        packet = Packet(to, self._state.own, overlay.MESSAGE, payload, closest, via, self.own_via())
+        packet = Packet(to, self._state.own, overlay.MESSAGE, payload, closest, via, self._way_back(via))
         return self._originate(packet, now)
 
     def relayed(self, session: Session, body: memoryview, source: Source, now: float) -> None:
@@ -91,8 +95,13 @@ class Relaying:
         return False
 
     def _next_step(self, packet: Packet, avoid: bytes | None = None) -> Step | None:
+        """Whom to hand a packet to; over a link that is failing only where there is no other."""
+        sound = self._step(packet, avoid, self._state.is_sound)
+        return self._step(packet, avoid, self._state.is_linked) if sound is None else sound
+
+    def _step(self, packet: Packet, avoid: bytes | None, linked: Callable[[bytes], bool]) -> Step | None:
         def usable(node: bytes) -> bool:
-            return node != avoid and self._state.is_linked(node)
+            return node != avoid and linked(node)
 
         for node in (packet.to, packet.to_via):
             if node is not None and usable(node):

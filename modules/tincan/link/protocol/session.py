@@ -118,6 +118,11 @@ class Session:
         return self.keys is not None and self.paths.active is not None
 
     @property
+    def failing(self) -> bool:
+        """There is a direct path, and it has probably died."""
+        return self.paths.active is not None and self.paths.active.failing
+
+    @property
     def wanted(self) -> bool:
         return bool(self.kinds)
 

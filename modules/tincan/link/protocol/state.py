@@ -79,6 +79,11 @@ class State:
             self.timers.plan(node, now + KEYLESS_IDLE)
         return session
 
+    def is_sound(self, node: bytes) -> bool:
+        """Whether there is a direct path to a node, and nothing wrong with it."""
+        session = self.sessions.get(node)
+        return session is not None and session.direct and not session.failing
+
     def is_linked(self, node: bytes) -> bool:
         """Whether there is a direct path to a node."""
         session = self.sessions.get(node)
