@@ -7,18 +7,19 @@ READY := $(VENV)/.ready
 # mypy sees the folders under the names that they are installed by.
 TREE := build/tree
 
-.PHONY: help demo test check lint types unit wheel clean
+.PHONY: help demo test check lint types unit wheel bench clean
 
 help:
 	@echo "make demo    two computers behind NATs, a bootstrap overlay, a ping: the whole thing in network namespaces"
 	@echo "make test    every test that can run here"
+	@echo "make bench   throughput beside other VPNs, in one run"
 	@echo "make check   style, types and unit tests, in under a minute"
 
 demo: $(READY)
 	@$(BIN)/ipop demo $(ARGS)
 
-test: lint types wheel
-	$(BIN)/pytest $(ARGS)
+test: lint types wheel unit
+	$(BIN)/pytest -m "net or slow" $(ARGS)
 
 check: lint types unit
 
@@ -28,10 +29,14 @@ lint: $(READY)
 	$(BIN)/lint-imports --no-cache
 
 types: $(READY) $(TREE)
-	MYPYPATH=$(TREE) $(BIN)/mypy -p ipop_core -p ipop_modules -p ipop_schemas
+	MYPYPATH=$(TREE) $(BIN)/mypy -p ipop_core -p ipop_modules -p ipop_schemas -p benchmarks
 
 unit: $(READY)
-	$(BIN)/pytest -q -m "not net and not slow"
+	$(BIN)/pytest -q -n auto -m "not net and not slow"
+
+# This project and every peer that is installed, in one run; ARGS="--install" installs the peers first.
+bench: $(READY)
+	$(BIN)/python -m benchmarks.throughput $(ARGS)
 
 # The wheel, installed in an empty environment and run from another folder.
 wheel: $(READY)
@@ -48,6 +53,7 @@ $(TREE):
 	ln -sfn ../../ipop_core $@/ipop_core
 	ln -sfn ../../modules $@/ipop_modules
 	ln -sfn ../../schemas $@/ipop_schemas
+	ln -sfn ../../benchmarks $@/benchmarks
 
 clean:
 	rm -rf build dist *.egg-info $(VENV)

@@ -1,9 +1,10 @@
 """The namespace's authorities in certificates that charon can read.
 
 An authority's certificate carries name constraints for addresses (RFC 5280, section 4.2.1.10), and strongSwan 5.9
-refuses to read those. A trust anchor is no more than a name and a key (section 6.1.1), so charon is given the name, key and
-path length of each authority in a certificate that this node makes for itself, below a root of its own, as charon wants
-every chain to end in one. The constraints are kept by having connections only for addresses that they permit.
+refuses to read those. A trust anchor is no more than a name and a key (section 6.1.1), so charon is given the name,
+key and path length of each authority in a certificate that this node makes for itself, below a root of its own, as
+charon wants every chain to end in one. The constraints are kept by having connections only for addresses that they
+permit.
 """
 
 from __future__ import annotations

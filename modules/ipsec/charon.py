@@ -3,7 +3,8 @@
 It sees a /run of its own, a folder of this node: there it puts its pid file, which has one fixed place, its control
 socket, and there lies its configuration. So several run on one machine, nothing in /etc is touched, and the paths are
 those that Debian's AppArmor profile allows. It has no other configuration and loads only these plugins: none of them
-fetches what a certificate names. It dies with the module; its associations stay in the kernel.
+fetches what a certificate names. It remembers no certificate: a peer is judged by what it shows now. It dies with the
+module; its associations stay in the kernel.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def configuration(card: str) -> str:
   install_virtual_ip = no
 {retransmission}
   make_before_break = yes
+  cert_cache = no
   plugins {{
     vici {{
       socket = unix:///run/{SOCKET}

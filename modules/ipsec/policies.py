@@ -9,9 +9,10 @@ negotiates keys or not, and without keys nothing passes.
   would leave in plaintext.
 - IKE needs no exception: charon's own sockets carry one, and no other program's.
 
-Outbound and link-local policies are bound to the card. For what arrives at an address of this machine the kernel asks
-with the loopback card (6.1 to 6.18: the route of a local address leads there), so inbound policies are bound to the
-subnet instead.
+Policies are bound to the card where the kernel can tell (6.1 and 6.18 were tried). Outbound IPv4 and link-local IPv6
+are. For what arrives at an address of this machine it asks with the loopback card, where the route of a local address
+leads. For outbound IPv6 it asks before it knows the card, unless the program chose one: a policy that is bound to the
+card would let everything else leave in plaintext. There the policies are bound to the subnet instead.
 """
 
 from __future__ import annotations
@@ -73,17 +74,21 @@ def _nothing_else(card: int) -> Iterator[Policy]:
 def _of_interface(interface: Interface, card: int) -> Iterator[Policy]:
     own, subnet = ip_network(interface.ip), interface.network
     everything = _ALL4 if interface.version == 4 else _ALL6
-    yield Policy("out", "esp", own, subnet, PROTECT, card)
+    outbound = card if interface.version == 4 else 0
+    yield Policy("out", "esp", own, subnet, PROTECT, outbound)
     yield Policy("in", "esp", subnet, own, PROTECT)
     yield Policy("in", "block", subnet, everything, BLOCK)
     yield Policy("fwd", "block", subnet, everything, BLOCK)
     yield Policy("fwd", "block", everything, subnet, BLOCK)
     if isinstance(interface, IPv4Interface):
-        broadcast = IPv4Network(interface.network.broadcast_address)
         if interface.network.prefixlen < 31:
+            broadcast = IPv4Network(interface.network.broadcast_address)
             yield Policy("out", "block", own, broadcast, EXCEPTION, card)
         return
-    # The kernel checks what a machine sends to itself over IPv6 as if it had arrived.
+    yield Policy("out", "block", own, everything, BLOCK)
+    yield Policy("out", "block", everything, subnet, BLOCK)
+    # What a machine sends to itself: over IPv4 the kernel does not ask.
+    yield Policy("out", "allow", own, own, EXCEPTION)
     yield Policy("in", "allow", own, own, EXCEPTION)
     for kind in NEIGHBOUR_DISCOVERY:
         yield Policy("in", "allow", subnet, _ALL6, EXCEPTION, icmp6_type=kind)

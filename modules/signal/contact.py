@@ -38,6 +38,11 @@ class ContactDriver:
         self._perform(self._machine.link_down(node, reason, self._timer.now(), random.random()))
 
     @property
+    def is_alone(self) -> bool:
+        """Whether no bootstrap has a link with this node."""
+        return all(contact.state != "connected" for contact in self._machine.bootstraps)
+
+    @property
     def status(self) -> list[JsonObject]:
         """The field `bootstraps` of the action `status`."""
         return [_body(contact) for contact in self._machine.bootstraps]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipop_core.bus.api import Call, JsonObject
 from ipop_core.contract import ModuleContext
 from ipop_modules.signal.contact import ContactDriver
+from ipop_modules.signal.discovery import DiscoveryDriver
 from ipop_modules.signal.rendezvous import RendezvousDriver
 from ipop_modules.signal.settings import Settings
 
@@ -18,19 +19,38 @@ class Signal:
         bus = self._context.bus
         self._contact = ContactDriver(bus, self._context.identity.hex, self._settings.parsed)
         self._rendezvous = RendezvousDriver(bus)
+        self._discovery = self._make_discovery() if self._settings.lan else None
         bus.serve("status", self._status)
         bus.serve("peer_message", self._peer_message)
         await bus.subscribe("link.up", self._rendezvous.link_up)
         await bus.subscribe("link.down", self._contact.link_down)
         await bus.subscribe("link.rendezvous", self._rendezvous.want)
+        if self._discovery is not None:
+            await bus.subscribe("link.down", self._discovery.link_down)
+            await self._discovery.start()
         self._contact.start()
+
+    def _make_discovery(self) -> DiscoveryDriver:
+        context = self._context
+        return DiscoveryDriver(
+            context.bus,
+            context.identity.hex,
+            lambda: self._contact.is_alone,
+            has_bootstraps=bool(self._settings.bootstraps),
+        )
 
     async def stop(self) -> None:
         self._rendezvous.stop()
+        if self._discovery is not None:
+            await self._discovery.stop()
         await self._contact.stop()
 
     async def _status(self, _: Call) -> JsonObject:
-        return {"bootstraps": self._contact.status, "counters": dict(self._rendezvous.counters)}
+        counters, linked = dict(self._rendezvous.counters), []
+        if self._discovery is not None:
+            counters |= self._discovery.counters
+            linked = self._discovery.linked
+        return {"bootstraps": self._contact.status, "lan": linked, "counters": counters}
 
     async def _peer_message(self, call: Call) -> None:
         await self._rendezvous.receive(call)

@@ -13,6 +13,7 @@ class Settings:
     """Built from the section `modules.signal`; a bootstrap that can't be one is a ConfigError."""
 
     bootstraps: tuple[str, ...] = ()
+    lan: bool = True
 
     def __post_init__(self) -> None:
         _ = self.parsed

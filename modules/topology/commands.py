@@ -1,11 +1,16 @@
-"""`ipop resolve`: who owns a virtual address."""
+"""`ipop resolve`: who owns a virtual address. `ipop graph`: the ring, walked from here."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from ipop_core.cli.client import ask
-from ipop_core.cli.output import json_option, print_facts, print_json
+from ipop_core.bus.api import Bus, JsonObject
+from ipop_core.cli.client import ask, with_bus
+from ipop_core.cli.output import json_option, print_facts, print_json, print_table
+from ipop_core.errors import BusError, IpopError
+from ipop_modules.topology.picture import draw
 
 
 @click.command()
@@ -25,3 +30,51 @@ def resolve(ctx: click.Context, address: str, fresh: bool, as_json: bool) -> Non
     else:
         click.echo(f"{address}: the directory did not answer in time")
     ctx.exit(0 if found["node"] is not None else 1)
+
+
+@click.command()
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw it into this file.")
+@click.option("--most", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Nodes to visit.")
+@json_option
+@click.pass_context
+def graph(ctx: click.Context, svg: Path | None, most: int, as_json: bool) -> None:
+    """Walk the ring from here: every node, and its near, long and other links."""
+    nodes, silent = with_bus(ctx, lambda bus: _walk(bus, most))
+    if svg is not None:
+        try:
+            svg.write_text(draw(nodes), encoding="utf-8")
+        except OSError as error:
+            raise IpopError(f"{svg}: {error.strerror}") from None
+    if as_json:
+        print_json({"nodes": nodes, "silent": silent})
+        return
+    rows = [
+        (node["node"][:12], _short(node["near"]), _short(node["long"]), _short(node["other"]), "")
+        for node in sorted(nodes, key=lambda node: str(node["node"]))
+    ]
+    rows += [(node[:12], "", "", "", "did not answer") for node in silent]
+    print_table(("node", "near", "long", "other", ""), rows)
+
+
+async def _walk(bus: Bus, most: int) -> tuple[list[JsonObject], list[str]]:
+    """Ask this node, then everyone who is somebody's near neighbour; those who answered, and who did not."""
+    nodes: list[JsonObject] = []
+    silent: list[str] = []
+    start = (await bus.request("topology", "survey")).body
+    known, waiting = {start["node"]}, [start]
+    while waiting:
+        found = waiting.pop(0)
+        nodes.append(found)
+        for node in found["near"]:
+            if node in known or len(known) >= most:
+                continue
+            known.add(node)
+            try:
+                waiting.append((await bus.request("topology", "survey", {"node": node})).body)
+            except BusError:
+                silent.append(node)
+    return nodes, silent
+
+
+def _short(nodes: list[str]) -> str:
+    return " ".join(sorted(node[:6] for node in nodes))

@@ -20,6 +20,7 @@ from ipop_modules.topology.protocol.effects import (
     Resolved,
     Routes,
     Send,
+    Surveyed,
 )
 from ipop_modules.topology.protocol.machine import Machine
 
@@ -35,10 +36,17 @@ def boot_clock() -> float:
 
 
 class Driver:
-    def __init__(self, bus: Bus, machine: Machine, on_resolved: Callable[[Resolved], None]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        machine: Machine,
+        on_resolved: Callable[[Resolved], None],
+        on_surveyed: Callable[[Surveyed], None],
+    ) -> None:
         self._bus = bus
         self._machine = machine
         self._on_resolved = on_resolved
+        self._on_surveyed = on_surveyed
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._routes = Routes(False, ())
@@ -87,6 +95,8 @@ class Driver:
                 self._tell_registered(effect)
             case Resolved():
                 self._on_resolved(effect)
+            case Surveyed():
+                self._on_surveyed(effect)
 
     def _tell_registered(self, registered: Registered) -> None:
         address, owner = str(ip_address(registered.address)), registered.owner.hex()

@@ -15,7 +15,8 @@ from ipop_core.bus.api import Call, Event, JsonObject
 from ipop_core.contract import ModuleContext
 from ipop_core.errors import BusError, IpopError
 from ipop_modules.topology.driver import Driver, boot_clock
-from ipop_modules.topology.protocol.effects import Resolved, Source
+from ipop_modules.topology.known import KnownPeers
+from ipop_modules.topology.protocol.effects import Resolved, Source, Surveyed
 from ipop_modules.topology.protocol.machine import Machine, Member
 from ipop_modules.topology.protocol.registration import Owner
 from ipop_modules.topology.settings import Settings
@@ -25,6 +26,8 @@ _log = logging.getLogger(__name__)
 MAX_WAITING: Final = 128
 """Lookups that may wait: the bus works on a bounded number of calls at once, and peers' messages are calls too."""
 ADOPT_RETRY: Final = 0.3
+SURVEY_SECONDS: Final = 0.8
+SURVEY_TRIES: Final = 2
 
 
 class Topology:
@@ -34,12 +37,15 @@ class Topology:
         self._machine = _make_machine(context)
         self._meanwhile: dict[bytes, list[str] | None] = {}
         """Links that came (with their kinds) or went (None) since the list of all was last asked for: that is newer."""
+        self._surveys: dict[int, asyncio.Future[Surveyed]] = {}
+        self._known = KnownPeers(self._bus, context.state / "known-peers.json", lambda: bool(self._machine.ring.links))
         self._waiting: defaultdict[bytes, list[asyncio.Future[Resolved]]] = defaultdict(list)
 
     async def start(self) -> None:
-        self._driver = Driver(self._bus, self._machine, self._on_resolved)
+        self._driver = Driver(self._bus, self._machine, self._on_resolved, self._on_surveyed)
         self._bus.serve("status", self._status)
         self._bus.serve("resolve", self._resolve)
+        self._bus.serve("survey", self._survey)
         self._bus.serve("peer_message", self._peer_message)
         await self._bus.subscribe("link.up", self._on_link_up)
         await self._bus.subscribe("link.down", self._on_link_down)
@@ -49,6 +55,7 @@ class Topology:
         await self._bus.subscribe("link.card", self._on_card)
         await self._bus.subscribe("core.module", self._on_module)
         self._adopting = self._driver.spawn(self._adopt())
+        self._driver.spawn(self._known.keep())
 
     async def stop(self) -> None:
         await self._driver.stop()
@@ -87,6 +94,7 @@ class Topology:
     def _on_link_up(self, event: Event) -> None:
         node, kinds = _node(event.body), event.body["kinds"]
         self._meanwhile[node] = kinds
+        self._known.note(event.body["node"], event.body["endpoint"])
         initiator = event.body["initiator"] or bool(kinds)
         self._driver.perform(self._machine.link_up(node, boot_clock(), initiator=initiator))
 
@@ -148,6 +156,27 @@ class Topology:
             "lease_s": found.lease,
         }
 
+    async def _survey(self, call: Call) -> JsonObject:
+        node = bytes.fromhex(call.body["node"]) if "node" in call.body else self._machine.ring.me
+        if len(self._surveys) >= MAX_WAITING:
+            raise IpopError(f"{MAX_WAITING} surveys are under way already")
+        number = int.from_bytes(os.urandom(7), "big")
+        answered = self._surveys[number] = asyncio.get_running_loop().create_future()
+        try:
+            for _ in range(SURVEY_TRIES):
+                self._driver.perform(self._machine.survey(node, number, boot_clock()))
+                done, _ = await asyncio.wait((answered,), timeout=SURVEY_SECONDS)
+                if done:
+                    return _shown(answered.result())
+        finally:
+            del self._surveys[number]
+        raise IpopError(f"no answer from {node.hex()}")
+
+    def _on_surveyed(self, surveyed: Surveyed) -> None:
+        waiting = self._surveys.get(surveyed.number)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(surveyed)
+
     def _on_resolved(self, resolved: Resolved) -> None:
         for future in self._waiting.pop(resolved.address, ()):
             if not future.done():
@@ -208,3 +237,12 @@ def _make_machine(context: ModuleContext) -> Machine:
 
 def _node(body: JsonObject) -> bytes:
     return bytes.fromhex(body["node"])
+
+
+def _shown(surveyed: Surveyed) -> JsonObject:
+    return {
+        "node": surveyed.node.hex(),
+        "near": [node.hex() for node in surveyed.near],
+        "long": [node.hex() for node in surveyed.long],
+        "other": [node.hex() for node in surveyed.other],
+    }

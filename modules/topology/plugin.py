@@ -29,6 +29,6 @@ def ipop_module() -> ModuleSpec:
 
 @hookimpl
 def ipop_commands() -> Sequence[click.Command]:
-    from ipop_modules.topology.commands import resolve  # noqa: PLC0415 - click is heavy
+    from ipop_modules.topology.commands import graph, resolve  # noqa: PLC0415 - click is heavy
 
-    return [resolve]
+    return [resolve, graph]

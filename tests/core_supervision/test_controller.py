@@ -18,6 +18,8 @@ from ipop_core.errors import BusError
 
 from .node import Node, alive, family, running
 
+pytestmark = pytest.mark.slow
+
 BOTH: dict[str, Any] = {"front": {}, "back": {}}
 
 

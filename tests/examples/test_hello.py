@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "ipop-hello"
 START_LIMIT = 20.0
 PROGRAMS = {"ipop": "ipop_core.cli.main", "ipop-controller": "ipop_core.controller.main"}

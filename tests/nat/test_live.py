@@ -15,7 +15,7 @@ from tests.system.traffic import Flow
 pytestmark = [pytest.mark.net, pytest.mark.slow]
 
 RATE = 100
-LONGEST_SILENCE = 8.0
+LONGEST_SILENCE = 5.0
 
 
 @pytest.fixture(autouse=True)
@@ -68,11 +68,9 @@ def test_a_new_public_address_costs_seconds(town: Town) -> None:
     card = home.router.wan.interface
     home.router.wan.namespace.ip(f"address del {old}/24 dev {card}", f"address add {new}/24 dev {card}")
     there, back = flow.finish()
-    print(
-        f"silent for {there.longest_gap:.2f} and {back.longest_gap:.2f} s, lost {len(there.missing)} and {len(back.missing)}"
-    )
-    assert there.longest_gap < LONGEST_SILENCE
-    assert back.longest_gap < LONGEST_SILENCE
+    for arrived in (there, back):
+        print(f"silent for {arrived.longest_gap:.2f} s, {len(arrived.missing)} of {arrived.sent} lost")
+        assert arrived.longest_gap < LONGEST_SILENCE
     town.bob.until_direct(town.alice, timeout=30.0)
     assert endpoint(town.bob, town.alice).startswith(str(new))
 
@@ -87,10 +85,8 @@ def test_a_computer_that_moves_to_another_network_goes_on(town: Town) -> None:
     namespace.ip(f"link del {town.alice.host.interface}")
     friend.lan.attach("visitor", namespace, "eth1")
     there, back = flow.finish()
-    print(
-        f"silent for {there.longest_gap:.2f} and {back.longest_gap:.2f} s, lost {len(there.missing)} and {len(back.missing)}"
-    )
-    assert there.longest_gap < LONGEST_SILENCE
-    assert back.longest_gap < LONGEST_SILENCE
+    for arrived in (there, back):
+        print(f"silent for {arrived.longest_gap:.2f} s, {len(arrived.missing)} of {arrived.sent} lost")
+        assert arrived.longest_gap < LONGEST_SILENCE
     town.bob.until_direct(town.alice, timeout=30.0)
     assert endpoint(town.bob, town.alice).startswith(friend.wan.address)

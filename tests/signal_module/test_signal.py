@@ -39,7 +39,7 @@ async def signal(bus: FakeBus, *bootstraps: str) -> AsyncIterator[Signal]:
         return {"candidates": ["192.0.2.1:1"]}
 
     bus.answerers.setdefault("link.candidates", candidates)
-    context: Any = SimpleNamespace(bus=bus, settings=Settings(bootstraps), identity=SimpleNamespace(hex=OWN))
+    context: Any = SimpleNamespace(bus=bus, settings=Settings(bootstraps, lan=False), identity=SimpleNamespace(hex=OWN))
     module = Signal(context)
     await module.start()
     try:

@@ -213,7 +213,7 @@ def test_the_command_says_who_owns_an_address(
 ) -> None:
     body = {"address": "10.0.0.1", "node": node, "certain": certain, "source": "directory", "lease_s": None}
     monkeypatch.setattr(commands, "ask", lambda *_: type("Reply", (), {"body": body}))
-    (command,) = ipop_commands()
+    command = next(command for command in ipop_commands() if command.name == "resolve")
     result = CliRunner().invoke(command, ["10.0.0.1"])
     assert (result.exit_code, words in result.output) == (code, True)
     assert '"certain"' in CliRunner().invoke(command, ["10.0.0.1", "--json"]).output

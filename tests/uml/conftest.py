@@ -30,6 +30,7 @@ LAST_LINES = 40
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "uml: runs inside User-Mode Linux, whose kernel has ESP")
+    config.addinivalue_line("markers", "xdist_group: which tests one worker runs, where pytest-xdist is used")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,6 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     for item in _marked(items):
         item.add_marker(pytest.mark.timeout(0))  # the first one waits for all
+        item.add_marker(pytest.mark.xdist_group("uml"))
 
 
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:

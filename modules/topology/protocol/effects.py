@@ -71,7 +71,18 @@ class Resolved:
     """Seconds."""
 
 
-Effect: TypeAlias = Send | Connect | Release | Routes | Joined | Registered | Resolved
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """A node's neighbours, as it says itself: near, long, and others."""
+
+    number: int
+    node: bytes
+    near: tuple[bytes, ...]
+    long: tuple[bytes, ...]
+    other: tuple[bytes, ...]
+
+
+Effect: TypeAlias = Send | Connect | Release | Routes | Joined | Registered | Resolved | Surveyed
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class Link:
     hello_at: float = 0.0
     near: tuple[bytes, ...] = ()
     """The neighbour's, as in Hello."""
+    order: int = -1
+    """The neighbour's, as in Hello."""
     long: bool = False
     """The neighbour wants it as one of its long links."""
 

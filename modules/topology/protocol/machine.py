@@ -12,7 +12,7 @@ from typing import Final
 
 from ipop_modules.topology.protocol.census import Census
 from ipop_modules.topology.protocol.chance import Random
-from ipop_modules.topology.protocol.effects import Effect, Resolved, Source
+from ipop_modules.topology.protocol.effects import Effect, Resolved, Source, Surveyed
 from ipop_modules.topology.protocol.lookup import Lookups
 from ipop_modules.topology.protocol.messages import (
     Displaced,
@@ -31,6 +31,8 @@ from ipop_modules.topology.protocol.messages import (
     PutAnswer,
     Repair,
     Replicate,
+    Survey,
+    SurveyAnswer,
     decode,
 )
 from ipop_modules.topology.protocol.records import Verify, verify_p256
@@ -156,6 +158,11 @@ class Machine:
             self.ring.out.to_node(node, None, Displaced(self.registrations.key_of(address)))
         return self._finish(now)
 
+    def survey(self, node: bytes, number: int, now: float) -> list[Effect]:
+        """Ask a node for its neighbours; Surveyed bears the number, unless a message is lost."""
+        self.ring.out.to_node(node, None, Survey(number, self.ring.me, None))
+        return self._finish(now)
+
     # Peers and time.
 
     def receive(self, data: bytes, source: Source, now: float) -> list[Effect]:
@@ -197,6 +204,11 @@ class Machine:
                 self.ring.on_find(message)
             case Found():
                 self.ring.on_found(message, now)
+            case Survey():
+                self.ring.on_survey(message)
+            case SurveyAnswer():
+                told = Surveyed(message.number, message.node, message.near, message.long, message.other)
+                self.ring.out.emit(told)
             case JoinAnswer():
                 self.ring.on_join_answer(message, now)
             case Put():

@@ -45,6 +45,8 @@ class Hello(msgspec.Struct, array_like=True, frozen=True, tag=1):
     """The sender wants this link as one of its long ones."""
     list_mark: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     """Of the sender's Neighbours as they stand: who has others, or none, asks."""
+    order: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    """Grows with every Hello of one life: one that was overtaken on its way is let be."""
 
 
 class Join(msgspec.Struct, array_like=True, frozen=True, tag=2):
@@ -161,6 +163,24 @@ class Repair(msgspec.Struct, array_like=True, frozen=True, tag=14):
     copy: Copy
 
 
+class Survey(msgspec.Struct, array_like=True, frozen=True, tag=15):
+    """Routed to a node: who are your neighbours? For people who look at the ring."""
+
+    number: Number
+    asker: Id
+    via: Id | None
+
+
+class SurveyAnswer(msgspec.Struct, array_like=True, frozen=True, tag=16):
+    """All as far as there is room: ring members next to the node on either side, long links, and others."""
+
+    number: Number
+    node: Id
+    near: Near
+    long: Annotated[tuple[Id, ...], Meta(max_length=MAX_NEIGHBOURS)]
+    other: Annotated[tuple[Id, ...], Meta(max_length=MAX_NEIGHBOURS)]
+
+
 Message: TypeAlias = (
     Hello
     | Join
@@ -176,6 +196,8 @@ Message: TypeAlias = (
     | Found
     | Full
     | Repair
+    | Survey
+    | SurveyAnswer
 )
 
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -22,6 +22,7 @@ from ipop_modules.topology.protocol.longlinks import LongLinks
 from ipop_modules.topology.protocol.messages import (
     MAX_HOPS,
     MAX_NEAR,
+    MAX_NEIGHBOURS,
     Find,
     Found,
     Full,
@@ -29,6 +30,8 @@ from ipop_modules.topology.protocol.messages import (
     Join,
     JoinAnswer,
     Neighbours,
+    Survey,
+    SurveyAnswer,
 )
 from ipop_modules.topology.protocol.neighbourhood import NEAR, estimate_size, near_targets, nearest_members
 from ipop_modules.topology.protocol.outbox import Outbox
@@ -65,6 +68,7 @@ class Ring:
         self.out = Outbox(me, self.links.__contains__, self.is_closest)
         self._random = random
         self._life = request_number(random)
+        self._hellos = 0
         self._heard = Acquaintances(me, random)
         self._wanted: set[bytes] = set()
         self._placed_at: float | None = None
@@ -149,6 +153,8 @@ class Ring:
         link = self.links.get(sender)
         if link is None:
             return
+        if link.life == hello.life and hello.order < link.order:
+            return
         first = not link.member and hello.member
         same = (link.member, link.life, link.near) == (hello.member, hello.life, hello.near)
         if link.life not in (None, hello.life) and sender in self.near:
@@ -157,6 +163,7 @@ class Ring:
             link.unanswered = 0
             link.hello_at = now + HELLO_NEAR
         link.member, link.life, link.near = hello.member, hello.life, hello.near
+        link.order = hello.order
         self._note_long(sender, link, hello, now)
         self._heard.hear((node for node in hello.near if node not in self.links), sender, now)
         lacking = hello.member and not hello.ask and self._sharing.lacks(sender, hello.list_mark)
@@ -183,6 +190,14 @@ class Ring:
 
     def on_found(self, found: Found, now: float) -> None:
         self._long.found(found, now)
+
+    def on_survey(self, survey: Survey) -> None:
+        kinds: dict[str, list[bytes]] = {"near": [], "long": [], "other": []}
+        for node, kind in self.neighbours():
+            kinds[kind if kind in kinds else "other"].append(node)
+        near, long, other = (tuple(kinds[kind][:MAX_NEIGHBOURS]) for kind in kinds)
+        answer = SurveyAnswer(survey.number, self.me, near[:MAX_NEAR], long, other)
+        self.out.to_node(survey.asker, survey.via, answer)
 
     def on_join(self, join: Join, sender: bytes, now: float) -> None:
         if not self.member or join.asker == self.me:
@@ -347,7 +362,9 @@ class Ring:
     def _say_hello(self, node: bytes, *, ask: bool, now: float) -> None:
         link = self.links[node]
         near, long = self.near[:MAX_NEAR], node in self._long
-        self.out.to_neighbour(node, Hello(self.member, self._life, near, ask, long, self._sharing.mark))
+        self._hellos += 1
+        hello = Hello(self.member, self._life, near, ask, long, self._sharing.mark, self._hellos)
+        self.out.to_neighbour(node, hello)
         link.said_hello(near=node in self._wanted, random=self._random, now=now)
 
     def _probe(self, now: float) -> None:

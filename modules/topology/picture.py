@@ -1,0 +1,54 @@
+"""The ring as a picture: nodes on a circle by their ids, clockwise from the top, and their links."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import cos, pi, sin
+from typing import Any, Final
+
+SIZE: Final = 900
+RADIUS: Final = 380
+COLOURS: Final = {"near": "#1f4e79", "long": "#c0504d", "other": "#9bbb59"}
+NAMED: Final = 64
+"""Up to so many nodes bear the beginning of their ids."""
+
+
+def draw(nodes: Iterable[dict[str, Any]]) -> str:
+    """SVG of nodes as the action `survey` tells them. Near links are chords in blue, long ones red, others green."""
+    nodes = list(nodes)
+    drawn: dict[frozenset[str], str] = {}
+    for kind in reversed(COLOURS):
+        drawn |= {frozenset((node["node"], other)): kind for node in nodes for other in node[kind]}
+    known = {node["node"] for node in nodes}
+    lines = [_line(*sorted(pair), kind) for pair, kind in drawn.items() if len(pair) == 2 and pair <= known]
+    dots = [_dot(node["node"], named=len(nodes) <= NAMED) for node in nodes]
+    legend = [
+        f'<text x="20" y="{30 + 22 * row}" fill="{colour}">{kind}</text>'
+        for row, (kind, colour) in enumerate(COLOURS.items())
+    ]
+    middle = SIZE // 2
+    circle = f'<circle cx="{middle}" cy="{middle}" r="{RADIUS}" fill="none" stroke="#ddd"/>'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE} {SIZE}" font-family="sans-serif" font-size="14">'
+    )
+    return "\n".join((head, circle, *sorted(lines), *dots, *legend, "</svg>\n"))
+
+
+def _place(node: str, radius: float = RADIUS) -> tuple[float, float]:
+    angle = 2 * pi * int(node, 16) / (1 << 4 * len(node))
+    return SIZE / 2 + radius * sin(angle), SIZE / 2 - radius * cos(angle)
+
+
+def _line(one: str, other: str, kind: str) -> str:
+    (x1, y1), (x2, y2) = _place(one), _place(other)
+    width = 2.5 if kind == "near" else 1
+    return (
+        f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" '
+        f'stroke="{COLOURS[kind]}" stroke-width="{width}" stroke-opacity="0.6"/>'
+    )
+
+
+def _dot(node: str, *, named: bool) -> str:
+    (x, y), (tx, ty) = _place(node), _place(node, RADIUS + 30)
+    label = f'<text x="{tx:.1f}" y="{ty:.1f}" text-anchor="middle">{node[:6]}</text>' if named else ""
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{node}</title></circle>{label}'

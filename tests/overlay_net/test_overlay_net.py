@@ -1,0 +1,98 @@
+"""The overlay in virtual time: the figures come of the product's rules, and of the seed alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.overlay_net import scenarios
+from ipop_core.simulation import World
+from ipop_modules.topology.protocol import longlinks, ring
+from ipop_modules.topology.protocol.longlinks import LongLinks
+from ipop_modules.topology.protocol.lookahead import Lookahead
+
+SIZE = 72
+
+
+@pytest.fixture(scope="module")
+def whole() -> scenarios.Figures:
+    return scenarios.routes(scenarios.grown(SIZE, 1))
+
+
+@pytest.mark.slow
+def test_without_lookahead_routes_are_longer(whole: scenarios.Figures, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lookahead, "hops", lambda self, neighbours: tuple((node, node) for node in neighbours))
+    broken = scenarios.routes(scenarios.grown(SIZE, 1))
+    print(whole, broken)
+    assert broken["hops_mean"] > 1.1 * whole["hops_mean"]
+
+
+@pytest.mark.slow
+def test_without_long_links_routes_are_longer(whole: scenarios.Figures, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LongLinks, "wanted", property(lambda self: 0))
+    broken = scenarios.routes(scenarios.grown(SIZE, 1))
+    assert broken["links_mean"] < whole["links_mean"] - 4
+    assert broken["hops_mean"] > whole["hops_mean"]
+
+
+@pytest.mark.slow
+def test_without_the_room_that_members_keep_the_most_links_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(longlinks, "long_point", lambda me, size, random: bytes(20))
+    with_cap = scenarios.routes(scenarios.grown(SIZE, 1))
+    monkeypatch.setattr(longlinks, "SPARE", 1000)
+    without = scenarios.routes(scenarios.grown(SIZE, 1))
+    assert without["links_max"] > with_cap["links_max"] + 4
+
+
+@pytest.mark.slow
+def test_a_ring_whose_nodes_ask_nobody_for_their_place_does_not_come_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring.Ring, "on_join", lambda self, join, sender, now: None)
+    with pytest.raises(TimeoutError):
+        scenarios.grown(16, 1)
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_figures_in_every_process() -> None:
+    figures = []
+    for hashing in ("1", "2"):
+        command = [sys.executable, "-m", "benchmarks.overlay", "--nodes", "24", "--seed", "5", "--json"]
+        run = subprocess.run(
+            command, env={**os.environ, "PYTHONHASHSEED": hashing}, check=True, capture_output=True, text=True
+        )
+        figures.append({name: value for name, value in json.loads(run.stdout).items() if name not in COSTS})
+    assert figures[0] == figures[1]
+
+
+COSTS = ("cpu_s", "memory_gb")
+
+
+def test_the_network_delays_loses_and_splits_as_told() -> None:
+    here, there = ("192.0.2.1", 1), ("192.0.2.2", 1)
+    world = World(seed=1, latency=0.1)
+    came: list[tuple[float, bytes]] = []
+    world.attach(there, lambda data, segment, source: came.append((world.now, data)))
+    world.send(here, there, b"one", 1200)
+    world.run(1.0)
+    assert [data for _, data in came] == [b"one"]
+    assert 0.1 <= came[0][0] <= 0.15
+    world.weather.split({here}, {there})
+    world.send(here, there, b"lost", 1200)
+    world.run(1.0)
+    world.weather.mend()
+    world.send(here, there, b"two", 1200)
+    world.run(1.0)
+    assert [data for _, data in came] == [b"one", b"two"]
+    world.weather.loss = 0.5
+    for _ in range(200):
+        world.send(here, there, b"x", 1200)
+    world.run(1.0)
+    assert 60 < len(came) - 2 < 140
+    world.detach(there)
+    before = len(came)
+    world.send(here, there, b"x", 1200)
+    world.run(1.0)
+    assert len(came) == before

@@ -1,0 +1,64 @@
+"""Peers on disk: what is kept, and who is asked when no link is left."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from ipop_core.bus.api import Call, JsonObject
+from ipop_core.testing import FakeRole, memory_bus
+from ipop_modules.topology import known
+from ipop_modules.topology.known import MOST, KnownPeers
+
+NODE, ENDPOINT = "ab" * 20, "192.0.2.1:4741"
+
+
+@pytest.mark.parametrize("lonely", [True, False])
+def test_a_node_that_starts_without_any_link_asks_those_it_knew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lonely: bool
+) -> None:
+    monkeypatch.setattr(known, "SAVE_AFTER", 0.02)
+    monkeypatch.setattr(known, "LONELY", 0.06)
+    path = tmp_path / "known.json"
+
+    async def story() -> None:
+        async with memory_bus() as bus:
+            released = asyncio.Event()
+
+            async def release(_: Call) -> JsonObject:
+                released.set()
+                return {}
+
+            link = FakeRole(bus, "link", {"connect": {"node": NODE, "endpoint": ENDPOINT}, "release": release})
+            await link.start()
+            before = KnownPeers(await bus.connect(), path, lambda: True)
+            before.note(NODE, ENDPOINT)
+            before._save()
+            after = asyncio.create_task(KnownPeers(await bus.connect(), path, lambda: not lonely).keep())
+            if lonely:
+                await asyncio.wait_for(released.wait(), 5.0)
+                assert link.called("connect")[0].body == {"node": NODE, "endpoint": ENDPOINT, "kind": "known"}
+            else:
+                await asyncio.sleep(0.3)  # nothing is to happen: there is no event to wait for
+                assert not link.called("connect")
+            after.cancel()
+
+    asyncio.run(story())
+
+
+def test_only_the_newest_are_kept_and_a_broken_file_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "known.json"
+    path.write_bytes(b"{ no json")
+
+    async def story() -> None:
+        async with memory_bus() as bus:
+            peers = KnownPeers(await bus.connect(), path, lambda: True)
+            for number in range(MOST + 5):
+                peers.note(f"{number:040x}", ENDPOINT)
+            peers._save()
+            again = KnownPeers(await bus.connect(), path, lambda: True)
+            assert list(again._endpoints) == [f"{number:040x}" for number in range(5, MOST + 5)]
+
+    asyncio.run(story())
