@@ -209,13 +209,15 @@ def merge(nodes: int, seed: int) -> Figures:
 
 
 def liars(overlay: Overlay, part: float = 0.1) -> Figures:
-    """So many storers say of every address that it is their own, with a record that they signed themselves."""
-    chance = overlay.network.chance
-    for node in chance.sample(overlay.nodes, round(part * len(overlay.nodes))):
+    """So many storers say of every address that nobody owns it: they can't make the seal of another's record."""
+    chosen = overlay.network.chance.sample(overlay.nodes, round(part * len(overlay.nodes)))
+    for node in chosen:
         node.lies = _lie
     tally = Tally()
     some_lookups(overlay, tally, 2 * LOOKUPS)
     overlay.network.run(13.0)
+    for node in chosen:
+        node.lies = None
     return {"liars_wrong": tally.wrong, "liars_failed": tally.failed, "liars_asked": 2 * LOOKUPS}
 
 

@@ -27,6 +27,7 @@ from ipop_modules.topology.protocol.effects import (
     Routes,
     Send,
     Source,
+    Surveyed,
 )
 from ipop_modules.topology.protocol.machine import Machine
 
@@ -184,7 +185,7 @@ class Network(VirtualTime):
                     self.after(UNWANTED, lambda other=effect.node: self._close_unwanted(node, other))  # type: ignore[misc]  # as above
                 case Routes():
                     node.table.replace(effect.hops, member=effect.member)
-                case Joined() | Registered() | Resolved():
+                case Joined() | Registered() | Resolved() | Surveyed():
                     node.events.append(effect)
         self._set_timer(node)
 

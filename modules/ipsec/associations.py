@@ -46,7 +46,7 @@ def _association(peer: str, sa: Mapping[str, Any]) -> Association:
     child: Mapping[str, Any] = max(installed, key=lambda item: _number(item, "uniqueid"), default={})
     return Association(
         peer=peer,
-        state="protected" if child else sa.get("state", b"").decode().lower(),
+        state="protected" if child else sa.get("state", b"").decode(errors="replace").lower(),
         age_s=_number(child or sa, "install-time" if child else "established"),
         rekey_in_s=_number(child, "rekey-time") if "rekey-time" in child else None,
         bytes_in=_number(child, "bytes-in"),

@@ -19,6 +19,8 @@ ESP_PROPOSALS: Final = ["aes128gcm16-ecp256", "aes128gcm16"]
 CHILD: Final = "esp"
 """Name of the one child in every connection."""
 IKE_REKEY: Final = 4 * 3600
+LEAST_GRACE: Final = 60
+"""Seconds that new keys may take to come before the old ones end."""
 DEAD_PEER_AFTER: Final = 10
 """Seconds of silence after which a peer is asked whether it lives (RFC 7296, section 2.4)."""
 MOST_PREPARED: Final = 1024
@@ -73,6 +75,7 @@ def connection(terms: Terms, own: Address, peer: Address) -> dict[str, Any]:
                 "remote_ts": [str(peer)],
                 "esp_proposals": ESP_PROPOSALS,
                 "rekey_time": terms.rekey,
+                "life_time": terms.rekey + max(terms.rekey // 10, LEAST_GRACE),
                 "policies": "no",
                 "reqid": terms.tag,
                 "start_action": "none",

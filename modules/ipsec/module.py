@@ -60,7 +60,7 @@ class Ipsec:
         self._looking = asyncio.create_task(self._look())
 
     async def stop(self) -> None:
-        """The policies stay: the card is still there. It takes those that are bound to it along when it goes."""
+        """The policies stay, for the card is still there; the next start puts them in order, `off` removes them."""
         if self._looking is not None:
             self._looking.cancel()
         await self._end_negotiation()

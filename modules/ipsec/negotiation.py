@@ -28,7 +28,8 @@ from ipop_modules.ipsec.settings import Settings
 from ipop_modules.ipsec.vici_client import ViciClient, ViciError, ViciMessage
 from ipop_modules.ipsec.xfrm import State, Xfrm
 
-CONNECT_SECONDS: Final = 10.0
+START_SECONDS: Final = 5.0
+CONNECT_SECONDS: Final = 15.0
 CONNECTIONS_AT_ONCE: Final = 64
 LEFTOVER_SECONDS: Final = 10.0
 TRIES: Final = (0.5, 1.0, 2.0)
@@ -84,13 +85,18 @@ class Negotiation:
         self.fault: str | None = None
 
     async def start(self, credentials: Credentials) -> None:
-        """Return once charon runs, or its first start has failed. Raises IpopError when it can't be started at all."""
+        """Return once charon serves, or START_SECONDS later: nothing unprotected passes meanwhile.
+
+        Raises IpopError when it can't be started at all.
+        """
         self._credentials = credentials
         if self._charon is not None:
             await self._charon.start()
         first = asyncio.Event()
         self._task = asyncio.create_task(self._keep(first))
-        await first.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_SECONDS):
+                await first.wait()
 
     async def stop(self) -> None:
         """Say goodbye to every peer."""

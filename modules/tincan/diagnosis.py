@@ -42,6 +42,7 @@ def netcheck(tincan: Tincan) -> JsonObject:
         "own": tincan.reach.own,
         "ipv4": _family(tincan.reach.nat(IPV4)),
         "ipv6": _family(tincan.reach.nat(IPV6)),
+        "port_mapping": _mapping(tincan),
         "keepalive_s": min((session.paths.keepalive for session in sessions), default=None),
         "mtu": max((path.mtu.size for _, path in paths), default=None),
         "nearest": nearest,
@@ -120,6 +121,14 @@ def _family(nat: Nat) -> JsonObject:
         "observers": nat.observers,
         "meaning": DIRECTNESS[nat.mapping],
     }
+
+
+def _mapping(tincan: Tincan) -> JsonObject | None:
+    mapped = tincan.gateway.mapped
+    if mapped is None:
+        return None
+    outer = show_endpoint((mapped.ip, mapped.port))
+    return {"protocol": mapped.protocol, "outer": outer, "expires_s": round(mapped.until - tincan.now())}
 
 
 def _show(tincan: Tincan, endpoint: tuple[object, ...]) -> str:

@@ -25,6 +25,7 @@ def netcheck(ctx: click.Context, as_json: bool) -> None:
         ("own addresses", ", ".join(found["own"]) or "none"),
         *_family("IPv4", found["ipv4"]),
         *_family("IPv6", found["ipv6"]),
+        ("port mapping", _mapping(found["port_mapping"])),
         ("keepalive", "-" if found["keepalive_s"] is None else f"every {found['keepalive_s']:g} s"),
         ("largest datagram", "-" if found["mtu"] is None else f"{found['mtu']} bytes"),
         ("search", f"{found['search']['datagrams']} datagrams an attempt" if found["search"]["datagrams"] else "off"),
@@ -78,6 +79,12 @@ def _family(name: str, family: JsonObject) -> list[tuple[str, str]]:
         (f"{name} outer address", family["outer"] or "-"),
         ("", family["meaning"]),
     ]
+
+
+def _mapping(mapping: JsonObject | None) -> str:
+    if mapping is None:
+        return "none: the router offers neither PCP nor NAT-PMP, or there is none"
+    return f"{mapping['outer']} by {mapping['protocol']}, for {mapping['expires_s']} s"
 
 
 def _peer(peer: JsonObject) -> str:

@@ -27,6 +27,7 @@ from .card.settings import CardSettings
 from .card.tap import Tap
 from .card.user import UserCard
 from .credentials import own_node
+from .link.gateway import Gateway
 from .link.lane import Lane
 from .link.loop import add_lane, remove_lane
 from .link.protocol.events import Endpoint
@@ -71,9 +72,11 @@ class Tincan:
         self._saving: asyncio.TimerHandle | None = None
         self._watch = AddressWatch(self._addresses_changed)
         self._looking: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self.card: Tap | UserCard | None = None
         self.owners: Owners | None = None
         self.udp: UdpSocket
+        self.gateway: Gateway
         self.reach: Reach
         self.sockets: Sockets
         self.machine: LinkMachine
@@ -91,7 +94,8 @@ class Tincan:
         if card_settings.card is not None and context.namespace is None:
             raise ConfigError("namespace", 'missing: a node with a card is in a namespace (or set "card" to null)')
         self.udp = self._open_socket()
-        self.reach = Reach(self.udp, boot_clock)
+        self.gateway = Gateway(self.udp.port, boot_clock, self._mapping_changed)
+        self.reach = Reach(self.udp, boot_clock, lambda: self.gateway.mapped)
         self.sockets = Sockets(self.udp, self._received, self._endpoints)
         self.card = await self._open_card(card_settings)
         addresses = [interface.ip for interface in card_settings.interfaces] if self.card else []
@@ -107,6 +111,8 @@ class Tincan:
         await self._resume()
         add_lane(loop, self.udp.fileno(), self.lane.socket_ready)
         self._watch.start()
+        if self._settings.port_mapping:
+            self._asking = loop.create_task(self.gateway.ask())
         Actions(context.bus, self).serve()
         log.info("listening", extra={"fields": {"port": self.udp.port, "node": context.identity.hex}})
         self._announce_card()
@@ -125,8 +131,10 @@ class Tincan:
         if self.owners is not None:
             self.owners.close()
         self._watch.close()
-        if self._looking is not None:
-            self._looking.cancel()
+        for task in (self._looking, self._asking):
+            if task is not None:
+                task.cancel()
+        self.gateway.close()
         self.sockets.close()
         remove_lane(loop, self.udp.fileno())
         self.udp.close()
@@ -160,6 +168,13 @@ class Tincan:
         self.reach.moved()
         self.machine.moved(boot_clock())
         self.settle()
+        if self._settings.port_mapping:
+            await self.gateway.ask()
+
+    def _mapping_changed(self) -> None:
+        mapped = self.gateway.mapped
+        fields = {} if mapped is None else {"at": show_endpoint((mapped.ip, mapped.port)), "by": mapped.protocol}
+        log.info("the router's port mapping is gone" if mapped is None else "port mapping", extra={"fields": fields})
 
     def _endpoints(self) -> set[Endpoint]:
         return self.machine.endpoints()

@@ -12,6 +12,7 @@ from ipop_core.bus.api import JsonObject
 from .link.addresses import own_addresses
 from .link.protocol.events import Endpoint
 from .link.protocol.mapping import Address, Mapping, Nat, Observations
+from .link.protocol.portmap import Mapped
 from .link.protocol.searching import Part, Search
 from .link.udp import UdpSocket, read_endpoint, show_endpoint
 
@@ -25,11 +26,12 @@ IPV6: Final = 16
 
 
 class Reach:
-    """`clock` gives seconds on a clock that counts suspend."""
+    """`clock` gives seconds on a clock that counts suspend, `mapped` the port mapping that the router made."""
 
-    def __init__(self, udp: UdpSocket, clock: Callable[[], float]) -> None:
+    def __init__(self, udp: UdpSocket, clock: Callable[[], float], mapped: Callable[[], Mapped | None]) -> None:
         self._udp: Final = udp
         self._clock: Final = clock
+        self._mapped: Final = mapped
         self._own: list[IPv4Address | IPv6Address] = []
         self.observations: Final = Observations()
         self.told: Final[dict[bytes, JsonObject]] = {}
@@ -70,6 +72,9 @@ class Reach:
         """
         nats = {size: self.nat(size) for size in (IPV4, IPV6)}
         found = [show_endpoint(address) for nat in nats.values() for address in nat.predicted()]
+        mapped = self._mapped()
+        if mapped is not None:
+            found.append(show_endpoint((mapped.ip, mapped.port)))
         found += self.own[:MAX_OWN]
         for size, nat in nats.items():
             if nat.outer is not None and _is_outside(nat.outer):
@@ -81,9 +86,9 @@ class Reach:
     def nat_body(self, searches: bool) -> JsonObject:
         """What the other side of a rendezvous must know of this side's NAT: the `nat` of `schemas/messages/link.json`.
 
-        Nothing, where this side never searches.
+        Nothing, where this side never searches, or need not.
         """
-        nat = self.nat() if searches else Nat()
+        nat = self.nat() if searches and self._mapped() is None else Nat()
         outer = nat.outer if nat.outer is not None and _is_outside(nat.outer) else None
         return {"mapping": nat.mapping.value, "endpoint": None if outer is None else show_endpoint(outer)}
 

@@ -20,6 +20,7 @@ class TincanSettings:
     card_type: str = "tap"
     mtu: int = 1500
     port: int = 4741
+    port_mapping: bool = True
     search_datagrams: int = 2000
     search_sockets: int = 256
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import cos, pi, sin
-from typing import Any, Final
+from typing import Final
+
+from ipop_core.bus.api import JsonObject
 
 SIZE: Final = 900
 RADIUS: Final = 380
@@ -13,14 +15,14 @@ NAMED: Final = 64
 """Up to so many nodes bear the beginning of their ids."""
 
 
-def draw(nodes: Iterable[dict[str, Any]]) -> str:
+def draw(nodes: Iterable[JsonObject]) -> str:
     """SVG of nodes as the action `survey` tells them. Near links are chords in blue, long ones red, others green."""
     nodes = list(nodes)
     drawn: dict[frozenset[str], str] = {}
     for kind in reversed(COLOURS):
         drawn |= {frozenset((node["node"], other)): kind for node in nodes for other in node[kind]}
     known = {node["node"] for node in nodes}
-    lines = [_line(*sorted(pair), kind) for pair, kind in drawn.items() if len(pair) == 2 and pair <= known]
+    lines = [_line(min(pair), max(pair), kind) for pair, kind in drawn.items() if len(pair) == 2 and pair <= known]
     dots = [_dot(node["node"], named=len(nodes) <= NAMED) for node in nodes]
     legend = [
         f'<text x="20" y="{30 + 22 * row}" fill="{colour}">{kind}</text>'

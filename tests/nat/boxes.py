@@ -19,7 +19,7 @@ SEQUENTIAL = "sequential"
 
 @dataclass
 class Box:
-    """One router. `lifetime` in seconds: a mapping that nothing went out by for so long is gone."""
+    """One router. `lifetime` in seconds: a mapping that nothing went out by for so long is gone, and so is its port."""
 
     kind: NatKind | str
     public: str
@@ -82,7 +82,10 @@ class Box:
                 return port
 
     def _expire(self, now: float) -> None:
-        self.flows = {flow: known for flow, known in self.flows.items() if now - known[1] < self.lifetime}
+        kept = {flow: known for flow, known in self.flows.items() if now - known[1] < self.lifetime}
+        if len(kept) < len(self.flows) and self.kind != SEQUENTIAL:
+            self.next_port += 1
+        self.flows = kept
         self.spoiled = {flow: at for flow, at in self.spoiled.items() if now - at < self.lifetime}
 
 

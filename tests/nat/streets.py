@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
 from ipop_core.lab.nat import NatKind
 from ipop_modules.tincan.frames import CARD, FRAME_HEADER
 from ipop_modules.tincan.link.protocol.events import Endpoint, Observed, RendezvousWanted
-from ipop_modules.tincan.link.protocol.mapping import Nat, Observations
+from ipop_modules.tincan.link.protocol.mapping import Mapping, Nat, Observations
 from ipop_modules.tincan.link.protocol.searching import Part, Search
 from tests.nat.boxes import Address, Box, World
 from tests.tincan_link.net import OPEN, Net, Peer
 
 PORT: Final = 4741
+OVERLAY: Final = 0.04
+"""Seconds by way of one relay."""
 FURTHER: Final = 20_000
 """The port of further socket 0."""
 
@@ -47,10 +50,19 @@ class Member(Peer):
                 self.observations.add(self.address(event.endpoint), (event.ip, event.port), self.net.now)
         return self.observations.nat(4, {ip_address(self.endpoint[0]).packed}, PORT, self.net.now)
 
-    def outer(self) -> Endpoint:
-        outer = self.nat().outer
-        assert outer is not None
-        return str(ip_address(outer[0])), outer[1]
+    def offer(self) -> Offer | None:
+        """What the other side of a rendezvous is told now; None while no peer has told what it sees."""
+        nat = self.nat()
+        if nat.outer is None:
+            return None
+        predicted = [_endpoint(*address) for address in nat.predicted()]
+        outer = _endpoint(*nat.outer)
+        return Offer(list(dict.fromkeys([*predicted, self.endpoint, outer])), nat.mapping, outer)
+
+    def take(self, letter: Letter) -> None:
+        search = part(self.nat().mapping, letter.offer)
+        early, candidates = not letter.is_answer, letter.offer.candidates
+        self.machine.probe(letter.sender.id, candidates, self.net.now, early=early, search=search)
 
 
 class Streets(Net):
@@ -60,10 +72,15 @@ class Streets(Net):
         super().__init__(seed, delay)
         self.world = World()
         self.members: list[Member] = []
+        self._letters: list[Letter] = []
+        self.offers = 0
+        """How many were sent."""
 
     def send(self, source: Endpoint, target: Endpoint, data: bytes, segment: int) -> None:
         self.sent.append((self.now, source, target, data))
         outer = self.world.leave(_address(source), _address(target), self.now)
+        if not self.passes(outer, target):
+            return
         heapq.heappush(self._queue, (self.now + self.delay, len(self.sent), outer, target, data, segment))
 
     def member(self, kind: NatKind | str, number: int, *, careful: bool = True) -> Member:
@@ -81,6 +98,7 @@ class Streets(Net):
             self._collect()
             self._rendezvous()
             wakes = [at for peer in self.peers.values() if (at := peer.machine.next_wake()) is not None]
+            wakes += [letter.at for letter in self._letters]
             at = min([*wakes, self._queue[0][0] if self._queue else end + 1, end + 1])
             if at > end:
                 self.now = end
@@ -101,31 +119,47 @@ class Streets(Net):
             peer.machine.receive(memoryview(data), segment, endpoint, self.now)
 
     def _rendezvous(self) -> None:
-        """Where one member wants a direct path, both learn of the other; the asking one a round trip later."""
+        """Where one member wants a direct path, its offer goes over the overlay, and the other answers the same way."""
         for a in self.members:
-            wanted = [event for event in a.of(RendezvousWanted) if isinstance(event, RendezvousWanted)]
+            wanted = {event.node for event in a.events if isinstance(event, RendezvousWanted)}
+            offer = a.offer() if wanted else None
             a.events = [event for event in a.events if not isinstance(event, RendezvousWanted)]
             for b in self.members:
-                if any(event.node == b.id for event in wanted):
-                    introduce(b, a, early=True)
-                    introduce(a, b, early=False)
+                if b.id in wanted and offer is not None:
+                    self.offers += 1
+                    self._letters.append(Letter(self.now + OVERLAY, a, b, offer, is_answer=False))
+        due = [letter for letter in self._letters if letter.at <= self.now]
+        self._letters = [letter for letter in self._letters if letter.at > self.now]
+        for letter in due:
+            answer = letter.to.offer()
+            if answer is not None and not letter.is_answer:
+                self._letters.append(Letter(self.now + OVERLAY, letter.to, letter.sender, answer, is_answer=True))
+            letter.to.take(letter)
 
 
-def introduce(to: Member, other: Member, *, early: bool) -> None:
-    """Tell one member of the other's addresses."""
-    if other.nat().outer is None:
-        return
-    found: list[Endpoint] = [(str(ip_address(ip)), port) for ip, port in other.nat().predicted()]
-    found += [other.endpoint, other.outer()]
-    to.machine.probe(other.id, list(dict.fromkeys(found)), to.net.now, early=early, search=part(to, other))
+@dataclass(frozen=True)
+class Offer:
+    candidates: list[Endpoint]
+    mapping: Mapping
+    outer: Endpoint
 
 
-def part(ours: Member, theirs: Member) -> Search | None:
-    mine, other = ours.nat().mapping, theirs.nat().mapping
-    if mine.changes and other.predictable:
-        return Part.OPEN, theirs.outer()
-    if other.changes and mine.predictable:
-        return Part.GUESS, theirs.outer()
+@dataclass(frozen=True)
+class Letter:
+    """An offer or its answer, on its way over the overlay until `at`."""
+
+    at: float
+    sender: Member
+    to: Member
+    offer: Offer
+    is_answer: bool
+
+
+def part(ours: Mapping, theirs: Offer) -> Search | None:
+    if ours.changes and theirs.mapping.predictable:
+        return Part.OPEN, theirs.outer
+    if theirs.mapping.changes and ours.predictable:
+        return Part.GUESS, theirs.outer
     return None
 
 
@@ -148,16 +182,15 @@ class Pair:
         self.began = net.now
 
     def talk(self, seconds: float, *, until_direct: bool = False) -> None:
-        """A frame each way every 50 ms."""
+        """A frame each way every 50 ms. Alice's side alone asks for a direct path."""
         end = self.net.now + seconds
         while self.net.now < end and not (until_direct and self.direct):
             text = b"%d" % len(self.sent)
             self.sent.append(text)
             for one, other in ((self.a, self.b), (self.b, self.a)):
                 one.machine.send_card(other.id, FRAME_HEADER.pack(CARD, 0, 0, len(text)) + text, self.net.now)
-                one.machine.want(other.id, "shortcut", self.net.now)
                 one.machine.confirm_source(other.id, Anything(), self.net.now)
-            if len(self.sent) in (2, 3):
+            if len(self.sent) == 2:
                 self.a.machine.connect(self.b.id, "shortcut", None, self.net.now)
             self.net.run(0.05)
 
@@ -177,3 +210,7 @@ class Pair:
 
 def _address(endpoint: Endpoint) -> Address:
     return endpoint[0], endpoint[1]
+
+
+def _endpoint(ip: bytes, port: int) -> Endpoint:
+    return str(ip_address(ip)), port

@@ -1,6 +1,6 @@
 """The reader's side of the directory: who owns an address.
 
-A lookup asks three members at once: the one nearest to the key, and those nearest to the points one average gap beside
+A lookup asks three members at once: the one nearest to the key, and those nearest to the points 1.5 average gaps beside
 it, which hold replicas. The ways there differ, so a storer that lies speaks for itself alone. Records bear their
 owner's signature and the seal of the namespace, which no stranger can make. Where members themselves may lie (an open
 namespace) what two of the three say counts, elsewhere the first record. A storer that missed the record gets it.
@@ -109,7 +109,7 @@ class Lookups:
         return min(times, default=None)
 
     def _begin(self, lookup: _Lookup, now: float) -> None:
-        gap = ids.RING // max(1, self._ring.size_estimate)
+        gap = ids.RING * 3 // (2 * max(1, self._ring.size_estimate))
         key = ids.number(lookup.key)
         for point in (key, key + gap, key - gap):
             number = request_number(self._random)

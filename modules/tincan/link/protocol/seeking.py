@@ -12,15 +12,12 @@ from .events import Endpoint, Observed, RendezvousWanted
 from .session import SEEK_AGAIN, SEEK_LONGEST, Session
 from .state import State
 
-ASK_AROUND_AGAIN: Final = 2.0
-
 
 class Seeking:
     """The wishes for direct paths of one node."""
 
     def __init__(self, state: State) -> None:
         self._state: Final = state
-        self._asked_around = 0.0
 
     def seek(self, session: Session, now: float) -> None:
         """Ask for a rendezvous, and again later if nothing comes of it."""
@@ -38,17 +35,10 @@ class Seeking:
         session.seek_wait = SEEK_AGAIN
 
     def lost(self, session: Session, now: float) -> None:
-        """The direct path is dead. It may be this node's router: other peers say where they see us now."""
+        """The direct path is dead."""
         session.seek_wait = SEEK_AGAIN
         if session.wanted:
             self.seek(session, now)
-        if now - self._asked_around < ASK_AROUND_AGAIN:
-            return
-        self._asked_around = now
-        for other in self._state.sessions.values():
-            if other.direct:
-                other.paths.ask()
-                self._state.timers.plan(other.node, now)
 
     def moved(self, now: float) -> None:
         """This node's own addresses changed: whatever worked is asked again, and peers must learn of the new ones."""
