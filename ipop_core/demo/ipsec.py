@@ -14,14 +14,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ipop_core.authority.membership import AUTHORITY_FILE
 from ipop_core.cli.template import fill_template
 from ipop_core.demo import programs
-from ipop_core.demo.errors import NodeError
+from ipop_core.demo.errors import DemoError, NodeError
 from ipop_core.demo.ipsec_figures import IpsecFigures
 from ipop_core.demo.narrator import Narrator
 from ipop_core.demo.node import Node, stop
 from ipop_core.demo.place import ADDRESSES, NETWORK
-from ipop_core.lab import Capture, Host, Laboratory
+from ipop_core.lab import Capture, Host, LabError, Laboratory
 from ipop_core.lab.commands import run
 from ipop_core.lab.interrupts import interrupts_deferred
 
@@ -74,7 +75,7 @@ class IpsecStory:
             self._type("alice", "ca", "issue", name, "--address", address, "--dir", str(authority), "-o", bundle)
             self._type(name, "ca", "install", bundle)
         narrator.heading("3.3 Both join, with IPsec on")
-        await self._start(lab)
+        await self._start()
         return await self._measure()
 
     async def _measure(self) -> IpsecFigures:
@@ -86,7 +87,8 @@ class IpsecStory:
         narrator.line(f"{received} of {sent} answered; deadbeef in {readable} packets on {CARD}")
         narrator.heading("3.5 Off on Bob's side alone: nothing passes")
         await self._switch("bob", "off")
-        _, one_side = self._ping(FEWER_PINGS)
+        sent_one_side, one_side = self._ping(FEWER_PINGS)
+        narrator.line(f"{one_side} of {sent_one_side} answered")
         narrator.heading("3.6 Off on both sides: everything passes, and can be read")
         await self._switch("alice", "off")
         with self._capture() as off:
@@ -105,13 +107,13 @@ class IpsecStory:
             plaintext_hits_both_off=readable_off,
         )
 
-    async def _start(self, lab: Laboratory) -> None:
+    async def _start(self) -> None:
         bootstrap = f"{self._hosts['bootstrap'].address}:{PORT}"
         for name, node in self._nodes.items():
             values = {"node": name, "bootstraps": [bootstrap], "port": PORT}
             if name in ADDRESSES:
                 values["address"] = f"{NETWORK.format(ADDRESSES[name])}/24"
-                values |= {"namespace": NAMESPACE, "authority": str(lab.folder / "authority" / "authority.pem")}
+                values |= {"namespace": NAMESPACE, "authority": str(node.state / AUTHORITY_FILE)}
             document = fill_template("ipsec" if name in ADDRESSES else "bare", values)
             path = node.folder / "controller.json"
             path.write_text(json.dumps(document))
@@ -155,11 +157,12 @@ class IpsecStory:
 
 
 async def _is_registered(bus: Bus) -> None:
-    """Return once everything runs and the addresses are the node's own."""
+    """Return once everything runs, the addresses are the node's own, and keys can be made."""
     while True:
         ready = (await bus.request("core", "status")).body["ready"]
         claims = (await bus.request("topology", "status")).body["registered"] if ready else []
-        if claims and all(claim["state"] == "registered" for claim in claims):
+        registered = bool(claims) and all(claim["state"] == "registered" for claim in claims)
+        if registered and (await bus.request("crypto", "status")).body["ready"]:
             return
         await asyncio.sleep(0.1)
 
@@ -170,7 +173,10 @@ def _protocol(raw: bytes) -> int:
 
 
 def main() -> None:
-    figures = asyncio.run(IpsecStory(Narrator(to_stderr=True), "uml").tell())
+    try:
+        figures = asyncio.run(IpsecStory(Narrator(to_stderr=True), "uml").tell())
+    except (DemoError, LabError) as error:
+        sys.exit(str(error))
     Path(sys.argv[1]).write_text(json.dumps(dataclasses.asdict(figures)))
 
 

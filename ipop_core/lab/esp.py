@@ -20,9 +20,11 @@ def esp_right() -> Right:
     trial = Namespace(RunName.of_this_process().of("esp"))
     try:
         trial.create()
-        trial.run(["ip", "xfrm", "state", "add", *_STATE.split(), *_CIPHER])
+        added = trial.run(["ip", "xfrm", "state", "add", *_STATE.split(), *_CIPHER], check=False)
     except (LabError, OSError) as error:
-        return Right(False, f"this kernel has no ESP: {error}")
+        return Right(False, f"whether this kernel has ESP can't be tried: {error}")
     finally:
         namespaces.delete([trial])
+    if added.returncode != 0:
+        return Right(False, f"this kernel has no ESP ({' '.join(added.stderr.split())})")
     return Right(True)

@@ -25,6 +25,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     print_facts(
         [
             ("IPsec", "on" if found["on"] else "off: packets leave unprotected"),
+            ("keys can be made", found["ready"]),
             ("card", found["card"]),
             ("revocations", found["revocations"]),
             ("fault", found["fault"]),

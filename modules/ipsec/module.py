@@ -157,6 +157,7 @@ class Ipsec:
         return {
             "kind": "ipsec",
             "on": self._on,
+            "ready": negotiation is not None and negotiation.ready,
             "card": self._card.name,
             "fault": (negotiation.fault if negotiation is not None else None) or self._fault,
             "restarts": negotiation.restarts if negotiation is not None else 0,

@@ -28,7 +28,7 @@ from ipop_modules.ipsec.settings import Settings
 from ipop_modules.ipsec.vici_client import ViciClient, ViciError, ViciMessage
 from ipop_modules.ipsec.xfrm import State, Xfrm
 
-START_SECONDS: Final = 5.0
+START_SECONDS: Final = 3.0
 CONNECT_SECONDS: Final = 15.0
 CONNECTIONS_AT_ONCE: Final = 64
 LEFTOVER_SECONDS: Final = 10.0
@@ -142,6 +142,11 @@ class Negotiation:
                 await client.command("terminate", {"ike": name, "force": "yes", "timeout": -1})
         except ViciError as error:
             self._has_fault(f"could not take new credentials: {error}")
+
+    @property
+    def ready(self) -> bool:
+        """Charon is there and knows what it must."""
+        return self._client is not None
 
     async def associations(self) -> list[Association]:
         if self._client is None:

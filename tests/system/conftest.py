@@ -25,8 +25,9 @@ def lab(allowed: None) -> Iterator[Laboratory]:
 
 
 @pytest.fixture(scope="session")
-def town(lab: Laboratory) -> Town:
-    return Town(lab)
+def town(allowed: None) -> Iterator[Town]:
+    with Laboratory() as laboratory:
+        yield Town(laboratory)
 
 
 class Town:

@@ -98,6 +98,11 @@ class Member:
     def ready(self) -> None:
         answer = self._answer()
         assert answer == {"ready": True}, f"{self.name}: {answer}\n{self.log}"
+        self.serving()
+
+    def serving(self) -> None:
+        """Return once keys can be made."""
+        eventually(lambda: self.ask("status"), lambda status: status["ready"])
 
     def start(self) -> None:
         self.begin()

@@ -120,14 +120,14 @@ class Lifecycle:
         session.certificate = agreed.certificate
         session.heard = now
         keys = self._take_keys(session, agreed, now)
-        if agreed.observed is not None and not isinstance(source, Overlay):
-            self._seeking.observed(session, source, *agreed.observed, now)
         before = session.paths.active
         if isinstance(source, Overlay):
             session.via, session.hops = source.via, source.hops
             session.overlay_rtt = session.overlay_rtt if rtt is None else rtt
         else:
             session.paths.establish(source, rtt, now)
+            if agreed.observed is not None:
+                self._seeking.observed(session, source, *agreed.observed, now)
             if agreed.initiator:
                 state.events.append(Contacted(session.node, source))
         if fresh:

@@ -68,6 +68,8 @@ class Path:
     mtu: MtuSearch = field(default_factory=MtuSearch)
     probes: dict[bytes, float] = field(default_factory=dict)
     """Tokens in flight, and when each left."""
+    asked: bool = False
+    """A probe is wanted now, whatever was heard."""
     unanswered: int = 0
     """Probes since it came under suspicion."""
     failing: bool = False
@@ -150,6 +152,11 @@ class PathSet:
             return False
         before, path.seen = path.seen, address
         return before is not None and before != address
+
+    def ask(self) -> None:
+        """Probe the path in use now."""
+        if self.active is not None:
+            self.active.asked = True
 
     def doubt(self, now: float) -> None:
         """This node's addresses changed: whatever worked is asked again, at once."""
@@ -238,12 +245,15 @@ class PathSet:
             path.unanswered = 0
 
     def _due(self, path: Path, now: float, *, keep: bool) -> bool:
+        if path.asked:
+            return True
         if path.state is not State.LIVE:
             return now >= path.next_probe
         return keep and now >= max(path.next_probe, path.heard + self.keepalive)
 
     def _probe(self, path: Path, now: float) -> bytes:
         token = self._random(8)
+        path.asked = False
         if len(path.probes) >= 8:
             path.probes.pop(next(iter(path.probes)))
         path.probes[token] = now

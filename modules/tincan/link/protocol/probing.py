@@ -47,8 +47,10 @@ class Probing:
 
     def tend(self, session: Session, now: float) -> None:
         """Send the probes that are due, and plan the next."""
-        before = session.paths.active
+        before, failed = session.paths.active, session.failing
         probes = session.paths.wake(now, keep=session.keep_alive(now))
+        if session.failing and not failed:
+            self._seeking.lost(session, now)
         keys = session.sending_keys()
         if keys is not None:
             for endpoint, token in probes:

@@ -12,12 +12,15 @@ from .events import Endpoint, Observed, RendezvousWanted
 from .session import SEEK_AGAIN, SEEK_LONGEST, Session
 from .state import State
 
+ASK_AROUND_AGAIN: Final = 1.0
+
 
 class Seeking:
     """The wishes for direct paths of one node."""
 
     def __init__(self, state: State) -> None:
         self._state: Final = state
+        self._asked_around = 0.0
 
     def seek(self, session: Session, now: float) -> None:
         """Ask for a rendezvous, and again later if nothing comes of it."""
@@ -35,10 +38,20 @@ class Seeking:
         session.seek_wait = SEEK_AGAIN
 
     def lost(self, session: Session, now: float) -> None:
-        """The direct path is dead."""
+        """The direct path is dead, or is about to be given up.
+
+        The cause may be this node's router: other peers are asked where they see this node now.
+        """
         session.seek_wait = SEEK_AGAIN
         if session.wanted:
             self.seek(session, now)
+        if now - self._asked_around < ASK_AROUND_AGAIN:
+            return
+        self._asked_around = now
+        for other in self._state.sessions.values():
+            if other.direct:
+                other.paths.ask()
+                self._state.timers.plan(other.node, now)
 
     def moved(self, now: float) -> None:
         """This node's own addresses changed: whatever worked is asked again, and peers must learn of the new ones."""
@@ -56,6 +69,6 @@ class Seeking:
                 self._again(other, now, even_if_direct=False)
 
     def _again(self, session: Session, now: float, *, even_if_direct: bool) -> None:
-        if session.wanted and session.keys is not None and (even_if_direct or not session.direct):
+        if session.wanted and session.keys is not None and (even_if_direct or session.failing or not session.direct):
             session.seek_wait = SEEK_AGAIN
             self.seek(session, now)
