@@ -56,6 +56,7 @@ def configuration(card: str) -> str:
     }}
     kernel-netlink {{
       xfrm_acq_expires = {ACQUIRE_SECONDS}
+      policy_update = yes
     }}
   }}
   filelog {{

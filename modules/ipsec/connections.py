@@ -12,6 +12,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any, Final
 
 from ipop_core.identity import Address
+from ipop_modules.ipsec.policies import NEGOTIATED
 
 IKE_PROPOSALS: Final = ["aes128gcm16-prfsha256-ecp256"]
 ESP_PROPOSALS: Final = ["aes128gcm16-ecp256", "aes128gcm16"]
@@ -76,7 +77,8 @@ def connection(terms: Terms, own: Address, peer: Address) -> dict[str, Any]:
                 "esp_proposals": ESP_PROPOSALS,
                 "rekey_time": terms.rekey,
                 "life_time": terms.rekey + max(terms.rekey // 10, LEAST_GRACE),
-                "policies": "no",
+                "rand_time": terms.rekey // 10,
+                "priority": NEGOTIATED,
                 "reqid": terms.tag,
                 "start_action": "none",
                 "close_action": "none",

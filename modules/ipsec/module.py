@@ -98,6 +98,7 @@ class Ipsec:
         await self._end_negotiation()
         with Xfrm() as xfrm:
             xfrm.put_policies([], self._card.tag)
+            xfrm.delete_policies(xfrm.negotiated_policies(self._card.tag))
             xfrm.delete_states(xfrm.states(self._card.tag))
         self._on = False
 

@@ -267,8 +267,10 @@ class Negotiation:
         old = [state for state in leftovers if state.spi]
         if old:
             await asyncio.sleep(LEFTOVER_SECONDS)
+            spis = {state.spi for state in old}
             with Xfrm() as xfrm:
                 xfrm.delete_states(old)
+                xfrm.delete_policies(known for known in xfrm.negotiated_policies(self._tag) if known.spi in spis)
 
     def _event(self, event: str, message: ViciMessage) -> None:
         if event != "child-updown":

@@ -28,6 +28,8 @@ Direction: TypeAlias = Literal["in", "out", "fwd"]
 Action: TypeAlias = Literal["esp", "allow", "block"]
 
 EXCEPTION: Final = 10
+NEGOTIATED: Final = 15
+"""Charon's own: for one peer, naming the association to use, so that a change of keys loses no packet."""
 PROTECT: Final = 20
 BLOCK: Final = 30
 """Priorities; of several policies that match, the kernel takes the one with the lowest."""

@@ -45,11 +45,13 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class KnownPolicy:
-    """A policy in the kernel, as far as its identity goes."""
+    """A policy in the kernel: its identity, and what association it wants (0 for any)."""
 
     direction: Direction
     selector: tuple[tuple[str, Any], ...]
     tag: int
+    reqid: int
+    spi: int
 
 
 class Xfrm:
@@ -82,14 +84,20 @@ class Xfrm:
             wanted[(policy.direction, tuple(selector.items()))] = (selector, policy)
         for selector, policy in wanted.values():
             self._ask(_new_policy(selector, policy, tag), messages.UPDPOLICY)
-        for known in self.policies(tag):
-            if (known.direction, known.selector) not in wanted:
-                self._delete_policy(known)
+        self.delete_policies(known for known in self.policies(tag) if (known.direction, known.selector) not in wanted)
 
     def policies(self, tag: int) -> list[KnownPolicy]:
-        """What the kernel has with this tag."""
-        answers = self._dump(messages.blank(messages.PolicyId()), messages.GETPOLICY, messages.NewPolicy)
-        return [known for answer in answers if (known := _known(answer)).tag == tag]
+        """What the kernel has with this tag: ours."""
+        return [known for known in self._all_policies() if known.tag == tag]
+
+    def negotiated_policies(self, reqid: int) -> list[KnownPolicy]:
+        """What a charon made for associations with this reqid."""
+        return [known for known in self._all_policies() if known.reqid == reqid and known.tag != reqid]
+
+    def delete_policies(self, policies: Iterable[KnownPolicy]) -> None:
+        """Remove these; one that has gone already is no fault."""
+        for known in policies:
+            self._delete_policy(known)
 
     def states(self, reqid: int) -> list[State]:
         """The security associations with this reqid, larval ones (SPI 0) among them."""
@@ -115,6 +123,11 @@ class Xfrm:
             kind = "esp4" if host.version == 4 else "esp6"
             raise IpopError(f"this kernel can't encrypt with ESP ({kind}, rfc4106(gcm(aes))): {error}") from None
         self.delete_states([State(host, host, spi, 0, 0)])
+
+    def _all_policies(self) -> list[KnownPolicy]:
+        answers = self._dump(messages.blank(messages.PolicyId()), messages.GETPOLICY, messages.NewPolicy)
+        # Those of sockets, charon's own among them, have directions of their own (3 and above).
+        return [_known(answer) for answer in answers if answer["dir"] < len(_DIRECTIONS)]
 
     def _delete_policy(self, known: KnownPolicy) -> None:
         request = messages.blank(messages.PolicyId())
@@ -216,7 +229,9 @@ def _unlimited(message: nlmsg, selector: Mapping[str, Any]) -> nlmsg:
 def _known(message: nlmsg) -> KnownPolicy:
     keys = (name for name, _ in messages.SELECTOR if name != "sel_pad")
     selector = tuple((key, message[key]) for key in keys)
-    return KnownPolicy(_DIRECTIONS[message["dir"] & 3], selector, message["user"])
+    template = message.get_attr("XFRMA_TMPL")
+    reqid, spi = (template["reqid"], template["spi"]) if template is not None else (0, 0)
+    return KnownPolicy(_DIRECTIONS[message["dir"]], selector, message["user"], reqid, spi)
 
 
 def _state(message: nlmsg) -> State:

@@ -79,8 +79,10 @@ def test_two_demos_at_the_same_time() -> None:
     assert left_of(one.pid) + left_of(other.pid) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["The network", "one command each", "  reply "])
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [("The network", signal.SIGINT), ("one command each", signal.SIGTERM), ("  reply ", signal.SIGINT)],
+)
 def test_nothing_is_left_after_an_interruption(number: signal.Signals, moment: str) -> None:
     with demo() as process:
         assert process.stdout is not None

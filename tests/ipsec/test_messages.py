@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ipop_modules.ipsec.associations import read_associations
 from ipop_modules.ipsec.connections import Terms, connection, connection_name, peer_of, prepared_peers
+from ipop_modules.ipsec.policies import PROTECT
 from ipop_modules.ipsec.xfrm_messages import split
 
 PREFIX = "ipop-4a5b6c7d"
@@ -51,7 +52,7 @@ def test_of_several_with_one_peer_the_one_that_protects_counts() -> None:
 def test_a_connection_is_for_one_peer_under_its_own_name_alone() -> None:
     told = connection(Terms(tag=9, rekey=60), ip_address("10.0.0.1"), ip_address("10.0.0.2"))
     assert told["remote_addrs"] == [told["remote"]["id"]] == ["10.0.0.2"]
-    assert told["children"]["esp"]["policies"] == "no"
+    assert told["children"]["esp"]["priority"] < PROTECT
     assert told["children"]["esp"]["reqid"] == 9
     assert peer_of(PREFIX, connection_name(PREFIX, ip_address("10.0.0.2"))) == "10.0.0.2"
     assert peer_of(PREFIX, "ipop-00000000-10.0.0.2") is None

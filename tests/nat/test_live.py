@@ -61,7 +61,7 @@ def test_a_new_public_address_costs_seconds(town: Town) -> None:
     """The provider renumbers Alice's home: every mapping is gone, and her node is not told."""
     home = town.overlay.homes["alice"]
     assert home.router is not None
-    flow = Flow(town.alice, town.bob, rate=RATE, seconds=20.0)
+    flow = Flow(town.alice, town.bob, rate=RATE, seconds=12.0)
     time.sleep(1.0)
     old = ip_address(home.public_address)
     new = ip_address(int(old) + 100)
@@ -79,7 +79,7 @@ def test_a_computer_that_moves_to_another_network_goes_on(town: Town) -> None:
     """Alice's computer leaves her home's network for that of a friend."""
     friend = town.overlay.home("friend").router
     assert friend is not None
-    flow = Flow(town.alice, town.bob, rate=RATE, seconds=20.0)
+    flow = Flow(town.alice, town.bob, rate=RATE, seconds=12.0)
     time.sleep(1.0)
     namespace = town.alice.host.namespace
     namespace.ip(f"link del {town.alice.host.interface}")
