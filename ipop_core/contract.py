@@ -1,8 +1,8 @@
 """The contract between the hall and a module: what a module says of itself, and what it is given.
 
-A package offers a module by an entry point of the group `ipop.modules` whose object is a Python module (or object) with
-hooks marked by `hookimpl`. Importing it must be cheap: the factory and the settings are named by strings and imported in
-the module's own process.
+A package offers a module by an entry point of the group `ipop.modules` whose object is a Python module (or object)
+with hooks marked by `hookimpl`. Importing it must be cheap: the factory and the settings are named by strings and
+imported in the module's own process.
 """
 
 from __future__ import annotations
