@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import click
 from ipop_core import folders, pidfile
 from ipop_core.cli.client import Target, on_bus, target
 from ipop_core.cli.init import say_what_it_means, write_document
-from ipop_core.cli.launch import launch, wait_until_ready
+from ipop_core.cli.launch import POLL, launch, wait_until_ready
 from ipop_core.cli.output import print_facts
 from ipop_core.cli.status import card_line
 from ipop_core.cli.wish import Wish, wish_options
@@ -23,9 +24,10 @@ from ipop_core.files import private_folder
 from ipop_core.loader import Registry
 
 if TYPE_CHECKING:
-    from ipop_core.bus.api import Bus
+    from ipop_core.bus.api import Bus, JsonObject
 
 CONFIGURATION_FILE = "controller.json"
+CARD_PATIENCE = 5.0
 
 
 @click.command()
@@ -99,7 +101,17 @@ async def _what_came_up(bus: Bus, status: Mapping[str, Any]) -> list[tuple[str, 
     status = status or (await bus.request("core", "status")).body
     facts: list[tuple[str, object]] = [("node", status["node"]), ("namespace", status["namespace"])]
     try:
-        facts.append(("card", card_line((await bus.request("link", "status")).body)))
+        facts.append(("card", card_line(await _card(bus))))
     except BusError as error:
         facts.append(("card", error.message))
     return facts
+
+
+async def _card(bus: Bus) -> JsonObject:
+    """What the link module says of its card, as soon as that is up."""
+    deadline = time.monotonic() + CARD_PATIENCE
+    while True:
+        body = (await bus.request("link", "status")).body
+        if body.get("card") is None or body["card"].get("up", True) or time.monotonic() > deadline:
+            return body
+        await asyncio.sleep(POLL)

@@ -13,6 +13,7 @@ import click
 from ipop_core.cli.output import json_option, print_json
 from ipop_core.demo import programs
 from ipop_core.demo.errors import DemoError
+from ipop_core.demo.ipsec_place import tell_ipsec
 from ipop_core.demo.laboratory import InLaboratory
 from ipop_core.demo.loopback import OnLoopback
 from ipop_core.demo.narrator import Narrator
@@ -43,9 +44,10 @@ def read_pair(_context: click.Context, _parameter: click.Parameter, value: str) 
     show_default=True,
     help=f"The NATs in front of Alice and of Bob: {', '.join(KINDS)}.",
 )
+@click.option("--ipsec", "with_ipsec", is_flag=True, help="Tell the tutorial's third part too: IPsec on top.")
 @json_option
 @click.pass_context
-def demo(ctx: click.Context, nat: Pair, as_json: bool) -> None:
+def demo(ctx: click.Context, nat: Pair, with_ipsec: bool, as_json: bool) -> None:
     """Show how Alice and Bob, each behind a NAT, find each other through an overlay of strangers.
 
     Everything is real but the network, and nothing of it is left afterwards.
@@ -54,12 +56,16 @@ def demo(ctx: click.Context, nat: Pair, as_json: bool) -> None:
     try:
         with choose_place(nat) as place:
             figures = asyncio.run(Story(place, narrator).tell())
+        ipsec = asyncio.run(tell_ipsec(narrator)) if with_ipsec else None
     except LabError as error:
         raise DemoError(str(error)) from error
     narrate_verdict(narrator, figures)
+    faults = [*figures.faults(), *(ipsec.faults() if ipsec else ())]
+    for fault in ipsec.faults() if ipsec else ():
+        narrator.bad(fault)
     if as_json:
-        print_json(dataclasses.asdict(figures))
-    ctx.exit(1 if any(figures.faults()) else 0)
+        print_json(dataclasses.asdict(figures) | ({"ipsec": dataclasses.asdict(ipsec)} if ipsec else {}))
+    ctx.exit(1 if faults else 0)
 
 
 def choose_place(nat: Pair) -> Place:

@@ -75,6 +75,7 @@ class Actions:
                 "mac": card.mac.hex(":"),
                 "addresses": [str(interface) for interface in settings.card_settings.interfaces],
                 "mtu": settings.mtu,
+                "up": tincan.card_is_up,
             },
             "listening": [f"[::]:{tincan.udp.port}"],
             "observed": tincan.reach.seen(),

@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import time
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Final
 
@@ -44,6 +45,7 @@ from .settings import TincanSettings
 log = logging.getLogger("ipop.tincan")
 
 SAVE_DELAY: Final = 0.2
+BRING_UP_AFTER: Final = 1.0
 PATIENCE_AT_START: Final = 20
 PATIENCE: Final = 3
 """Seconds for which the kernel holds packets for an unknown neighbour; three is its own default."""
@@ -68,6 +70,8 @@ class Tincan:
         self._settings: TincanSettings = context.settings
         self._saved_path = context.run / "tincan-links.json"
         self._deadline = 0.0
+        self._bringing_up: asyncio.Task[None] | None = None
+        self.card_is_up = False
         self._timer: asyncio.TimerHandle | None = None
         self._saving: asyncio.TimerHandle | None = None
         self._watch = AddressWatch(self._addresses_changed)
@@ -107,7 +111,7 @@ class Tincan:
         self.revoked = Revoked(context.bus, self.machine, context.identity.folder, clock=boot_clock, after=self.settle)
         if self.card is not None:
             self._serve_card(self.card)
-            await self._be_patient(self.card)
+            await self._bring_up_in_time(self.card)
         await self._resume()
         add_lane(loop, self.udp.fileno(), self.lane.socket_ready)
         self._watch.start()
@@ -115,7 +119,6 @@ class Tincan:
             self._asking = loop.create_task(self.gateway.ask())
         Actions(context.bus, self).serve()
         log.info("listening", extra={"fields": {"port": self.udp.port, "node": context.identity.hex}})
-        self._announce_card()
         if context.namespace is not None and context.namespace.authorities:
             self.revoked.start()
         self.settle()
@@ -125,6 +128,8 @@ class Tincan:
         self.machine.close(boot_clock())
         self.announcements.forget()
         self.revoked.close()
+        if self._bringing_up is not None:
+            self._bringing_up.cancel()
         for timer in (self._timer, self._saving):
             if timer is not None:
                 timer.cancel()
@@ -250,14 +255,35 @@ class Tincan:
         self.lane.attach(card, neighbours, self.owners.question)
         add_lane(asyncio.get_running_loop(), card.fileno(), self.lane.card_ready)
 
-    async def _be_patient(self, card: Tap | UserCard) -> None:
-        """Let the kernel hold packets until this node has registered: before, nobody can find anybody."""
+    async def _bring_up_in_time(self, card: Tap | UserCard) -> None:
+        """Bring the card up when this node has registered, as nobody can find anybody before; or after a moment.
+
+        Where it takes longer, the kernel is told to hold its packets for longer than usual.
+        """
         if not isinstance(card, Tap):
+            self.card_is_up = True
+            self._announce_card()
             return
-        from .card.netlink import set_patience  # noqa: PLC0415 - a quarter of a second to import
+        from .card.netlink import bring_up, set_patience  # noqa: PLC0415 - a quarter of a second to import
 
         set_patience(card.name, PATIENCE_AT_START)
-        await self._context.bus.subscribe("topology.registered", lambda _: set_patience(card.name, PATIENCE))
+        registered = asyncio.Event()
+        await self._context.bus.subscribe("topology.registered", lambda _: registered.set())
+
+        async def wait() -> None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(registered.wait(), BRING_UP_AFTER)
+            try:
+                await asyncio.to_thread(bring_up, card.name, card.mac, self._settings.card_settings.interfaces)
+            except CardError as error:
+                log.warning("the card stays down", extra={"fields": {"error": str(error)}})
+                return
+            self.card_is_up = True
+            self._announce_card()
+            await registered.wait()
+            set_patience(card.name, PATIENCE)
+
+        self._bringing_up = asyncio.get_running_loop().create_task(wait())
 
     def _announce_card(self) -> None:
         card = self.card

@@ -90,6 +90,7 @@ class Node:
             "topology.registered",
             timeout=timeout,
         )
+        self.until("link", "status", lambda body: not body["card"] or body["card"]["up"], "link.card", timeout=timeout)
         return self
 
     def stop(self, number: int = signal.SIGTERM, timeout: float = 10.0) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ipop_modules.tincan.card import netlink
 from ipop_modules.tincan.card.opening import open_card
 from ipop_modules.tincan.card.protocol.neighbours import Neighbours
 from ipop_modules.tincan.card.settings import CardSettings
@@ -48,6 +49,7 @@ def host(namespace: Callable[[], Namespace]) -> Iterator[Callable[[bytes, int], 
         interfaces = tuple(ip_interface(text) for text in (f"192.168.10.{number}/24", f"fd00::{number}/64"))
         card = inside.run(lambda: open_card(CardSettings(interfaces), node, time.monotonic))
         assert isinstance(card, Tap)
+        inside.run(lambda: netlink.bring_up(card.name, card.mac, interfaces))
         cards.append(card)
         return inside, Port(card, node, Neighbours(node, interfaces))
 

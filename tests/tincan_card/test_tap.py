@@ -37,14 +37,24 @@ UDP_SEGMENT = 103
 
 HOLDER = """
 import socket, sys, time
+from ipop_modules.tincan.card.netlink import bring_up
 from ipop_modules.tincan.card.opening import open_card
 from ipop_modules.tincan.card.settings import CardSettings
 settings = CardSettings.parse({"address": ["192.168.10.10/24", "fd00::10/64"]})
 card = open_card(settings, bytes(range(1, 21)), time.monotonic)
+bring_up(card.name, card.mac, settings.interfaces)
 with socket.socket(fileno=int(sys.argv[1])) as channel:
     socket.send_fds(channel, [b"!"], [card.fileno()])
     time.sleep(60)
 """
+
+
+def opened(settings: CardSettings, node: bytes, clock: Callable[[], float], descriptor: int | None = None) -> Tap:
+    """A card as tincan has it once its node has registered."""
+    card = open_card(settings, node, clock, descriptor)
+    assert isinstance(card, Tap)
+    netlink.bring_up(card.name, card.mac, settings.interfaces)
+    return card
 
 
 def wait_for(condition: Callable[[], bool]) -> bool:
@@ -167,7 +177,7 @@ def test_a_held_card_is_refused_and_a_left_one_taken_over(host: HostMaker) -> No
     assert not inside.carrier("tapipop")
     inside.ip("addr", "add", "10.9.9.9/24", "dev", "tapipop")
     inside.ip("route", "add", "10.8.0.0/16", "via", "192.168.10.20")
-    card = inside.run(lambda: open_card(SETTINGS, ALICE, time.monotonic))
+    card = inside.run(lambda: opened(SETTINGS, ALICE, time.monotonic))
     assert isinstance(card, Tap)
     assert wait_for(lambda: inside.carrier("tapipop"))
     assert "10.9.9.9/24" not in inside.addresses("tapipop")
@@ -179,7 +189,7 @@ def test_a_held_card_is_refused_and_a_left_one_taken_over(host: HostMaker) -> No
 def test_another_identity_changes_the_link_local_address_too(host: HostMaker) -> None:
     inside, port = host(ALICE, 10)
     port.card.close()
-    card = inside.run(lambda: open_card(SETTINGS, BOB, time.monotonic))
+    card = inside.run(lambda: opened(SETTINGS, BOB, time.monotonic))
     assert isinstance(card, Tap)
     own = socket.inet_ntop(socket.AF_INET6, ndp.link_local_of(BOB_MAC))
     assert inside.addresses("tapipop") == {"192.168.10.10/24", "fd00::10/64", f"{own}/64"}
@@ -207,10 +217,10 @@ def test_a_read_only_proc_does_no_harm(host: HostMaker, monkeypatch: pytest.Monk
 def test_a_card_without_ipv6(namespace: NamespaceMaker) -> None:
     inside = namespace()
     subprocess.run(inside.command("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"), check=True)
-    with pytest.raises(CardError, match='card "tapipop" cannot be set up: IPv6 is switched off'):
-        inside.run(lambda: open_card(SETTINGS, ALICE, time.monotonic))
+    with pytest.raises(CardError, match='card "tapipop" cannot be brought up: IPv6 is switched off'):
+        inside.run(lambda: opened(SETTINGS, ALICE, time.monotonic))
     only4 = CardSettings.parse({"address": "192.168.10.10/24"})
-    card = inside.run(lambda: open_card(only4, ALICE, time.monotonic))
+    card = inside.run(lambda: opened(only4, ALICE, time.monotonic))
     assert isinstance(card, Tap)
     assert inside.addresses("tapipop") == {"192.168.10.10/24"}
     card.close()
@@ -255,7 +265,7 @@ def test_a_killed_holder(namespace: NamespaceMaker, keeps_a_duplicate: bool) -> 
     assert [entry["dst"] for entry in inside.ip("neigh", "show", "dev", "tapipop", "nud", "reachable")] == [
         "192.168.10.20"
     ]
-    card = inside.run(lambda: open_card(SETTINGS, ALICE, time.monotonic, descriptor))
+    card = inside.run(lambda: opened(SETTINGS, ALICE, time.monotonic, descriptor))
     assert isinstance(card, Tap)
     assert card.mac == mac_of(ALICE)
     with udp_socket(inside, 4000) as sender:
@@ -268,7 +278,7 @@ def test_a_kept_descriptor_of_a_removed_card_makes_a_new_one(host: HostMaker) ->
     inside, port = host(ALICE, 10)
     kept = os.dup(port.card.fileno())
     inside.run(lambda: netlink.remove("tapipop"))
-    card = inside.run(lambda: open_card(SETTINGS, ALICE, time.monotonic, kept))
+    card = inside.run(lambda: opened(SETTINGS, ALICE, time.monotonic, kept))
     assert isinstance(card, Tap)
     assert inside.carrier("tapipop")
     card.close()

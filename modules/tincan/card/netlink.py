@@ -28,18 +28,29 @@ _NO_DUPLICATE_DETECTION: Final = 0x02
 _SYSCTL: Final = {"accept_ra": "0", "accept_dad": "0", "router_solicitations": "0"}
 
 
-def configure(name: str, mac: bytes, mtu: int, interfaces: Iterable[Interface]) -> None:
-    """Bring the card up with exactly these addresses; what is right already is not touched. Raises CardError."""
-    wanted = set(interfaces)
+def configure(name: str, mac: bytes, mtu: int) -> None:
+    """Set up the card's link; what is right already is not touched. Raises CardError.
+
+    A card that is down stays down: `bring_up` is for when there is somebody to talk to.
+    """
     try:
         with IPRoute() as route:
             index = _index(route, name)
             _set_link(route, index, mac, mtu)
             _quieten(name)
-            route.link("set", index=index, state="up")
-            _set_addresses(route, index, mac, wanted)
     except NetlinkError as error:
         raise CardError(f'card "{name}" cannot be set up: {_explain(error)}') from error
+
+
+def bring_up(name: str, mac: bytes, interfaces: Iterable[Interface]) -> None:
+    """Let the kernel use the card, with exactly these addresses. Raises CardError."""
+    try:
+        with IPRoute() as route:
+            index = _index(route, name)
+            route.link("set", index=index, state="up")
+            _set_addresses(route, index, mac, set(interfaces))
+    except NetlinkError as error:
+        raise CardError(f'card "{name}" cannot be brought up: {_explain(error)}') from error
 
 
 def set_patience(name: str, seconds: int) -> None:

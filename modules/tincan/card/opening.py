@@ -14,7 +14,7 @@ from .user import UserCard
 def open_card(
     settings: CardSettings, node: bytes, clock: Callable[[], float], descriptor: int | None = None
 ) -> Tap | UserCard | None:
-    """The node's card, up and with its addresses; None for a bare node.
+    """The node's card, not brought up yet if it is new; None for a bare node.
 
     `node` is the 20-byte id; `clock` gives seconds on a monotonic clock; `descriptor` is a TAP's that was kept over a
     restart and belongs to the card from now on. Raises CardError.
@@ -28,7 +28,7 @@ def open_card(
     from . import netlink  # noqa: PLC0415 - pyroute2 takes a quarter of a second to import, and only a TAP needs it
 
     try:
-        netlink.configure(tap.name, mac, settings.mtu, settings.interfaces)
+        netlink.configure(tap.name, mac, settings.mtu)
     except CardError:
         tap.close()
         raise
