@@ -53,7 +53,11 @@ def opened(settings: CardSettings, node: bytes, clock: Callable[[], float], desc
     """A card as tincan has it once its node has registered."""
     card = open_card(settings, node, clock, descriptor)
     assert isinstance(card, Tap)
-    netlink.bring_up(card.name, card.mac, settings.interfaces)
+    try:
+        netlink.bring_up(card.name, card.mac, settings.interfaces)
+    except CardError:
+        card.close()
+        raise
     return card
 
 
