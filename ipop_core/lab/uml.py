@@ -13,6 +13,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -81,14 +82,15 @@ def run_in_uml(
 def _init_script(command: Command, shared: Path, folder: Path, env: Mapping[str, str]) -> str:
     exports = "\n".join(f"export {key}={shlex.quote(value)}" for key, value in env.items())
     where = shlex.quote(str(shared))
+    seen = " ".join(shlex.quote(str(path)) for path in _hidden(shared, folder))
     return f"""#!/bin/sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 for folder in /run /tmp; do mount -t tmpfs tmpfs $folder; done
-mkdir -p /dev/shm {where}
+mkdir -p /dev/shm
 mount -t tmpfs tmpfs /dev/shm
-mount -t hostfs none {where} -o {where}
+for folder in {seen}; do mkdir -p $folder && mount -t hostfs none $folder -o $folder; done
 mount --bind {MODULES} /lib/modules
 for module in {" ".join(LOADED)}; do modprobe $module; done
 ip link set lo up
@@ -100,6 +102,12 @@ sync
 echo o > /proc/sysrq-trigger
 sleep 10
 """
+
+
+def _hidden(shared: Path, folder: Path) -> list[Path]:
+    """What must be seen inside although it may lie below a folder that is empty there: files, code and interpreter."""
+    wanted = [shared, folder.absolute(), Path(sys.prefix)]
+    return [path for path in wanted if path == shared or path.is_relative_to("/tmp")]  # noqa: S108 - mounted above
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -42,7 +42,9 @@ def test_netcheck_and_why_say_what_there_is(town: Town) -> None:
     assert found["path"] == "direct"
     assert found["endpoint"].startswith(town.overlay.homes["bob"].public_address)
     assert any(trial["outcome"] == "answers" for trial in found["tried"])
-    assert found["nat"] == {"ours": "endpoint-independent", "theirs": "endpoint-independent"}
+    assert found["nat"]["ours"] == "endpoint-independent"
+    # What Bob's node said of its NAT in its last offer, when it may have heard from one peer only.
+    assert found["nat"]["theirs"] in ("endpoint-independent", "unknown")
     assert "Direct" in alice.cli("why", bob.address).stdout
 
 
