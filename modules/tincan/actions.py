@@ -15,6 +15,7 @@ from . import diagnosis
 from .card.errors import CardError
 from .card.protocol.endpoint import Answered, Unanswered
 from .card.user import UserCard
+from .link.protocol.events import PingAnswered
 from .link.protocol.searching import Search
 from .link.protocol.session import Session
 from .link.udp import read_endpoint, show_endpoint
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PING_SECONDS: Final = 4.0
+PINGS: Final = 5
 ECHO_SECONDS: Final = 4.0
 ANSWER_BEFORE: Final = 0.1
 _ECHO_IDENTIFIER: Final = 0x1F0F
@@ -167,20 +169,33 @@ class Actions:
         return {}
 
     async def ping(self, call: Call) -> JsonObject:
-        tincan = self._tincan
         node = _id(call.body.get("node"))
         if node is None:
             node = await self._owner(call.body.get("address"))
-        token = tincan.machine.ping(node, tincan.now())
-        waiting = asyncio.ensure_future(tincan.announcements.ping(token, PING_SECONDS))
-        await asyncio.sleep(0)
-        tincan.settle()
-        try:
-            answer = await waiting
-        except TimeoutError:
-            raise IpopError(f"no answer from {node.hex()} in {PING_SECONDS:g} s") from None
+        answer = await self._round_trip(node)
         path = "direct" if answer.direct else "overlay"
         return {"node": node.hex(), "rtt_ms": round(answer.rtt * 1000, 3), "path": path, "hops": answer.hops}
+
+    async def _round_trip(self, node: bytes) -> PingAnswered:
+        """The first answer to a few pings: one may be lost, or go to a peer that has forgotten the session's keys."""
+        tincan = self._tincan
+        waiting: set[asyncio.Task[PingAnswered]] = set()
+        try:
+            for left in reversed(range(PINGS)):
+                token = tincan.machine.ping(node, tincan.now())
+                seconds = PING_SECONDS * (left + 1) / PINGS
+                waiting.add(asyncio.ensure_future(tincan.announcements.ping(token, seconds)))
+                await asyncio.sleep(0)
+                tincan.settle()
+                done, _ = await asyncio.wait(waiting, timeout=PING_SECONDS / PINGS, return_when=asyncio.FIRST_COMPLETED)
+                waiting -= done
+                for task in done:
+                    if task.exception() is None:
+                        return task.result()
+            raise IpopError(f"no answer from {node.hex()} in {PING_SECONDS:g} s")
+        finally:
+            for task in waiting:
+                task.cancel()
 
     async def echo(self, call: Call) -> JsonObject:
         card = self._tincan.card

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from ipop_core.bus.api import Bus, Event, JsonObject
 from ipop_core.cli.client import on_bus
-from ipop_core.errors import BusError, IpopError
+from ipop_core.errors import IpopError
 from ipop_core.lab import Host
 
 BIN = Path(sys.executable).parent
@@ -92,17 +92,6 @@ class Node:
         )
         self.until("link", "status", lambda body: not body["card"] or body["card"]["up"], "link.card", timeout=timeout)
         return self
-
-    def until_pinged(self, other: Node, tries: int = 3) -> None:
-        """Return once that node has answered over the overlay. Raises BusError when it does not."""
-        for left in reversed(range(tries)):
-            try:
-                self.ask("link", "ping", {"node": other.node_id()})
-            except BusError:
-                if not left:
-                    raise
-            else:
-                return
 
     def stop(self, number: int = signal.SIGTERM, timeout: float = 10.0) -> int:
         """Signal the controller and wait for its end; its exit code."""

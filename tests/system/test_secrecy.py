@@ -63,7 +63,7 @@ def test_another_namespace_neither_resolves_nor_reaches_alice(town: Town) -> Non
         assert (there["node"], there["certain"]) == (None, True)
         # Not even with Alice's hardware address, and a session with her node, which anybody may have.
         hardware = alice.ask("link", "status")["card"]["mac"]
-        mallory.until_pinged(alice)
+        mallory.ask("link", "ping", {"node": alice.node_id()})
         neighbour = ["ip", "neigh", "replace", alice.address, "dev", "tapipop"]
         mallory.host.run([*neighbour, "lladdr", hardware, "nud", "permanent"])
         assert mallory.ping(alice.address, count=3).received == 0
