@@ -51,6 +51,8 @@ class ModuleSpec:
     """Contracts of its bus messages, where `schemas/messages/` has none for its role."""
     inline: bool = False
     """Runs in the controller's process unless the configuration's `isolation` says otherwise."""
+    live: tuple[str, ...] = ()
+    """Keys of its section that it can take while it runs; its Module is then a Reconfigurable."""
     preload: tuple[str, ...] = ()
     """Libraries to import once, before the module's process is forked."""
     event_loop: str | None = None
@@ -85,6 +87,17 @@ class Module(Protocol):
 
     async def stop(self) -> None:
         """Let go of everything; the process ends when it returns, or two seconds later."""
+        ...
+
+
+class Reconfigurable(Module, Protocol):
+    """A module whose ModuleSpec names `live` keys."""
+
+    async def reconfigure(self, settings: Any) -> None:
+        """Take new settings, which differ from the old ones in live keys alone, and drop no link for it.
+
+        An IpopError refuses them; then the old ones must still be in force.
+        """
         ...
 
 

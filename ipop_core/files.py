@@ -31,8 +31,10 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
-def write_private(path: Path, data: bytes, *, replace: bool = True) -> bool:
+def write_private(path: Path, data: bytes, *, replace: bool = True, shared: bool = False) -> bool:
     """Write `path` whole and on disk, with mode 0600. With `replace` False an existing file stays: returns False.
+
+    `shared`: in a folder with the set-group-id bit, the group may read it.
 
     Raises ConfigError when it can't be written.
     """
@@ -42,6 +44,8 @@ def write_private(path: Path, data: bytes, *, replace: bool = True) -> bool:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
+                if shared and path.parent.stat().st_mode & stat.S_ISGID:
+                    os.fchmod(file.fileno(), 0o640)
                 file.flush()
                 os.fsync(file.fileno())
             if replace:

@@ -16,6 +16,8 @@ from ipop_core.files import private_folder
 from ipop_core.pidfile import holder
 
 NODE_NAME: Final = re.compile(r"[a-z0-9-]{1,40}")
+SERVICE_FOLDER: Final = Path("/etc/ipop")
+"""Holds NAME.json for each node that runs as a service."""
 LONGEST_SOCKET_PATH: Final = 106
 """Bytes; the kernel's sockaddr_un takes 107 and a final zero."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from ipop_core.bus.api import Call, CallHandler, Event, EventHandler, JsonObject, Reply
-from ipop_core.bus.contracts import HEARTBEAT, Contracts
+from ipop_core.bus.contracts import HEARTBEAT, RECONFIGURE, Contracts
 from ipop_core.bus.envelope import (
     MAX_DEADLINE_MS,
     Envelope,
@@ -119,7 +119,8 @@ class BusClient:
             raise ValueError(f"cannot serve {action}: this client fills no role")
         if action in self._handlers:
             raise ValueError(f"{self._role}.{action} is served already")
-        if self._role in self._contracts.roles() and self._contracts.action(self._role, action) is None:
+        known = self._role not in self._contracts.roles() or self._contracts.action(self._role, action) is not None
+        if not known and action != RECONFIGURE:
             raise ValueError(f"{self._role}.{action} is not in the contract of the role")
         self._handlers[action] = handler
 

@@ -23,6 +23,8 @@ from ipop_core.errors import BusError, ConfigError
 
 HEARTBEAT: Final = "heartbeat"
 """The action that every role has: the bus client answers it, not the module."""
+RECONFIGURE: Final = "reconfigure"
+"""The action by which the controller hands a module new settings: the hall serves it (`ModuleSpec.live`)."""
 
 _SHOWN: Final = 160
 _REFERENCE: Final = "#/$defs/"
@@ -79,7 +81,7 @@ class Contracts:
     def check_request(self, role: str, action: str, body: Mapping[str, Any], frames: int) -> None:
         """Raises BusError `unknown-action` or `invalid`. A role without a contract here is left to its own process."""
         contract = self._roles.get(role)
-        if contract is None or action == HEARTBEAT:
+        if contract is None or action in (HEARTBEAT, RECONFIGURE):
             return
         known = contract.actions.get(action)
         if known is None:

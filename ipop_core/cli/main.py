@@ -19,6 +19,7 @@ OWN: Final[Mapping[str, str]] = {
     "down": "ipop_core.cli.down:down",
     "init": "ipop_core.cli.init:init",
     "modules": "ipop_core.cli.modules:modules",
+    "reload": "ipop_core.cli.reload:reload",
     "status": "ipop_core.cli.status:status",
     "up": "ipop_core.cli.up:up",
 }

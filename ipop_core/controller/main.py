@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ import click
 from ipop_core.bus import contracts
 from ipop_core.config import load, print_schema, read_document
 from ipop_core.controller.controller import PROCESS, Controller
+from ipop_core.controller.service_manager import ServiceManager
 from ipop_core.errors import ConfigError, IpopError
 from ipop_core.files import private_folder
 from ipop_core.folders import make_run_folder
@@ -26,6 +28,8 @@ from ipop_core.supervision.nursery import Nursery
 from ipop_core.supervision.runtime import Runtime
 
 FAULT_STATUS: Final = 2
+NODE_VARIABLE: Final = "IPOP_NODE"
+"""Names the node that a service unit is for."""
 
 
 @click.command()
@@ -76,8 +80,10 @@ def _check(path: Path) -> None:
 def _run(path: Path) -> None:
     """Everything is imported and read before the fork, so that every process of the node shares it."""
     registry = Registry()
+    manager = ServiceManager(os.environ)
     configuration = load(path, registry)
     node = configuration.node
+    _check_name(node.name, path)
     pid_file = PidFile(make_run_folder(node.run))
     runtime = Runtime(
         configuration=configuration,
@@ -92,9 +98,17 @@ def _run(path: Path) -> None:
     runtime.announce_process(PROCESS)
 
     async def run() -> None:
-        await Controller(runtime, nursery).run()
+        await Controller(runtime, nursery, manager).run()
 
     asyncio.run(run())
+
+
+def _check_name(name: str, path: Path) -> None:
+    """An instance of the service has the folders of one node, and can't run another."""
+    expected = os.environ.get(NODE_VARIABLE, name)
+    if name != expected:
+        fault = f'is "{name}" in {path}, but the service that starts it is for the node "{expected}"'
+        raise ConfigError("node.name", fault)
 
 
 if __name__ == "__main__":

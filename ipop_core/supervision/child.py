@@ -18,7 +18,7 @@ from ipop_core.contract import Module
 from ipop_core.errors import IpopError
 from ipop_core.folders import bus_socket
 from ipop_core.supervision.lifeline import ModuleEnd
-from ipop_core.supervision.runtime import LEVELS_TOPIC, Runtime, build_module, set_level
+from ipop_core.supervision.runtime import LEVELS_TOPIC, Runtime, build_module, serve_settings, set_level
 
 STOP_LIMIT: Final = 2.0
 """Seconds that `Module.stop` may take."""
@@ -62,6 +62,7 @@ async def _run(runtime: Runtime, name: str, token: bytes, lifeline: ModuleEnd) -
     client = BusClient(transport, runtime.contracts, configured.spec.role)
     try:
         module = build_module(runtime, configured, client, lifeline, lifeline.trouble)
+        serve_settings(client, configured.spec, module)
         await client.subscribe(LEVELS_TOPIC, functools.partial(set_level, name))
         await client.hello()
         if await _start(module, stopping):

@@ -15,7 +15,7 @@ from ipop_core.contract import Module
 from ipop_core.supervision.child import STOP_LIMIT
 from ipop_core.supervision.descriptors import LocalDescriptors
 from ipop_core.supervision.nursery import Report
-from ipop_core.supervision.runtime import LEVELS_TOPIC, Runtime, build_module, set_level
+from ipop_core.supervision.runtime import LEVELS_TOPIC, Runtime, build_module, serve_settings, set_level
 from ipop_core.supervision.state import ModuleState, Operator
 
 _log: Final = logging.getLogger(__name__)
@@ -41,7 +41,8 @@ class InlineModule:
         self._hub.broker.admit(line, spec.name, spec.role)
         self._client = client = BusClient(MemoryTransport(self._hub, line), self._runtime.contracts, spec.role)
         module = build_module(self._runtime, self._configured, client, self._descriptors, self._operator.say)
-        await client.subscribe(LEVELS_TOPIC, functools.partial(set_level, spec.name))
+        serve_settings(client, spec, module)
+        await client.subscribe(LEVELS_TOPIC, functools.partial(set_level, spec.name, logger=f"ipop.{spec.name}"))
         await client.hello()
         self._module = module
         await module.start()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
-from ipop_core.bus.api import Bus, Event
-from ipop_core.bus.contracts import Contracts
+from ipop_core.bus.api import Bus, Call, Event
+from ipop_core.bus.client import BusClient
+from ipop_core.bus.contracts import RECONFIGURE, Contracts
 from ipop_core.config import Configuration, ConfiguredModule, resolve
-from ipop_core.contract import Module, ModuleContext
+from ipop_core.config.build import build_settings
+from ipop_core.contract import Module, ModuleContext, ModuleSpec, Reconfigurable
 from ipop_core.files import private_folder
 from ipop_core.identity import Identity
 from ipop_core.loader import Registry
@@ -62,7 +64,19 @@ def build_module(
     return module
 
 
-def set_level(process: str, event: Event) -> None:
-    """Do what the event `core.levels` says, where it means this process."""
+def serve_settings(client: BusClient, spec: ModuleSpec, module: Module) -> None:
+    """Hand the module new settings when the controller sends some, where it can take any."""
+    if not spec.live:
+        return
+    reconfigurable = cast(Reconfigurable, module)
+
+    async def reconfigure(call: Call) -> None:
+        await reconfigurable.reconfigure(build_settings(spec, call.body["section"]))
+
+    client.serve(RECONFIGURE, reconfigure)
+
+
+def set_level(process: str, event: Event, logger: str | None = None) -> None:
+    """Do what the event `core.levels` says, where it means this process, or the inline module of that logger."""
     if event.body.get("module", process) == process:
-        logging.getLogger().setLevel(str(event.body["level"]).upper())
+        logging.getLogger(logger).setLevel(str(event.body["level"]).upper())

@@ -33,6 +33,10 @@ class ModuleState:
     restarts: int = 0
     since: float = field(default_factory=time.time)
 
+    @property
+    def runs(self) -> bool:
+        return self.state == "running"
+
     def become(self, state: State) -> None:
         if state == self.state:
             return

@@ -42,6 +42,11 @@ class Supervisor:
         """Every module's state, in the order of the configuration."""
         return [keeper.state for keeper in self._keepers.values()]
 
+    @property
+    def healthy(self) -> bool:
+        """Whether every module runs and answers its heartbeats."""
+        return all(state.runs for state in self.states())
+
     def reported(self, report: Report) -> None:
         """The nursery forked or buried a process."""
         self._keepers[report.name].reported(report)

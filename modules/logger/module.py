@@ -6,8 +6,11 @@ import logging
 
 from ipop_core.bus.api import Call, JsonObject
 from ipop_core.contract import ModuleContext
+from ipop_core.errors import BusError
 from ipop_modules.logger.settings import Settings
 from ipop_modules.logger.setup import installed_writer
+
+_log = logging.getLogger("ipop.logger")
 
 
 class Logger:
@@ -17,6 +20,16 @@ class Logger:
 
     async def start(self) -> None:
         self._bus.serve("status", self._status)
+
+    async def reconfigure(self, settings: Settings) -> None:
+        """Every process is told by the role `core`, as `ipop log-level` has it done."""
+        self._settings = settings
+        await self._bus.request("core", "levels", {"level": settings.level})
+        for module, level in settings.levels.items():
+            try:
+                await self._bus.request("core", "levels", {"module": module, "level": level})
+            except BusError as fault:
+                _log.warning("no level for this module: %s", fault.message)
 
     async def stop(self) -> None:
         """Leave the log be: the process may still have something to say."""

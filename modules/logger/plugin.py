@@ -23,6 +23,7 @@ def ipop_module() -> ModuleSpec:
         settings="ipop_modules.logger.settings:Settings",
         factory="ipop_modules.logger.module:Logger",
         messages=(_read("messages.json"),),
+        live=("level", "levels"),
         inline=True,
     )
 

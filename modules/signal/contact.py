@@ -33,6 +33,10 @@ class ContactDriver:
             trial.cancel()
         await asyncio.gather(*self._trials, return_exceptions=True)
 
+    def replace(self, bootstraps: Sequence[Bootstrap]) -> None:
+        """These are the bootstraps from now on."""
+        self._perform(self._machine.replace(bootstraps, self._timer.now()))
+
     def link_down(self, event: Event) -> None:
         node, reason = event.body["node"], event.body["reason"]
         self._perform(self._machine.link_down(node, reason, self._timer.now(), random.random()))

@@ -45,6 +45,10 @@ class Signal:
             await self._discovery.stop()
         await self._contact.stop()
 
+    async def reconfigure(self, settings: Settings) -> None:
+        self._settings = settings
+        self._contact.replace(settings.parsed)
+
     async def _status(self, _: Call) -> JsonObject:
         counters, linked = dict(self._rendezvous.counters), []
         if self._discovery is not None:

@@ -18,5 +18,6 @@ def ipop_module() -> ModuleSpec:
         schema=json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8")),
         settings="ipop_modules.signal.settings:Settings",
         factory="ipop_modules.signal.module:Signal",
+        live=("bootstraps",),
         preload=("ipop_modules.signal.module",),
     )

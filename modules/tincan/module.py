@@ -148,6 +148,10 @@ class Tincan:
             self.card.close()
         self._saved_path.unlink(missing_ok=True)
 
+    async def reconfigure(self, settings: TincanSettings) -> None:
+        self._settings = settings
+        self.machine.searching.limits = settings.search_limits
+
     @property
     def settings(self) -> TincanSettings:
         return self._settings

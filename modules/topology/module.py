@@ -60,6 +60,9 @@ class Topology:
     async def stop(self) -> None:
         await self._driver.stop()
 
+    async def reconfigure(self, settings: Settings) -> None:
+        self._machine.shortcuts.cap = settings.shortcuts
+
     async def _adopt(self) -> None:
         """Take over the links and addresses that the link module has: after its restart, or this module's own."""
         while True:

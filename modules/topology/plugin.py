@@ -23,6 +23,7 @@ def ipop_module() -> ModuleSpec:
         schema=json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8")),
         settings="ipop_modules.topology.settings:Settings",
         factory="ipop_modules.topology.module:Topology",
+        live=("shortcuts",),
         preload=("ipop_modules.topology.module",),
     )
 

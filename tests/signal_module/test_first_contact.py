@@ -189,3 +189,32 @@ def test_whatever_happens_there_is_always_something_to_wait_for(
         assert len(nodes) <= LINKS_WANTED
         others = [bootstrap for bootstrap in machine.bootstraps if bootstrap.state != "self"]
         assert running or machine.next_wake() is not None or not others
+
+
+def test_a_new_list_keeps_what_is_known_and_lets_go_of_the_rest() -> None:
+    machine = contact("a", "b", "c")
+    machine.wake(0.0)
+    machine.connected("a", A, 0.1)
+    machine.connected("b", B, 0.1)
+    assert machine.replace([parse_bootstrap("b"), parse_bootstrap("d")], 1.0) == [Release(A)]
+    assert states(machine) == {"b": "connected", "d": "waiting"}
+    assert dialled(machine.wake(1.0)) == ["d"]
+
+
+def test_answers_about_a_bootstrap_that_was_taken_out_do_no_harm() -> None:
+    machine = contact("a", "b", "c")
+    machine.wake(0.0)
+    machine.replace([parse_bootstrap("d")], 0.1)
+    assert machine.connected("a", A, 0.2) == [Release(A)]
+    assert machine.failed("b", "no answer", 0.2, 0.5) == []
+    machine.is_self("c")
+    assert states(machine) == {"d": "waiting"}
+
+
+def test_two_names_of_one_node_and_one_is_taken_out() -> None:
+    machine = contact("a", "alias")
+    machine.wake(0.0)
+    machine.connected("a", A, 0.1)
+    machine.connected("alias", A, 0.1)
+    assert machine.replace([parse_bootstrap("alias")], 1.0) == []
+    assert states(machine) == {"alias": "connected"}

@@ -95,6 +95,13 @@ class FirstContact:
         """Every bootstrap as it stands."""
         return [entry.contact() for entry in self._entries.values()]
 
+    def replace(self, bootstraps: Sequence[Bootstrap], now: float) -> list[Effect]:
+        """These are the bootstraps from now on: what is known of those that stay is kept, links to the others go."""
+        old, before = self._entries, self._nodes()
+        new = FirstContact(self._own_node, bootstraps, now)
+        self._entries = {name: old.get(name, entry) for name, entry in new._entries.items()}
+        return [Release(node) for node in sorted(before - self._nodes())]
+
     def wake(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
         for entry in self._due(now):
@@ -114,6 +121,8 @@ class FirstContact:
 
     def connected(self, name: str, node: str, now: float) -> list[Effect]:
         """The node that answered at this bootstrap has a direct link now."""
+        if name not in self._entries:
+            return [Release(node)]
         if node == self._own_node:
             self.is_self(name)
             return []
@@ -132,8 +141,8 @@ class FirstContact:
 
     def failed(self, name: str, fault: str, now: float, random: float) -> list[Effect]:
         """No link to this bootstrap: `fault` says why, in one line for the operator."""
-        entry = self._entries[name]
-        if entry.state == "waiting":
+        entry = self._entries.get(name)
+        if entry is None or entry.state == "waiting":
             return []
         known = entry.state == "connecting" and entry.fault == fault
         self._rest(entry, fault, now, random)
@@ -141,8 +150,8 @@ class FirstContact:
 
     def is_self(self, name: str) -> None:
         """Let the bootstrap be from now on: it is the node that asks."""
-        entry = self._entries[name]
-        entry.state, entry.node, entry.fault, entry.confirming = "self", None, None, False
+        if entry := self._entries.get(name):
+            entry.state, entry.node, entry.fault, entry.confirming = "self", None, None, False
 
     def link_down(self, node: str, reason: str, now: float, random: float) -> list[Effect]:
         """A direct link was lost, to a bootstrap or to any other node."""

@@ -13,7 +13,8 @@ KIND = "shortcut"
 class Shortcuts:
     def __init__(self, out: Outbox, cap: int) -> None:
         self._out = out
-        self._cap = cap
+        self.cap = cap
+        """When it is lowered, shortcuts that are there stay until they are idle."""
         self._wanted: set[bytes] = set()
 
     def __len__(self) -> int:
@@ -23,7 +24,7 @@ class Shortcuts:
         return node in self._wanted
 
     def demand(self, node: bytes) -> None:
-        if node in self._wanted or len(self._wanted) >= self._cap:
+        if node in self._wanted or len(self._wanted) >= self.cap:
             return
         self._wanted.add(node)
         self._out.emit(Connect(node, None, KIND))

@@ -89,7 +89,8 @@ class Searching:
     def __init__(self, state: State, blocks: Blocks, limits: Limits) -> None:
         self._state: Final = state
         self._blocks: Final = blocks
-        self._limits: Final = limits
+        self.limits = limits
+        """Those of the next attempt."""
         self._attempt: Attempt | None = None
         self._resting: dict[bytes, _Rest] = {}
         self.opened: Sequence[Endpoint] = ()
@@ -98,7 +99,7 @@ class Searching:
     @property
     def allowed(self) -> bool:
         """Whether this node searches at all."""
-        return self._limits.guesses > 0
+        return self.limits.guesses > 0
 
     def told(self, node: bytes, now: float) -> dict[str, object]:
         """How the search for a node stands, for `ipop why`."""
@@ -121,7 +122,7 @@ class Searching:
             self._state.counters["search_resting"] += 1
             return
         begins = now + PATIENCE + (OPENING if part is Part.GUESS else 0.0)
-        count = self._limits.sockets if part is Part.OPEN else self._limits.guesses
+        count = self.limits.sockets if part is Part.OPEN else self.limits.guesses
         self._attempt = Attempt(session.node, part, target, begins, count)
 
     def wake(self, now: float) -> None:
@@ -169,7 +170,7 @@ class Searching:
         """The side that opens waits for as long as the other guesses."""
         if attempt.part is Part.GUESS:
             return 0.0
-        return OPENING + self._limits.guesses / SENT_A_TICK * TICK
+        return OPENING + self.limits.guesses / SENT_A_TICK * TICK
 
     def _end(self, attempt: Attempt, *, found: bool, now: float) -> None:
         self._attempt, self.opened = None, ()

@@ -14,13 +14,14 @@ class Settings:
     fault: str
     crash_times: int
     stop_seconds: float
+    mood: str
 
 
 class FakeModule:
     def __init__(self, context: ModuleContext) -> None:
         self.context = context
         self.settings: Settings = context.settings
-        for action in ("pid", "wait", "hang", "die", "keep", "held", "break", "refuse", "lie", "ask", "level"):
+        for action in ("pid", "wait", "hang", "die", "keep", "held", "break", "refuse", "lie", "ask", "level", "mood"):
             context.bus.serve(action, getattr(self, f"do_{action}"))
 
     async def start(self) -> None:
@@ -30,6 +31,11 @@ class FakeModule:
             raise IpopError(self.settings.fault)
         if (self.context.state / "starts").stat().st_size <= self.settings.crash_times:
             os._exit(7)
+
+    async def reconfigure(self, settings: Settings) -> None:
+        if settings.mood == "stubborn":
+            raise IpopError("will not change its mood")
+        self.settings = settings
 
     async def stop(self) -> None:
         await asyncio.sleep(self.settings.stop_seconds)
@@ -78,3 +84,6 @@ class FakeModule:
 
     async def do_level(self, _: Call) -> JsonObject:
         return {"level": logging.getLogger().level}
+
+    async def do_mood(self, _: Call) -> JsonObject:
+        return {"mood": self.settings.mood}

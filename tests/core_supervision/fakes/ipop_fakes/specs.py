@@ -1,7 +1,7 @@
 from ipop_core.contract import CONTRACT_VERSION, ModuleSpec
 
 OBJECT = {"type": "object"}
-ACTIONS = ("pid", "wait", "hang", "die", "keep", "held", "break", "refuse", "lie", "ask", "level")
+ACTIONS = ("pid", "wait", "hang", "die", "keep", "held", "break", "refuse", "lie", "ask", "level", "mood")
 
 
 def spec(name: str, role: str, needs: tuple[str, ...] = ()) -> ModuleSpec:
@@ -16,8 +16,10 @@ def spec(name: str, role: str, needs: tuple[str, ...] = ()) -> ModuleSpec:
                 "fault": {"type": "string", "default": ""},
                 "crash_times": {"type": "integer", "default": 0},
                 "stop_seconds": {"type": "number", "default": 0},
+                "mood": {"type": "string", "default": "calm", "maxLength": 20},
             },
         },
+        live=("mood",),
         settings="ipop_fakes.module:Settings",
         factory="ipop_fakes.module:FakeModule",
         messages=[
