@@ -19,7 +19,7 @@ demo: $(READY)
 	@$(BIN)/ipop demo $(ARGS)
 
 test: lint types wheel unit
-	$(BIN)/pytest -m "net or slow" $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadgroup -m "net or slow" $(ARGS)
 
 check: lint types unit
 

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says nothing on a busy machine; a failing one is printed so that it can be run again.
 settings.register_profile("ipop", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("ipop")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With pytest-xdist, one worker runs all tests with real nodes: they measure seconds, and would disturb each other.
+
+    What runs inside User-Mode Linux has a group of its own already, and other slow tests go to whoever is free.
+    """
+    for item in items:
+        if item.get_closest_marker("net") and not item.get_closest_marker("uml"):
+            item.add_marker(pytest.mark.xdist_group("nodes"))

@@ -77,7 +77,7 @@ def town(lab: Laboratory) -> Iterator[Town]:
         node.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab() -> Iterator[Laboratory]:
     rights = capabilities()
     for right in (rights.laboratory, rights.tun):

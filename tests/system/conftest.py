@@ -11,20 +11,20 @@ from tests.system.node import Node
 from tests.system.overlay import Overlay
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def allowed() -> None:
     rights = capabilities()
     for right in (rights.laboratory, rights.tun):
         require(right)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(allowed: None) -> Iterator[Laboratory]:
     with Laboratory() as laboratory:
         yield laboratory
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def town(allowed: None) -> Iterator[Town]:
     with Laboratory() as laboratory:
         yield Town(laboratory)

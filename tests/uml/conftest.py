@@ -58,7 +58,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
             reports.write(json.dumps(report._to_json()) + "\n")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def town() -> Iterator[Town]:
     """Alice and Bob, both with IPsec on; whoever changes something puts it right again."""
     with Laboratory() as lab:
