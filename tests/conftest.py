@@ -10,9 +10,9 @@ settings.register_profile("ipop", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("ipop")
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With pytest-xdist, one worker runs all tests with real nodes: they measure seconds, and would disturb each other.
+    """With pytest-xdist (whose own hook must come later), one worker runs all tests with real nodes: they measure seconds, and would disturb each other.
 
     What runs inside User-Mode Linux has a group of its own already, and other slow tests go to whoever is free.
     """

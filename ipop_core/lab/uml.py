@@ -32,6 +32,8 @@ _STATUS_FILE: Final = "uml-status"
 _CONSOLE_FILE: Final = "uml-console"
 _INIT_FILE: Final = "uml-init"
 _LAST_LINES: Final = 15
+_LOADER: Final = "/run/loader"
+"""Inside: where modprobe finds the modules, since the machine's own /lib/modules need not even exist."""
 
 
 def uml_right() -> Right:
@@ -40,6 +42,8 @@ def uml_right() -> Right:
         return Right(False, f"no {KERNEL}: Debian's package user-mode-linux brings it")
     if not MODULES.is_dir():
         return Right(False, f"no {MODULES}: Debian's package user-mode-linux brings it")
+    if shutil.which("modprobe") is None:
+        return Right(False, "no modprobe: Debian's package kmod brings it")
     return Right(True)
 
 
@@ -91,8 +95,12 @@ for folder in /run /tmp; do mount -t tmpfs tmpfs $folder; done
 mkdir -p /dev/shm
 mount -t tmpfs tmpfs /dev/shm
 for folder in {seen}; do mkdir -p $folder && mount -t hostfs none $folder -o $folder; done
-mount --bind {MODULES} /lib/modules
-for module in {" ".join(LOADED)}; do modprobe $module; done
+mkdir -p {_LOADER}/lib
+ln -s {MODULES} {_LOADER}/lib/modules
+printf '#!/bin/sh\nexec modprobe -d {_LOADER} "$@"\n' > {_LOADER}/modprobe
+chmod 755 {_LOADER}/modprobe
+echo {_LOADER}/modprobe > /proc/sys/kernel/modprobe
+for module in {" ".join(LOADED)}; do {_LOADER}/modprobe $module; done
 ip link set lo up
 {exports}
 cd {shlex.quote(str(folder))}

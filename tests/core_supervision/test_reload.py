@@ -122,10 +122,12 @@ async def test_sighup_reloads(tmp_path: Path) -> None:
                 await asyncio.sleep(0.02)
         node.config.write_text("{")
         node.process.send_signal(signal.SIGHUP)
-        await asyncio.sleep(0)
+        assert node.process.stderr is not None
+        async with asyncio.timeout(10):
+            while "reload: nothing was changed" not in (said := (await node.process.stderr.readline()).decode()):
+                assert said, "the controller ended"
+        assert "controller.json:1:" in said
         assert await mood(client) == "gay"
         node.process.send_signal(signal.SIGTERM)
-        status, said = await node.end()
+        status, _ = await node.end()
         assert status == 0
-        assert "reload: nothing was changed" in said
-        assert "controller.json:1:" in said
