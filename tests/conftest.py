@@ -12,9 +12,10 @@ settings.load_profile("ipop")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With pytest-xdist (whose own hook must come later), one worker runs all tests with real nodes: they measure seconds, and would disturb each other.
+    """With pytest-xdist, one worker runs all tests with real nodes: they measure seconds, and would disturb each other.
 
-    What runs inside User-Mode Linux has a group of its own already, and other slow tests go to whoever is free.
+    pytest-xdist reads the groups in a hook of its own, so this one comes first. What runs inside User-Mode
+    Linux has a group of its own already, and other slow tests go to whoever is free.
     """
     for item in items:
         if item.get_closest_marker("net") and not item.get_closest_marker("uml"):
