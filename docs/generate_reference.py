@@ -57,7 +57,7 @@ def _contract() -> Iterator[str]:
     yield f"Entry-point group: `{contract.ENTRY_POINT_GROUP}`.\n"
     yield "### Hooks\n"
     yield from _methods(contract, "Hooks")
-    for name in ("ModuleSpec", "ModuleContext"):
+    for name in ("ModuleSpec", "ModuleContext", "CheckContext", "Finding"):
         yield f"### {name}\n"
         yield from _fields(contract, name)
     for module, name in ((identity, "Identity"), (namespace, "Namespace"), (descriptors, "DescriptorStore")):

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import pluggy
 
 if TYPE_CHECKING:
     import click
 
-    from ipop_core.bus.api import Bus
+    from ipop_core.bus.api import Bus, JsonObject
     from ipop_core.identity import Identity
     from ipop_core.namespace import Namespace
     from ipop_core.supervision.descriptors import DescriptorStore
@@ -80,6 +80,41 @@ class ModuleContext:
     """Says one line to the operator at start: a fault that the module works around or waits out."""
 
 
+Verdict = Literal["good", "warning", "bad", "unknown"]
+"""`warning`: it works, but less well than it could; `unknown`: it could not be found out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What was found out about one thing that a node needs of its machine."""
+
+    check: str
+    """What was looked at, in a word or two."""
+    verdict: Verdict
+    found: str
+    """One line."""
+    mend: str = ""
+    """The command or the setting that mends it, where it is not good."""
+
+
+class Ask(Protocol):
+    def __call__(self, role: str, action: str, body: JsonObject | None = None) -> JsonObject | None:
+        """The answer of whoever fills the role; None where it gives none."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckContext:
+    """What a module's checks are given."""
+
+    node_name: str
+    settings: Any
+    """An instance of the class that ModuleSpec.settings names."""
+    running: bool
+    """The node runs. Otherwise a bare node with a new identity runs in its place, where that could be started."""
+    ask: Ask
+
+
 class Module(Protocol):
     async def start(self) -> None:
         """Return once the module serves its actions. An IpopError stops the controller with its one line."""
@@ -111,6 +146,13 @@ class Hooks:
     @hookspec
     def ipop_commands(self) -> Sequence[click.Command]:  # type: ignore[empty-body]
         """Bring subcommands for `ipop`; click may be imported here and not above."""
+
+    @hookspec
+    def ipop_checks(self, context: CheckContext) -> Sequence[Finding]:  # type: ignore[empty-body]
+        """Find out for `ipop doctor` whether this machine gives what the module, as it is configured, needs.
+
+        It runs in the command's own process, with the rights of whoever calls it, and may take a few seconds.
+        """
 
     @hookspec
     def ipop_process_started(self, process: str, settings: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from ipop_core.contract import CONTRACT_VERSION, ENTRY_POINT_GROUP, Hooks, ModuleSpec
+from ipop_core.contract import CONTRACT_VERSION, ENTRY_POINT_GROUP, CheckContext, Finding, Hooks, ModuleSpec
 from ipop_core.errors import ConfigError
 from ipop_core.faults import show_place
 
@@ -71,6 +71,16 @@ class Registry:
                 warnings.append(str(fault))
         return commands, warnings
 
+    def checks(self, name: str, context: CheckContext) -> list[Finding]:
+        """What the module's own checks find. Raises ConfigError for checks that break."""
+        place = show_place(("modules", name))
+        found: list[Finding] = []
+        for answer in self._call(place, "ipop_checks", self._plugin(name), context=context):
+            if not isinstance(answer, list | tuple) or not all(isinstance(item, Finding) for item in answer):
+                raise ConfigError(place, "its hook ipop_checks returns something else than a list of Findings")
+            found += answer
+        return found
+
     def _plugin(self, name: str) -> Any:
         """The registered plugin of that name."""
         if plugin := self._plugins.get_plugin(name):
@@ -123,11 +133,11 @@ class Registry:
                 raise ConfigError(place, "its hook ipop_commands returns something else than a list of click commands")
             yield from answer
 
-    def _call(self, place: str, hook: str, plugin: Any) -> list[Any]:
+    def _call(self, place: str, hook: str, plugin: Any, **arguments: Any) -> list[Any]:
         """Call one hook of one plugin."""
         others = [other for other in self._plugins.get_plugins() if other is not plugin]
         try:
-            answers: list[Any] = self._plugins.subset_hook_caller(hook, remove_plugins=others)()
+            answers: list[Any] = self._plugins.subset_hook_caller(hook, remove_plugins=others)(**arguments)
         except (Exception, SystemExit) as error:  # a stranger's code runs here
             raise ConfigError(place, f"its hook {hook} failed: {_one_line(error)}") from None
         return answers

@@ -16,6 +16,7 @@ from ipop_core.errors import ConfigError, IpopError
 OWN: Final[Mapping[str, str]] = {
     "ca": "ipop_core.cli.ca:ca",
     "demo": "ipop_core.demo.command:demo",
+    "doctor": "ipop_core.doctor.command:doctor",
     "down": "ipop_core.cli.down:down",
     "init": "ipop_core.cli.init:init",
     "modules": "ipop_core.cli.modules:modules",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipop_core.contract import ModuleSpec, hookimpl
+from ipop_core.contract import CheckContext, Finding, ModuleSpec, hookimpl
 
 if TYPE_CHECKING:
     import click
@@ -32,3 +32,10 @@ def ipop_commands() -> Sequence[click.Command]:
     from ipop_modules.ipsec.commands import ipsec  # noqa: PLC0415 - click is for the command line alone
 
     return [ipsec]
+
+
+@hookimpl
+def ipop_checks(context: CheckContext) -> Sequence[Finding]:
+    from ipop_modules.ipsec.checks import examine  # noqa: PLC0415 - for `ipop doctor` alone
+
+    return examine(context)

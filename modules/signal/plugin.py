@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from ipop_core.contract import ModuleSpec, hookimpl
+from ipop_core.contract import CheckContext, Finding, ModuleSpec, hookimpl
 
 
 @hookimpl
@@ -21,3 +22,10 @@ def ipop_module() -> ModuleSpec:
         live=("bootstraps",),
         preload=("ipop_modules.signal.module",),
     )
+
+
+@hookimpl
+def ipop_checks(context: CheckContext) -> Sequence[Finding]:
+    from ipop_modules.signal.checks import examine  # noqa: PLC0415 - for `ipop doctor` alone
+
+    return examine(context)

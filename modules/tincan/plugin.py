@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ipop_core.contract import ModuleSpec, hookimpl
+from ipop_core.contract import CheckContext, Finding, ModuleSpec, hookimpl
 
 if TYPE_CHECKING:
     import click
@@ -34,3 +34,10 @@ def ipop_commands() -> Sequence[click.Command]:
     from .diagnosis_commands import netcheck, why  # noqa: PLC0415
 
     return (peers, ping, netcheck, why)
+
+
+@hookimpl
+def ipop_checks(context: CheckContext) -> Sequence[Finding]:
+    from .checks import examine  # noqa: PLC0415
+
+    return examine(context)

@@ -1,0 +1,117 @@
+"""What the doctor makes of what it sees, one thing at a time."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, IPv4Network, ip_network
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipop_core.cli.main import cli
+from ipop_core.doctor.clock import examine_clock
+from ipop_core.doctor.keeping import examine_certificates, examine_state
+from ipop_modules.ipsec.checks import examine_apparmor
+from ipop_modules.tincan.network_checks import LEAST_MTU, Route, judge_mtu, judge_ranges
+from tests.authority.makers import Authority, p256, self_signed
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+VIRTUAL = IPv4Network("192.168.10.0/24")
+
+
+def test_a_clock_that_is_behind_what_was_made_before() -> None:
+    finding = examine_clock({"this program": time.time() + 400 * 86_400})
+    assert finding.verdict == "bad"
+    assert finding.mend == "timedatectl set-ntp true"
+    assert examine_clock({"this program": time.time() + 60}).verdict != "bad"
+
+
+@pytest.mark.parametrize(("left", "verdict"), [(-1, "bad"), (10, "warning"), (60, "good")])
+def test_a_certificate_from_an_authority(tmp_path: Path, left: int, verdict: str) -> None:
+    authority = Authority()
+    until = NOW + timedelta(days=left)
+    certificate = authority.member(p256(), "192.168.10.10", now=NOW - timedelta(days=90), until=until)
+    (tmp_path / "identity.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
+    (finding,) = examine_certificates(tmp_path, None, NOW)
+    assert finding.verdict == verdict
+    assert (f"{until:%Y-%m-%d}" in finding.found, "ipop ca issue" in finding.mend) == (True, verdict != "good")
+
+
+def test_a_certificate_of_tomorrow_a_self_signed_one_and_none(tmp_path: Path) -> None:
+    path = tmp_path / "identity.crt"
+    assert [item.verdict for item in examine_certificates(tmp_path, None, NOW)] == ["good"]
+    path.write_text("nonsense")
+    assert [item.verdict for item in examine_certificates(tmp_path, None, NOW)] == ["bad"]
+    path.write_bytes(self_signed(p256(), "192.168.10.10").public_bytes(Encoding.PEM))
+    assert [item.verdict for item in examine_certificates(tmp_path, None, NOW)] == ["good"]
+    later = Authority().member(p256(), "192.168.10.10", now=NOW + timedelta(days=9), until=NOW + timedelta(days=90))
+    path.write_bytes(later.public_bytes(Encoding.PEM))
+    (finding,) = examine_certificates(tmp_path, None, NOW)
+    assert (finding.verdict, finding.mend) == ("bad", "timedatectl set-ntp true")
+
+
+def test_an_authority_that_ends(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    certificate = Authority().certificate
+    path.write_bytes(certificate.public_bytes(Encoding.PEM))
+    _, finding = examine_certificates(tmp_path, path, certificate.not_valid_after_utc - timedelta(days=3))
+    assert (finding.check, finding.verdict) == ("authority", "warning")
+
+
+def test_a_state_folder_that_nobody_can_write_to() -> None:
+    finding = examine_state(Path("/proc/self/state"))
+    assert finding.verdict == "bad"
+    assert "findmnt" in finding.mend or "root" in finding.mend
+
+
+def networks() -> st.SearchStrategy[IPv4Network]:
+    return st.builds(
+        lambda number, length: IPv4Network((IPv4Address(number), length), strict=False),
+        st.integers(0, 2**32 - 1) | st.integers(int(VIRTUAL[0]), int(VIRTUAL[-1])),
+        st.integers(1, 32),
+    )
+
+
+@given(networks())
+def test_only_what_takes_packets_from_the_card_clashes(network: IPv4Network) -> None:
+    (finding,) = judge_ranges([VIRTUAL], [Route(network, "eth0", 1500)])
+    first, last = network[0] in VIRTUAL, network[-1] in VIRTUAL
+    assert (finding.verdict == "bad") == (first and last)
+    if finding.verdict == "bad":
+        assert str(network) in finding.found
+
+
+def test_the_way_to_the_world_and_the_virtual_range() -> None:
+    default, six = Route(ip_network("0.0.0.0/0"), "ppp0", LEAST_MTU - 1), Route(ip_network("::/0"), "eth0", LEAST_MTU)
+    assert next(judge_ranges([VIRTUAL], [default, six])).verdict == "good"
+    assert [finding.verdict for finding in judge_mtu([default, six])] == ["bad", "good"]
+    assert [finding.verdict for finding in judge_mtu([])] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("loaded", "verdict"),
+    [
+        ("/usr/lib/ipsec/charon (enforce)\n", "warning"),
+        ("/usr/lib/ipsec/charon (complain)\n/usr/bin/man (enforce)\n", "good"),
+        ("", "good"),
+    ],
+)
+def test_apparmor(tmp_path: Path, loaded: str, verdict: str) -> None:
+    profiles = tmp_path / "profiles"
+    assert examine_apparmor("/usr/lib/ipsec/charon", profiles).verdict == "good"
+    profiles.write_text(loaded)
+    assert examine_apparmor("/usr/lib/ipsec/charon", profiles).verdict == verdict
+
+
+def test_a_broken_configuration_is_the_first_thing_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "controller.json"
+    path.write_text('{"node": {"name": "x"}, "modules": {"signal": {"bootstrap": []}}}')
+    result = CliRunner().invoke(cli, ["-c", str(path), "doctor"])
+    assert result.exit_code == 1
+    assert "did you mean bootstraps?" in result.output
+    assert "--check" in result.output
