@@ -110,6 +110,7 @@ def test_faults_of_the_certificate_name_the_file(identity: Identity, tmp_path: P
         (pem(ec.generate_private_key(ec.SECP384R1())), r"is a key on the curve secp384r1, not on P-256 \(secp256r1\)"),
         (pem(rsa.generate_private_key(65537, 2048)), "is not a P-256 key"),
     ],
+    ids=["empty", "no key", "encrypted", "another curve", "rsa"],
 )
 def test_faults_of_the_key_name_the_file(identity: Identity, content: bytes, fault: str) -> None:
     path = identity.folder / "identity.key"
