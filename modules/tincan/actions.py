@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections import Counter
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -13,6 +14,7 @@ from ipop_core.errors import IpopError
 
 from . import diagnosis
 from .card.errors import CardError
+from .card.figures import card_figures
 from .card.protocol.endpoint import Answered, Unanswered
 from .card.user import UserCard
 from .link.protocol.events import PingAnswered
@@ -83,6 +85,10 @@ class Actions:
             "observed": tincan.reach.seen(),
             "sessions": len(tincan.machine.sessions),
             "counters": dict(sorted(counters.items())),
+            "traffic": {
+                "card": None if card is None else card_figures(card.name),
+                "sessions": dataclasses.asdict(tincan.machine.carried()),
+            },
         }
 
     async def peers(self, _call: Call) -> JsonObject:

@@ -20,6 +20,7 @@ from ipop_modules.topology.protocol.effects import Resolved, Source, Surveyed
 from ipop_modules.topology.protocol.machine import Machine, Member
 from ipop_modules.topology.protocol.registration import Owner
 from ipop_modules.topology.settings import Settings
+from ipop_modules.topology.tally import LookupTally
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Topology:
         self._context = context
         self._bus = context.bus
         self._machine = _make_machine(context)
+        self._lookups = LookupTally()
         self._meanwhile: dict[bytes, list[str] | None] = {}
         """Links that came (with their kinds) or went (None) since the list of all was last asked for: that is newer."""
         self._surveys: dict[int, asyncio.Future[Surveyed]] = {}
@@ -181,6 +183,7 @@ class Topology:
             waiting.set_result(surveyed)
 
     def _on_resolved(self, resolved: Resolved) -> None:
+        self._lookups.add(resolved)
         for future in self._waiting.pop(resolved.address, ()):
             if not future.done():
                 future.set_result(resolved)
@@ -216,6 +219,7 @@ class Topology:
                 "records": len(machine.storage.store),
                 "shortcuts": len(machine.shortcuts),
             },
+            "lookups": self._lookups.show(),
         }
 
 

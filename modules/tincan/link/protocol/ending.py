@@ -17,7 +17,8 @@ def end_session(state: State, blocks: Blocks, session: Session, reason: str) -> 
     session.older.clear()
     session.paths.drop_all()
     state.counters["drop_no_session"] += len(session.waiting) + len(session.waiting_control)
-    state.sessions.pop(session.node, None)
+    if state.sessions.pop(session.node, None) is not None:
+        state.ended.add(session.counters)
     state.timers.forget(session.node)
     if direct:
         state.events.append(LinkDown(session.node, reason))

@@ -115,6 +115,7 @@ class Lifecycle:
         if known is None and not agreed.initiator and len(state.sessions) >= MAX_SESSIONS:
             state.counters["refused_too_many_sessions"] += 1
             return
+        state.counters["handshakes"] += 1
         fresh = known is None or known.keys is None
         session = state.session(agreed.node, now)
         session.certificate = agreed.certificate

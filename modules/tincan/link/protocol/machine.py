@@ -27,7 +27,7 @@ from .proving import Proving
 from .relaying import Relaying
 from .searching import Limits, Search, Searching
 from .seeking import Seeking
-from .session import Keys, Session, SourceCheck
+from .session import Counters, Keys, Session, SourceCheck
 from .sizing import Sizing
 from .source import Source
 from .state import Node, State, Wire
@@ -82,6 +82,10 @@ class LinkMachine:
             sizing=self._sizing,
         )
         self._establishing: Final = self._lifecycle.establishing
+
+    def carried(self) -> Counters:
+        """What all sessions have carried since the start, ended ones included."""
+        return self._state.carried()
 
     # Links.
 

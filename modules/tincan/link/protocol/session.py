@@ -65,6 +65,13 @@ class Counters:
     blocks_out: int = 0
     datagrams_out: int = 0
 
+    def add(self, other: Counters) -> None:
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+        self.blocks_in += other.blocks_in
+        self.blocks_out += other.blocks_out
+        self.datagrams_out += other.datagrams_out
+
 
 @dataclass(slots=True)
 class Session:

@@ -13,7 +13,7 @@ from ipop_core.namespace import Namespace
 from .events import Endpoint, Event
 from .handshake import Credentials
 from .keys import Cipher
-from .session import KEYLESS_IDLE, Session, new_session
+from .session import KEYLESS_IDLE, Counters, Session, new_session
 from .timers import Timers
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -64,6 +64,8 @@ class State:
     sessions: dict[bytes, Session] = field(default_factory=dict)
     timers: Timers = field(default_factory=Timers)
     counters: Counter[str] = field(default_factory=Counter)
+    ended: Counters = field(default_factory=Counters)
+    """What sessions that are over had carried."""
     events: list[Event] = field(default_factory=list)
     """What happened since the adapter last took it."""
 
@@ -78,6 +80,13 @@ class State:
             session = self.sessions[node] = new_session(node, self.random, now)
             self.timers.plan(node, now + KEYLESS_IDLE)
         return session
+
+    def carried(self) -> Counters:
+        """What all sessions have carried since the start; it never falls."""
+        total = Counters()
+        for counters in (self.ended, *(session.counters for session in self.sessions.values())):
+            total.add(counters)
+        return total
 
     def is_sound(self, node: bytes) -> bool:
         """Whether there is a direct path to a node, and nothing wrong with it."""

@@ -1,0 +1,1 @@
+"""The role monitor: figures for Prometheus, and a live page of the ring."""

@@ -1,0 +1,150 @@
+"""What Prometheus is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from ipop_modules.monitor.figures import Figures, gather
+from ipop_modules.monitor.metrics import MOST, exposition
+from ipop_modules.monitor.processes import read_usage
+from tests.monitor.roles import answers, core_status, roles
+
+DASHBOARD = Path(__file__).parents[2] / "packaging/grafana/ipop.json"
+PAGE = Path(__file__).parents[2] / "docs/monitor.md"
+
+
+def figures(*missing: str) -> Figures:
+    async def work() -> Figures:
+        async with roles(*missing) as (bus, _):
+            return await gather(await bus.connect())
+
+    return asyncio.run(work())
+
+
+def samples(data: bytes) -> dict[str, float]:
+    found = {}
+    for family in text_string_to_metric_families(data.decode()):
+        for sample in family.samples:
+            labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()))
+            found[f"{sample.name}{{{labels}}}"] = sample.value
+    return found
+
+
+def test_figures_of_a_node() -> None:
+    found = samples(exposition(figures()))
+    expected = {
+        "ipop_ready{}": 1,
+        "ipop_role_up{role=link}": 1,
+        "ipop_bus_dropped_total{cause=queue_full}": 3,
+        "ipop_module_restarts_total{module=tincan}": 2,
+        "ipop_card_packets_total{direction=in}": 3,
+        "ipop_card_bytes_total{direction=out}": 2,
+        "ipop_session_bytes_total{direction=in}": 1000,
+        "ipop_session_sent_datagrams_total{}": 25,
+        "ipop_relayed_packets_total{}": 7,
+        "ipop_relayed_bytes_total{}": 700,
+        "ipop_drops_total{cause=no_route}": 4,
+        "ipop_drops_total{cause=socket_full}": 1,
+        "ipop_link_events_total{event=socket_closed}": 9,
+        "ipop_refusals_total{cause=member}": 2,
+        "ipop_handshakes_total{result=completed}": 6,
+        "ipop_handshakes_total{result=no_answer}": 5,
+        "ipop_sessions{path=direct}": 1,
+        "ipop_sessions{path=overlay}": 1,
+        "ipop_sessions{path=none}": 0,
+        "ipop_session_rtt_seconds{path=direct,statistic=median}": 0.00125,
+        "ipop_session_rtt_seconds{path=overlay,statistic=maximum}": 0.008,
+        "ipop_wanted_links{kind=shortcut}": 1,
+        "ipop_ring_estimated_nodes{}": 9,
+        "ipop_ring_neighbours{kind=near}": 1,
+        "ipop_namespace_members{}": 3,
+        "ipop_directory_lookups_total{answer=found}": 3,
+        "ipop_directory_lookup_seconds_bucket{le=0.1}": 2,
+        "ipop_directory_lookup_seconds_bucket{le=+Inf}": 3,
+        "ipop_directory_lookup_seconds_count{}": 3,
+        "ipop_directory_lookup_seconds_sum{}": 0.5,
+        "ipop_bootstraps{state=connected}": 1,
+        "ipop_signal_events_total{event=offers_sent}": 1,
+    }
+    assert {name: found.get(name) for name in expected} == expected
+    # A process that is gone has no memory.
+    assert found["ipop_process_memory_bytes{process=tincan}"] > 1_000_000
+    assert "ipop_process_memory_bytes{process=topology}" not in found
+
+
+def test_a_role_that_does_not_answer_is_missing() -> None:
+    found = samples(exposition(figures("topology", "signal")))
+    assert found["ipop_role_up{role=link}"] == 1
+    assert "ipop_role_up{role=topology}" not in found
+    assert not [name for name in found if name.startswith(("ipop_ring", "ipop_directory", "ipop_bootstraps"))]
+
+
+def test_promtool_finds_no_fault() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool, of Debian's package prometheus, is not here")
+    done = subprocess.run([promtool, "check", "metrics"], input=exposition(figures()), capture_output=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+@given(st.dictionaries(st.text(max_size=40), st.integers(0, 1 << 60), max_size=300))
+def test_whatever_is_counted_the_series_are_bounded(counters: dict[str, int]) -> None:
+    link: dict[str, Any] = answers()["link"]["status"] | {"counters": counters}
+    found = samples(exposition(Figures(core=core_status(), roles={"link": link})))
+    for metric in ("ipop_drops_total", "ipop_link_events_total", "ipop_handshakes_total", "ipop_refusals_total"):
+        assert sum(name.startswith(metric + "{") for name in found) <= MOST
+    total = sum(value for name, value in found.items() if name.startswith("ipop_link_events_total"))
+    prefixes = ("drop", "read", "write", "socket", "refused", "handshake")
+    others = [
+        count
+        for name, count in counters.items()
+        if name not in ("handshakes", "relayed", "relayed_bytes") and name.partition("_")[0] not in prefixes
+    ]
+    assert total >= sum(others) * (1 - 1e-9)
+
+
+def test_usage_of_this_process() -> None:
+    usage = read_usage(1 << 22)
+    assert usage is None
+    mine = read_usage(os.getpid())
+    assert mine is not None
+    assert mine.memory > 1_000_000
+    assert mine.cpu > 0
+
+
+def named_metrics(text: str) -> set[str]:
+    return set(re.findall(r"\bipop_[a-z_]+\b", text))
+
+
+def known_metrics() -> set[str]:
+    families = list(text_string_to_metric_families(exposition(figures()).decode()))
+    names = {sample.name for family in families for sample in family.samples}
+    return names | {family.name for family in families}
+
+
+def test_every_metric_of_the_dashboard_exists() -> None:
+    board = json.loads(DASHBOARD.read_text())
+    expressions = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    named = set().union(*(named_metrics(expression) for expression in expressions))
+    assert len(named) > 15
+    assert named <= known_metrics()
+    identifiers = [panel["id"] for panel in board["panels"]]
+    assert len(set(identifiers)) == len(identifiers)
+
+
+def test_the_documentation_names_every_metric_and_no_other() -> None:
+    families = text_string_to_metric_families(exposition(figures()).decode())
+    names = {family.name + ("_total" if family.type == "counter" else "") for family in families}
+    assert set(re.findall(r"^\| `(ipop_[a-z_]+)`", PAGE.read_text(), re.MULTILINE)) == names
