@@ -75,6 +75,7 @@ def why(tincan: Tincan, session: Session) -> JsonObject:
         "rtt_ms": _ms(path.rtt if path is not None else session.overlay_rtt),
         "wanted": sorted(session.kinds),
         "nat": {"ours": ours.mapping.value, "theirs": None if theirs is None else theirs["mapping"]},
+        "relays": [{"node": relay.node.hex(), "rtt_ms": _ms(relay.rtt)} for relay in session.relays],
         "tried": trials,
         "search": tincan.machine.searching.told(session.node, now),
         "reason": _reason(tincan, session, ours, None if theirs is None else Mapping(theirs["mapping"])),

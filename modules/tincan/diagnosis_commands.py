@@ -51,6 +51,9 @@ def why(ctx: click.Context, address: str, as_json: bool) -> None:
     if search["part"] or search["failures"]:
         state = f"{search['sent']} datagrams sent" if search["part"] else f"rests for {search['rests_s']:.0f} s"
         click.echo(f"search: {state}, {search['failures']} attempts failed")
+    if found["path"] == "overlay":
+        relays = ", then ".join(f"{relay['node'][:12]} ({relay['rtt_ms']:.1f} ms)" for relay in found["relays"])
+        click.echo(f"relays: {relays or 'none that both sides have a link with: by the ring'}")
     rows = [
         (
             trial["endpoint"] + (f" by socket {trial['socket']}" if trial["socket"] else ""),

@@ -106,6 +106,7 @@ class Tincan:
         self.machine = LinkMachine(
             own_node(context, addresses), self.sockets, self._deliver, os.urandom, self._settings.search_limits
         )
+        self.machine.limit_relaying(self._settings.relay_mbps, boot_clock())
         self.lane = Lane(self.machine, self.udp, boot_clock, self._after_turn)
         self.announcements = Announcements(context.bus, self)
         self.revoked = Revoked(context.bus, self.machine, context.identity.folder, clock=boot_clock, after=self.settle)
@@ -151,6 +152,7 @@ class Tincan:
     async def reconfigure(self, settings: TincanSettings) -> None:
         self._settings = settings
         self.machine.searching.limits = settings.search_limits
+        self.machine.limit_relaying(settings.relay_mbps, boot_clock())
 
     @property
     def settings(self) -> TincanSettings:

@@ -22,7 +22,7 @@ def ipop_module() -> ModuleSpec:
         schema=schema(),
         settings="ipop_modules.tincan.settings:TincanSettings",
         factory="ipop_modules.tincan.module:create",
-        live=("search_datagrams", "search_sockets"),
+        live=("relay_mbps", "search_datagrams", "search_sockets"),
         preload=("pyroute2", "cryptography.x509.verification", "ipop_modules.tincan.module"),
         event_loop="ipop_modules.tincan.link.loop:LaneLoop",
     )

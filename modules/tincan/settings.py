@@ -21,6 +21,7 @@ class TincanSettings:
     mtu: int = 1500
     port: int = 4741
     port_mapping: bool = True
+    relay_mbps: float | None = None
     search_datagrams: int = 2000
     search_sockets: int = 256
 

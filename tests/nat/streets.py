@@ -72,6 +72,8 @@ class Streets(Net):
         super().__init__(seed, delay)
         self.world = World()
         self.members: list[Member] = []
+        self.far: dict[str, float] = {}
+        """Seconds that every packet to or from a host takes longer."""
         self._letters: list[Letter] = []
         self.offers = 0
         """How many were sent."""
@@ -81,7 +83,8 @@ class Streets(Net):
         outer = self.world.leave(_address(source), _address(target), self.now)
         if not self.passes(outer, target):
             return
-        heapq.heappush(self._queue, (self.now + self.delay, len(self.sent), outer, target, data, segment))
+        delay = self.delay + self.far.get(source[0], 0.0) + self.far.get(target[0], 0.0)
+        heapq.heappush(self._queue, (self.now + delay, len(self.sent), outer, target, data, segment))
 
     def member(self, kind: NatKind | str, number: int, *, careful: bool = True) -> Member:
         host = f"203.0.113.{number}" if kind is NatKind.OPEN else f"10.77.{number}.2"
@@ -166,15 +169,19 @@ def part(ours: Mapping, theirs: Offer) -> Search | None:
 class Pair:
     """Two members with a session over three relays, that send each other numbered frames."""
 
-    def __init__(self, a: NatKind | str, b: NatKind | str, seed: int, *, careful: bool = True) -> None:
+    def __init__(
+        self, a: NatKind | str, b: NatKind | str, seed: int, *, careful: bool = True, far: Sequence[float] = ()
+    ) -> None:
+        """`far`: seconds that packets to and from each relay take longer."""
         self.net = net = Streets(seed)
+        net.far = {f"203.0.113.{number}": delay for number, delay in enumerate(far, 1)}
         self.a, self.b = net.member(a, 10, careful=careful), net.member(b, 20, careful=careful)
         self.relays = [net.peer(f"203.0.113.{number}") for number in (1, 2, 3)]
         for relay in self.relays:
             for other in (*self.relays, self.a, self.b):
                 if other is not relay and relay.id not in other.machine.sessions:
                     other.machine.contact(relay.endpoint, relay.id, net.now)
-                    net.run(0.3)
+                    net.run(1.0 if far else 0.3)
                     other.machine.want(relay.id, "near", net.now)
         for peer in net.peers.values():
             peer.machine.set_routes([(node, node) for node in peer.machine.sessions], member=peer in self.relays)

@@ -11,8 +11,8 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from ipop_core.token_bucket import TokenBucket
 from ipop_modules.signal.protocol.backoff import backoff
-from ipop_modules.signal.protocol.token_bucket import TokenBucket
 
 KIND: Final = "lan"
 LINKS_WANTED: Final = 3

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from ipop_core.token_bucket import TokenBucket
 from ipop_modules.signal.protocol import candidates
 from ipop_modules.signal.protocol.offers import MAPPINGS, Answer, Offer, decode, encode
-from ipop_modules.signal.protocol.token_bucket import TokenBucket
 
 MOST_ATTEMPTS: Final = 256
 MOST_PEERS: Final = 256

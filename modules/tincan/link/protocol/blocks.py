@@ -15,7 +15,6 @@ from .events import Endpoint
 from .joining import Budget, Joiner, read_runs
 from .keys import BadBlock, KeysExhausted
 from .loss import LossMeter
-from .path import SUSPECT_AFTER
 from .session import ASK_AFTER, Keys, Session
 from .source import Overlay, Source
 from .state import State
@@ -163,13 +162,15 @@ class Blocks:
             sent = self._over_overlay(session.node, header + sealed, session.via, now)
             if path is None:
                 if session.unheard_since is None:
-                    session.unheard_since, session.asked = now, False
+                    session.unheard_since, session.asked = now, 0
                     self._timers.plan(session.node, now + ASK_AFTER)
                 session.counters.datagrams_out += -(-len(sealed) // OVERLAY_UNIT)
                 return sent
+        if straight:
+            path.relayed = now
         if path.waiting_since is None:
             path.waiting_since = now
-            self._timers.plan(session.node, now + SUSPECT_AFTER)
+            self._timers.plan(session.node, now + path.patience(now))
         mtu = path.mtu
         size = mtu.size
         transmit, endpoint = self._wire.transmit, path.endpoint

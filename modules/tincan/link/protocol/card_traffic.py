@@ -82,11 +82,19 @@ class CardTraffic:
                 self._counters["drop_" + refusal] += 1
             elif not self._deliver(offload, size, frame):
                 self._counters["drop_card"] += 1
-        elif not session.member:
+        elif not session.member and not session.carries_card:
             self._counters["drop_not_member"] += 1
             self._ask_for_proof(session, now)
         elif not session.hold(offload, size, bytes(frame)):
             self._counters["drop_held_full"] += 1
+        if not session.member and session.carries_card:
+            self._ask_for_proof(session, now)
+
+    def proven(self, session: Session, now: float) -> None:
+        """The peer is a member: what waited on either side goes on."""
+        self.flush(session, now)
+        if session.source is not None:
+            self.confirm_source(session, session.source, now)
 
     def confirm_source(self, session: Session, check: SourceCheck, now: float) -> None:
         """The peer's inner addresses are known to be its own: let its frames in, those that waited first."""

@@ -18,6 +18,8 @@ Role: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=31, patte
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 Size: TypeAlias = Annotated[int, msgspec.Meta(ge=1200, le=65_507)]
 Data: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=60_000)]
+NodeId: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=20, max_length=20)]
+Micros: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 CRL_PIECE: Final = 8192
 Authority: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=20, max_length=20)]
 """The id of an authority's key, made as a node's."""
@@ -103,6 +105,14 @@ class SizeAnswer(Control, tag=12):
     size: Size
 
 
+class Relays(Control, tag=13):
+    """The sender's direct neighbours and their round trips in µs, nearest first (`relays.py`)."""
+
+    neighbours: Annotated[tuple[tuple[NodeId, Micros], ...], msgspec.Meta(max_length=16)]
+    wanted: bool
+    """The sender wants the receiver's."""
+
+
 class CrlNumber(Control, tag=20):
     """The newest list of revoked certificates that the sender has of an authority (`revocation.py`)."""
 
@@ -147,6 +157,7 @@ AnyControl: TypeAlias = (
     | LossReport
     | SizeProbe
     | SizeAnswer
+    | Relays
     | CrlNumber
     | CrlRequest
     | CrlPiece

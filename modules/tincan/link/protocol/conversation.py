@@ -11,6 +11,7 @@ from .ending import end_session
 from .events import PingAnswered, RoleData
 from .probing import Probing
 from .proving import Proving
+from .relays import Relays
 from .session import MAX_WAITING_CONTROL, Keys, Session
 from .sizing import Sizing
 from .source import Overlay, Source
@@ -31,6 +32,7 @@ class Conversation:
         proving: Proving,
         certification: Certification,
         sizing: Sizing,
+        relays: Relays,
     ) -> None:
         self._state: Final = state
         self._blocks: Final = blocks
@@ -38,6 +40,7 @@ class Conversation:
         self._proving: Final = proving
         self._certification: Final = certification
         self._sizing: Final = sizing
+        self._relays: Final = relays
         self._pings: Final[dict[bytes, tuple[bytes, float]]] = {}
         """By token, the node that was asked and when; in order of their times."""
 
@@ -103,6 +106,8 @@ class Conversation:
                 self._sizing.probed(keys, size, source)
             case control.SizeAnswer(size=size):
                 self._sizing.answered(session, size, source, now)
+            case control.Relays():
+                self._relays.received(session, message, now)
             case control.CrlNumber() | control.CrlRequest() | control.CrlPiece():
                 self._certification.received(session, message, now)
             case control.Confirm():

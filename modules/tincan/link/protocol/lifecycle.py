@@ -19,8 +19,9 @@ from .path import Path
 from .probing import Probing
 from .proving import Proving
 from .relaying import Relaying
+from .relays import Relays
 from .seeking import Seeking
-from .session import ASK_AFTER, LOST_AFTER, Keys, Session
+from .session import ASK_AFTER, LEAVE_AFTER, LOST_AFTER, Keys, Session
 from .sizing import Sizing
 from .source import Overlay, Source
 from .state import State
@@ -39,6 +40,7 @@ class Lifecycle:
         *,
         blocks: Blocks,
         relaying: Relaying,
+        relays: Relays,
         probing: Probing,
         seeking: Seeking,
         conversation: Conversation,
@@ -50,6 +52,7 @@ class Lifecycle:
         self._state: Final = state
         self._blocks: Final = blocks
         self._relaying: Final = relaying
+        self._relays: Final = relays
         self._probing: Final = probing
         self._seeking: Final = seeking
         self._conversation: Final = conversation
@@ -76,6 +79,7 @@ class Lifecycle:
         before = session.paths.active
         self._probing.tend(session, now)
         self._seek(session, before, now)
+        self._relays.tend(session, now)
         self._sizing.tend(session, now)
         self._proving.tend(session, now)
         self._cards.tend(session, now)
@@ -99,8 +103,12 @@ class Lifecycle:
         if silent >= LOST_AFTER:
             session.unheard_since = None
             self.establishing.start(session.node, None, session.via, now)
-        elif silent >= ASK_AFTER and not session.asked:
-            session.asked = True
+        elif silent >= LEAVE_AFTER and session.asked == 1:
+            session.asked = 2
+            self._relays.silent(session, now)
+            self._conversation.ping(session, now)
+        elif silent >= ASK_AFTER and session.asked == 0:
+            session.asked = 1
             self._conversation.ping(session, now)
 
     def end(self, session: Session, reason: str) -> None:

@@ -25,6 +25,7 @@ from .lifecycle import Lifecycle
 from .probing import Probing
 from .proving import Proving
 from .relaying import Relaying
+from .relays import Relays
 from .searching import Limits, Search, Searching
 from .seeking import Seeking
 from .session import Counters, Keys, Session, SourceCheck
@@ -61,6 +62,7 @@ class LinkMachine:
         self._certification: Final = Certification(state, self._blocks)
         self._proving: Final = Proving(state, self._blocks, self._cards, self._certification)
         self._sizing: Final = Sizing(state, self._blocks)
+        relays = Relays(state, self._blocks)
         self._conversation: Final = Conversation(
             state,
             self._blocks,
@@ -68,11 +70,13 @@ class LinkMachine:
             proving=self._proving,
             certification=self._certification,
             sizing=self._sizing,
+            relays=relays,
         )
         self._lifecycle: Final = Lifecycle(
             state,
             blocks=self._blocks,
             relaying=self._relaying,
+            relays=relays,
             probing=self._probing,
             seeking=self._seeking,
             conversation=self._conversation,
@@ -216,6 +220,10 @@ class LinkMachine:
 
     def set_routes(self, routes: Iterable[tuple[bytes, bytes]], *, member: bool) -> None:
         self.routes.replace(routes, member=member)
+
+    def limit_relaying(self, mbps: float | None, now: float) -> None:
+        """Carry at most so many megabits a second for strangers; None: as many as come."""
+        self._relaying.hospitality.limit(mbps, now)
 
     def own_via(self) -> bytes | None:
         """How others reach this node while it is not in the ring: a neighbour that is."""

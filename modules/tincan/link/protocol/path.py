@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv6Address, ip_address, ip_network
+from math import inf
 from typing import Final
 
 from .events import Endpoint
@@ -33,6 +34,13 @@ SILENT_AFTER: Final = 0.3
 """A path that owes us an answer for so long gives way to another that has just answered."""
 SUSPECT_AFTER: Final = 1.0
 SUSPECT_INTERVAL: Final = 0.5
+RELAY_SUSPECT_AFTER: Final = 0.4
+RELAY_SUSPECT_INTERVAL: Final = 0.3
+"""The same for a link that carries other sessions' packets: 0.7 s after its end they go by another relay."""
+RELAYING: Final = 5.0
+"""Seconds for which a link counts as one of those after the last such packet."""
+RTTS: Final = 1.5
+"""Round trips that an answer may take before its lack means anything."""
 DEAD_AFTER: Final = 3.0
 PASSIVE_LIFETIME: Final = 60.0
 MAX_PATHS: Final = 48
@@ -73,10 +81,23 @@ class Path:
     unanswered: int = 0
     """Probes since it came under suspicion."""
     failing: bool = False
+    relayed: float = -inf
+    """When a packet of another session was last handed over on it."""
     seen: tuple[bytes, int] | None = None
     """Where the peer saw us, by its last answer."""
     private: bool = False
     """The address is on a network of the peer's own, and so of ours when it answers."""
+
+    def patience(self, now: float) -> float:
+        """Seconds of silence, while we send, after which it is suspect."""
+        return self._delay(RELAY_SUSPECT_AFTER) if now - self.relayed < RELAYING else SUSPECT_AFTER
+
+    def repeat(self, now: float) -> float:
+        """Seconds between its probes while it is suspect."""
+        return self._delay(RELAY_SUSPECT_INTERVAL) if now - self.relayed < RELAYING else SUSPECT_INTERVAL
+
+    def _delay(self, least: float) -> float:
+        return max(least, RTTS * (self.rtt or 0.0))
 
 
 class PathSet:
@@ -195,7 +216,7 @@ class PathSet:
             if path.state is State.LIVE:
                 times.append(path.heard + PASSIVE_LIFETIME)
                 if path.waiting_since is not None:
-                    times.append(path.waiting_since + SUSPECT_AFTER)
+                    times.append(path.waiting_since + path.patience(path.waiting_since))
                 if keep:
                     times.append(max(path.next_probe, path.heard + self.keepalive))
             else:
@@ -238,7 +259,7 @@ class PathSet:
         return not keep and now - path.heard >= PASSIVE_LIFETIME
 
     def _suspect(self, path: Path, now: float) -> None:
-        silent = path.waiting_since is not None and now - path.waiting_since >= SUSPECT_AFTER
+        silent = path.waiting_since is not None and now - path.waiting_since >= path.patience(path.waiting_since)
         if path.state is State.LIVE and silent:
             path.state = State.SUSPECT
             path.next_probe = now
@@ -265,7 +286,7 @@ class PathSet:
         if path.state is State.SUSPECT:
             path.failing = path.failing or path.unanswered > 0
             path.unanswered += 1
-        path.next_probe = now + (SUSPECT_INTERVAL if path.state is State.SUSPECT else self.keepalive)
+        path.next_probe = now + (path.repeat(now) if path.state is State.SUSPECT else self.keepalive)
         if path.waiting_since is None:
             path.waiting_since = now
         return token

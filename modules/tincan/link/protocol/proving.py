@@ -10,7 +10,7 @@ from .card_traffic import CardTraffic
 from .certification import Certification
 from .events import MemberProven
 from .membership import check_proof, make_proof
-from .session import PROOF_REPEAT, Keys, Session
+from .session import PROOF_REPEAT, PROOF_WANTED, Keys, Session
 from .state import State
 
 
@@ -23,10 +23,10 @@ class Proving:
         self._cards: Final = cards
         self._certification: Final = certification
 
-    def prove(self, session: Session, now: float) -> None:
-        """Show the peer that this node is a member; asked again at once, it does nothing."""
+    def prove(self, session: Session, now: float, repeat: float = PROOF_REPEAT) -> None:
+        """Show the peer that this node is a member; asked again within `repeat` seconds, it does nothing."""
         namespace, keys = self._state.node.namespace, session.keys
-        if namespace is None or keys is None or now < keys.proof_sent + PROOF_REPEAT:
+        if namespace is None or keys is None or now < keys.proof_sent + repeat:
             return
         keys.proof_sent = now
         proof = make_proof(namespace.key, keys.handshake_hash, by_initiator=keys.pair.is_initiator)
@@ -35,7 +35,7 @@ class Proving:
     def wanted(self, session: Session, now: float) -> None:
         """The peer asks for our proof: it gets one if we have, or had, card frames for it."""
         if session.carries_card:
-            self.prove(session, now)
+            self.prove(session, now, PROOF_WANTED)
 
     def tend(self, session: Session, now: float) -> None:
         """Card frames wait for the peer's proof: it may have been lost, or ours."""
@@ -55,7 +55,7 @@ class Proving:
         first = not session.member
         session.member = session.carries_card = True
         if message.wanted:
-            self.prove(session, now)
+            self.prove(session, now, PROOF_WANTED)
         if first:
             self._state.events.append(MemberProven(session.node))
-        self._cards.flush(session, now)
+        self._cards.proven(session, now)

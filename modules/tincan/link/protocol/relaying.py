@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from ...frames import FRAME_HEADER, RELAY
 from . import overlay
 from .events import RoleData
+from .hospitality import Hospitality
 from .overlay import BadPacket, Packet
 from .routes import Routes, Step
 from .session import Session
@@ -30,6 +31,7 @@ class Relaying:
         self._send: Final = send
         self._receive: Final = receive
         self.routes: Final = Routes(state.own)
+        self.hospitality: Final = Hospitality(state)
 
     def own_via(self) -> bytes | None:
         """How others reach this node while it is not in the ring: a neighbour that is."""
@@ -45,9 +47,15 @@ class Relaying:
     def send_datagram(self, node: bytes, datagram: bytes, via: bytes | None, now: float) -> bool:
         """Carry to a node what would travel in UDP on a direct path; False when it was dropped.
 
-        Around the direct link with that node, if there still is one: whoever sends over the overlay has reason to.
+        By the session's best relay, or by the ring; around the direct link with that node, if there still is one:
+        whoever sends over the overlay has reason to.
         """
         packet = Packet(node, self._state.own, overlay.DATAGRAM, datagram, False, via, self._way_back(via))
+        session = self._state.sessions.get(node)
+        if session is not None:
+            for relay in session.relays:
+                if self._state.is_sound(relay.node):
+                    return self._hand_on(Step(relay.node), packet, now)
         around = self._next_step(packet, avoid=node)
         return self._originate(packet, now) if around is None else self._hand_on(around, packet, now)
 
@@ -79,6 +87,8 @@ class Relaying:
             self._counters["drop_hop_limit"] += 1
         elif not self.routes.member and step.following != packet.to:
             self._counters["drop_not_in_ring"] += 1
+        elif not self.hospitality.admits(session, packet, len(body), now):
+            self._counters["drop_stranger_limit"] += 1
         elif self._hand_on(step, packet, now):
             self._counters["relayed"] += 1
             self._counters["relayed_bytes"] += len(body)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ipop_core.identity import Address
 
@@ -16,6 +16,9 @@ from .keys import KeyPair
 from .loss import SILENCE, BlockSizer
 from .path import PathSet
 from .waiting import Waiting
+
+if TYPE_CHECKING:
+    from .relays import Relay
 
 MAX_WAITING_CONTROL: Final = 256
 MAX_HELD: Final = 64
@@ -29,9 +32,13 @@ SEEK_LONGEST: Final = 256.0
 KEYLESS_IDLE: Final = 30.0
 """Nothing came of the handshakes for so long: well past their last repetition (establish.py)."""
 ASK_AFTER: Final = 1.0
+LEAVE_AFTER: Final = 2.0
 LOST_AFTER: Final = 3.0
-"""Over the overlay: a peer that has not been heard for so long after we sent is asked, and then greeted anew."""
+"""Over the overlay: a peer that has not been heard for so long after we sent is asked, by the same relay and then by
+another, and then greeted anew."""
 PROOF_REPEAT: Final = 0.5
+PROOF_WANTED: Final = 0.1
+"""A peer that says that it has not seen our proof gets it again so soon: the first may have overtaken the keys."""
 RESPONDER_PATIENCE: Final = 10.0
 """How much longer than the initiator the responder waits before it changes keys itself."""
 
@@ -86,6 +93,10 @@ class Session:
     hops: int | None = None
     """Overlay links that the peer's last packet over the overlay took."""
     overlay_rtt: float | None = None
+    relays: tuple[Relay, ...] = ()
+    """Neighbours of both sides that packets go by while there is no direct path, the best one first."""
+    relays_told: float = -inf
+    """When the peer was told our neighbours."""
     seek_at: float = inf
     """When a rendezvous is asked for again, while there is no direct path."""
     seek_wait: float = SEEK_AGAIN
@@ -105,8 +116,8 @@ class Session:
     heard: float = 0.0
     unheard_since: float | None = None
     """When we sent over the overlay without having heard anything since."""
-    asked: bool = False
-    """Since then, we asked for a sign of life."""
+    asked: int = 0
+    """How often we have asked for a sign of life since then."""
     last_card: float = 0.0
     idle_told: bool = True
     demand_told: float = 0.0
@@ -208,7 +219,8 @@ class Session:
             if self.waiting and not self.member:
                 times.append(self.keys.proof_sent + PROOF_REPEAT)
         if self.unheard_since is not None:
-            times.append(self.unheard_since + (LOST_AFTER if self.asked else ASK_AFTER))
+            after = (ASK_AFTER, LEAVE_AFTER, LOST_AFTER)[self.asked]
+            times.append(self.unheard_since + after)
         if not self.idle_told:
             times.append(self.last_card + CARD_IDLE)
         if now < self.last_card + 2 * SILENCE:

@@ -18,11 +18,11 @@ class TokenBucket:
     def __post_init__(self) -> None:
         self.tokens = self.size
 
-    def take(self, now: float) -> bool:
-        """Take one token, if there is one."""
+    def take(self, now: float, amount: float = 1.0, *, leave: float = 0.0) -> bool:
+        """Take so many tokens, if that leaves at least `leave` of them."""
         self.tokens = min(self.size, self.tokens + max(0.0, now - self.filled_at) * self.rate)
         self.filled_at = now
-        if self.tokens < 1:
+        if self.tokens < amount + leave:
             return False
-        self.tokens -= 1
+        self.tokens -= amount
         return True
