@@ -85,7 +85,7 @@ def look_up(overlay: Overlay, tally: Tally, asker: Node, address: bytes) -> None
     network.resolve(asker, address, fresh=True)
 
     def judge() -> None:
-        answers = [answer for answer in asker.resolved[before:] if answer.address == address]
+        answers = [answer for answer in asker.resolved[before:] if answer.subject == address]
         if not (asker.alive and owner.alive):
             return
         node = answers[0].node if answers else None

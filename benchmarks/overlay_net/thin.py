@@ -18,9 +18,11 @@ from ipop_modules.tincan.link.protocol.routes import Routes as Table
 from ipop_modules.tincan.link.protocol.routes import Step
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.effects import (
+    Allocated,
     Connect,
     Effect,
     Joined,
+    Listed,
     Registered,
     Release,
     Resolved,
@@ -135,8 +137,18 @@ class Network(VirtualTime):
     def claim(self, node: Node, *addresses: bytes) -> None:
         self.perform(node, node.machine.set_addresses(addresses, self.now))
 
-    def resolve(self, node: Node, address: bytes, *, fresh: bool = False) -> None:
-        self.perform(node, node.machine.resolve(address, self.now, fresh=fresh))
+    def resolve(self, node: Node, subject: bytes | str, *, fresh: bool = False) -> None:
+        self.perform(node, node.machine.resolve(subject, self.now, fresh=fresh))
+
+    def name(self, node: Node, name: str | None) -> None:
+        self.perform(node, node.machine.set_name(name, self.now))
+
+    def leave(self, node: Node) -> None:
+        """A clean stop: what it registered is withdrawn, and its neighbours see the links go."""
+        self.perform(node, node.machine.withdraw(self.now))
+        node.alive = False
+        for other in sorted(node.links):
+            self.after(self.weather.delay(), lambda other=other: self.unlink(node, self.nodes[other]))  # type: ignore[misc]  # as above
 
     # Looking.
 
@@ -185,7 +197,7 @@ class Network(VirtualTime):
                     self.after(UNWANTED, lambda other=effect.node: self._close_unwanted(node, other))  # type: ignore[misc]  # as above
                 case Routes():
                     node.table.replace(effect.hops, member=effect.member)
-                case Joined() | Registered() | Resolved() | Surveyed():
+                case Joined() | Registered() | Allocated() | Resolved() | Listed() | Surveyed():
                     node.events.append(effect)
         self._set_timer(node)
 

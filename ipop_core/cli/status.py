@@ -63,6 +63,9 @@ def _problems(core: Body, roles: Mapping[str, Body]) -> Iterator[str]:
     for item in topology.get("registered", ()):
         if item["state"] == "taken":
             yield f"the address {item['address']} belongs to another node ({item.get('owner') or 'unknown'})"
+    name = topology.get("name")
+    if name and name["state"] == "taken":
+        yield f"the name {name['name']} belongs to another node ({name['owner']})"
 
 
 def _facts(found: Mapping[str, Any]) -> Facts:
@@ -103,6 +106,8 @@ def _topology_facts(core: Body, body: Body) -> Facts:
     yield "ring", joined
     for item in body["registered"]:
         yield "address", f"{item['address']} {item['state']}"
+    if body.get("name"):
+        yield "name", f"{body['name']['name']} {body['name']['state']}"
     if core["namespace"] is None:
         return
     if body["members"] == 0:

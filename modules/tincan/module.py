@@ -15,7 +15,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import Final
 
-from ipop_core.bus.api import JsonObject
+from ipop_core.bus.api import Event, JsonObject
 from ipop_core.contract import Module, ModuleContext
 from ipop_core.errors import ConfigError, IpopError
 
@@ -274,7 +274,12 @@ class Tincan:
 
         set_patience(card.name, PATIENCE_AT_START)
         registered = asyncio.Event()
-        await self._context.bus.subscribe("topology.registered", lambda _: registered.set())
+
+        def on_registered(event: Event) -> None:
+            if "address" in event.body:
+                registered.set()
+
+        await self._context.bus.subscribe("topology.registered", on_registered)
 
         async def wait() -> None:
             with suppress(TimeoutError):

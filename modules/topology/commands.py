@@ -1,7 +1,8 @@
-"""`ipop resolve`: who owns a virtual address. `ipop graph`: the ring, walked from here."""
+"""`ipop resolve`: who owns an address or a name. `ipop members`: all of them. `ipop graph`: the ring, from here."""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 
 import click
@@ -14,22 +15,42 @@ from ipop_modules.topology.picture import draw
 
 
 @click.command()
-@click.argument("address")
+@click.argument("subject", metavar="ADDRESS|NAME")
 @click.option("--fresh", is_flag=True, help="Ask the directory even when the answer is known.")
 @json_option
 @click.pass_context
-def resolve(ctx: click.Context, address: str, fresh: bool, as_json: bool) -> None:
-    """Show which node owns ADDRESS, a virtual address. The exit code is 1 when none does."""
-    found = ask(ctx, "topology", "resolve", {"address": address, "fresh": fresh}).body
+def resolve(ctx: click.Context, subject: str, fresh: bool, as_json: bool) -> None:
+    """Show which node owns a virtual address, or a host name and its addresses. Exit code 1 when none does."""
+    if _is_address(subject):
+        found = ask(ctx, "topology", "resolve", {"address": subject, "fresh": fresh}).body
+        facts = [("address", found["address"])]
+    else:
+        found = ask(ctx, "topology", "resolve_name", {"name": subject, "fresh": fresh}).body
+        facts = [("name", found["name"]), ("address", " ".join(found["addresses"]))]
     if as_json:
         print_json(found)
     elif found["node"] is not None:
-        print_facts([("address", found["address"]), ("node", found["node"]), ("known from", found["source"])])
+        print_facts([*facts, ("node", found["node"]), ("known from", found["source"])])
     elif found["certain"]:
-        click.echo(f"{address}: nobody owns it")
+        click.echo(f"{subject}: nobody owns it")
     else:
-        click.echo(f"{address}: the directory did not answer in time")
+        click.echo(f"{subject}: the directory did not answer in time")
     ctx.exit(0 if found["node"] is not None else 1)
+
+
+@click.command()
+@json_option
+@click.pass_context
+def members(ctx: click.Context, as_json: bool) -> None:
+    """List the members of this node's namespace, as the directory knows them."""
+    found = ask(ctx, "topology", "members").body
+    if as_json:
+        print_json(found)
+        return
+    rows = [(member["node"][:12], member["name"] or "", " ".join(member["addresses"])) for member in found["members"]]
+    print_table(("node", "name", "addresses"), rows)
+    if not found["certain"]:
+        click.echo("the directory did not answer in time; there may be others")
 
 
 @click.command()
@@ -74,6 +95,14 @@ async def _walk(bus: Bus, most: int) -> tuple[list[JsonObject], list[str]]:
             except BusError:
                 silent.append(node)
     return nodes, silent
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _short(nodes: list[str]) -> str:

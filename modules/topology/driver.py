@@ -7,14 +7,16 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from ipop_core.bus.api import Bus
 from ipop_core.errors import BusError
 from ipop_modules.topology.protocol.effects import (
+    Allocated,
     Connect,
     Effect,
     Joined,
+    Listed,
     Registered,
     Release,
     Resolved,
@@ -25,6 +27,8 @@ from ipop_modules.topology.protocol.effects import (
 from ipop_modules.topology.protocol.machine import Machine
 
 _log = logging.getLogger(__name__)
+
+Answer: TypeAlias = Resolved | Allocated | Listed | Surveyed
 
 CONNECT_SECONDS: Final = 6.0
 CONFIRM_ROUTES: Final = 1.0
@@ -40,13 +44,12 @@ class Driver:
         self,
         bus: Bus,
         machine: Machine,
-        on_resolved: Callable[[Resolved], None],
-        on_surveyed: Callable[[Surveyed], None],
+        answer: Callable[[Answer], None],
     ) -> None:
+        """`answer` takes the end of whatever somebody waits for."""
         self._bus = bus
         self._machine = machine
-        self._on_resolved = on_resolved
-        self._on_surveyed = on_surveyed
+        self._answer = answer
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._routes = Routes(False, ())
@@ -93,17 +96,15 @@ class Driver:
                 self._bus.publish("topology.joined", {"neighbours": [node.hex() for node in effect.neighbours]})
             case Registered():
                 self._tell_registered(effect)
-            case Resolved():
-                self._on_resolved(effect)
-            case Surveyed():
-                self._on_surveyed(effect)
+            case Resolved() | Allocated() | Listed() | Surveyed():
+                self._answer(effect)
 
     def _tell_registered(self, registered: Registered) -> None:
-        address, owner = str(ip_address(registered.address)), registered.owner.hex()
+        subject, owner = registered.subject, registered.owner.hex()
+        kind, shown = ("name", subject) if isinstance(subject, str) else ("address", str(ip_address(subject)))
         level = logging.INFO if registered.state == "registered" else logging.WARNING
-        _log.log(level, "address %s is %s", address, registered.state, extra={"fields": {"owner": owner}})
-        body = {"address": address, "state": registered.state, "owner": owner}
-        self._bus.publish("topology.registered", body)
+        _log.log(level, "%s %s is %s", kind, shown, registered.state, extra={"fields": {"owner": owner}})
+        self._bus.publish("topology.registered", {kind: shown, "state": registered.state, "owner": owner})
 
     async def _connect(self, wish: Connect) -> None:
         body = {"node": wish.node.hex(), "kind": wish.kind}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
-from collections import defaultdict
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_interface
 from typing import Any, Final
@@ -14,21 +14,22 @@ from typing import Any, Final
 from ipop_core.bus.api import Call, Event, JsonObject
 from ipop_core.contract import ModuleContext
 from ipop_core.errors import BusError, IpopError
-from ipop_modules.topology.driver import Driver, boot_clock
+from ipop_modules.topology.directory import Directory
+from ipop_modules.topology.driver import Answer, Driver, boot_clock
 from ipop_modules.topology.known import KnownPeers
-from ipop_modules.topology.protocol.effects import Resolved, Source, Surveyed
+from ipop_modules.topology.protocol.effects import Source, Surveyed
 from ipop_modules.topology.protocol.machine import Machine, Member
+from ipop_modules.topology.protocol.names import read_name
 from ipop_modules.topology.protocol.registration import Owner
 from ipop_modules.topology.settings import Settings
-from ipop_modules.topology.tally import LookupTally
 
 _log = logging.getLogger(__name__)
 
-MAX_WAITING: Final = 128
-"""Lookups that may wait: the bus works on a bounded number of calls at once, and peers' messages are calls too."""
+MAX_SURVEYS: Final = 128
 ADOPT_RETRY: Final = 0.3
 SURVEY_SECONDS: Final = 0.8
 SURVEY_TRIES: Final = 2
+FAREWELL_SECONDS: Final = 0.5
 
 
 class Topology:
@@ -36,17 +37,16 @@ class Topology:
         self._context = context
         self._bus = context.bus
         self._machine = _make_machine(context)
-        self._lookups = LookupTally()
         self._meanwhile: dict[bytes, list[str] | None] = {}
         """Links that came (with their kinds) or went (None) since the list of all was last asked for: that is newer."""
         self._surveys: dict[int, asyncio.Future[Surveyed]] = {}
         self._known = KnownPeers(self._bus, context.state / "known-peers.json", lambda: bool(self._machine.ring.links))
-        self._waiting: defaultdict[bytes, list[asyncio.Future[Resolved]]] = defaultdict(list)
 
     async def start(self) -> None:
-        self._driver = Driver(self._bus, self._machine, self._on_resolved, self._on_surveyed)
+        self._driver = Driver(self._bus, self._machine, self._answer)
+        self._directory = Directory(self._bus, self._machine, self._context.namespace, self._driver.perform)
         self._bus.serve("status", self._status)
-        self._bus.serve("resolve", self._resolve)
+        self._directory.serve()
         self._bus.serve("survey", self._survey)
         self._bus.serve("peer_message", self._peer_message)
         await self._bus.subscribe("link.up", self._on_link_up)
@@ -56,14 +56,24 @@ class Topology:
         await self._bus.subscribe("link.unplaced", self._on_unplaced)
         await self._bus.subscribe("link.card", self._on_card)
         await self._bus.subscribe("core.module", self._on_module)
+        self._name(self._context.settings)
         self._adopting = self._driver.spawn(self._adopt())
         self._driver.spawn(self._known.keep())
 
     async def stop(self) -> None:
+        self._driver.perform(self._machine.withdraw(boot_clock()))
+        # Its answer says that what was withdrawn has gone out.
+        with contextlib.suppress(BusError):
+            await self._bus.request("link", "status", timeout=FAREWELL_SECONDS)
         await self._driver.stop()
 
     async def reconfigure(self, settings: Settings) -> None:
         self._machine.shortcuts.cap = settings.shortcuts
+        self._name(settings)
+
+    def _name(self, settings: Settings) -> None:
+        name = None if settings.name is None else read_name(settings.name)
+        self._driver.perform(self._machine.set_name(name, boot_clock()))
 
     async def _adopt(self) -> None:
         """Take over the links and addresses that the link module has: after its restart, or this module's own."""
@@ -138,33 +148,10 @@ class Topology:
         source = Source(sender, call.body["mode"] == "session", link)
         self._driver.perform(self._machine.receive(call.frames[0], source, boot_clock()))
 
-    async def _resolve(self, call: Call) -> JsonObject:
-        if self._context.namespace is None:
-            raise IpopError("this node is in no namespace, so it knows no addresses")
-        text = call.body["address"]
-        try:
-            address = ip_address(text).packed
-        except ValueError:
-            raise IpopError(f"address: {text!r} is not an IP address such as 192.168.10.20") from None
-        if sum(map(len, self._waiting.values())) >= MAX_WAITING:
-            raise IpopError(f"{MAX_WAITING} lookups are under way already")
-        future: asyncio.Future[Resolved] = asyncio.get_running_loop().create_future()
-        self._waiting[address].append(future)
-        fresh = call.body.get("fresh", False)
-        self._driver.perform(self._machine.resolve(address, boot_clock(), fresh=fresh))
-        found = await future
-        return {
-            "address": text,
-            "node": None if found.node is None else found.node.hex(),
-            "certain": found.certain,
-            "source": found.source,
-            "lease_s": found.lease,
-        }
-
     async def _survey(self, call: Call) -> JsonObject:
         node = bytes.fromhex(call.body["node"]) if "node" in call.body else self._machine.ring.me
-        if len(self._surveys) >= MAX_WAITING:
-            raise IpopError(f"{MAX_WAITING} surveys are under way already")
+        if len(self._surveys) >= MAX_SURVEYS:
+            raise IpopError(f"{MAX_SURVEYS} surveys are under way already")
         number = int.from_bytes(os.urandom(7), "big")
         answered = self._surveys[number] = asyncio.get_running_loop().create_future()
         try:
@@ -177,49 +164,44 @@ class Topology:
             del self._surveys[number]
         raise IpopError(f"no answer from {node.hex()}")
 
+    def _answer(self, effect: Answer) -> None:
+        if isinstance(effect, Surveyed):
+            self._on_surveyed(effect)
+        else:
+            self._directory.answer(effect)
+
     def _on_surveyed(self, surveyed: Surveyed) -> None:
         waiting = self._surveys.get(surveyed.number)
         if waiting is not None and not waiting.done():
             waiting.set_result(surveyed)
 
-    def _on_resolved(self, resolved: Resolved) -> None:
-        self._lookups.add(resolved)
-        for future in self._waiting.pop(resolved.address, ()):
-            if not future.done():
-                future.set_result(resolved)
-        if resolved.source == "directory":
-            self._bus.publish(
-                "topology.resolved",
-                {
-                    "address": str(ip_address(resolved.address)),
-                    "node": None if resolved.node is None else resolved.node.hex(),
-                    "ms": round(resolved.took * 1000, 1),
-                },
-            )
-
     async def _status(self, _: Call) -> JsonObject:
         machine = self._machine
         claims = machine.registrations.addresses if machine.registrations else []
+        name = machine.registrations.name if machine.registrations else None
         return {
             "joined": machine.ring.attached,
             "size_estimate": machine.ring.size_estimate,
             "neighbours": [{"node": node.hex(), "kind": kind} for node, kind in machine.ring.neighbours()],
             "registered": [
                 {
-                    "address": str(ip_address(claim.address)),
+                    "address": str(ip_address(claim.subject)),
                     "state": claim.state,
                     "owner": claim.owner.hex() if claim.owner else None,
                 }
                 for claim in claims
-                if claim.address is not None
+                if isinstance(claim.subject, bytes)
             ],
+            "name": None
+            if name is None
+            else {"name": name.subject, "state": name.state, "owner": name.owner.hex() if name.owner else None},
             "members": machine.census.others if machine.census else None,
             "counters": {
                 "dropped": machine.dropped,
                 "records": len(machine.storage.store),
                 "shortcuts": len(machine.shortcuts),
             },
-            "lookups": self._lookups.show(),
+            "lookups": self._directory.lookups.show(),
         }
 
 

@@ -23,13 +23,13 @@ def ipop_module() -> ModuleSpec:
         schema=json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8")),
         settings="ipop_modules.topology.settings:Settings",
         factory="ipop_modules.topology.module:Topology",
-        live=("shortcuts",),
+        live=("shortcuts", "name"),
         preload=("ipop_modules.topology.module",),
     )
 
 
 @hookimpl
 def ipop_commands() -> Sequence[click.Command]:
-    from ipop_modules.topology.commands import graph, resolve  # noqa: PLC0415 - click is heavy
+    from ipop_modules.topology.commands import graph, members, resolve  # noqa: PLC0415 - click is heavy
 
-    return [resolve, graph]
+    return [resolve, members, graph]

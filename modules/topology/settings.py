@@ -18,3 +18,5 @@ class Settings:
     """Links across the ring that this node opens; "auto": as many as the ring's size asks for."""
     leaf: bool = False
     """Take a place in the ring, but carry and store nothing for others."""
+    name: str | None = None
+    """This node's host name in the namespace."""

@@ -40,6 +40,7 @@ records = st.builds(
     value=st.binary(max_size=1024),
     signature=st.binary(max_size=80),
     seal=st.binary(max_size=32),
+    withdrawn=st.booleans(),
 )
 copies = st.lists(st.builds(messages.Copy, record=records, remaining=st.integers(0, 2**31)), max_size=4).map(tuple)
 vias = st.none() | node_ids
@@ -55,7 +56,13 @@ any_message = st.one_of(
         record=st.none() | records,
     ),
     st.builds(
-        messages.Get, number=numbers, asker=node_ids, via=vias, kind=st.sampled_from(["one", "many"]), key=node_ids
+        messages.Get,
+        number=numbers,
+        asker=node_ids,
+        via=vias,
+        kind=st.sampled_from(["one", "many"]),
+        key=node_ids,
+        after=st.binary(max_size=20),
     ),
     st.builds(messages.GetAnswer, number=numbers, copies=copies, total=st.integers(0, 2**31), near=near),
     st.builds(messages.Replicate, copies=copies),

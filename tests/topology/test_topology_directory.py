@@ -32,7 +32,7 @@ def answer(network: Network, node: Node, wanted: bytes, *, fresh: bool = True) -
     network.resolve(node, wanted, fresh=fresh)
     network.run_until(lambda: len(node.resolved) > already, 2.5)
     resolved = node.resolved[-1]
-    assert resolved.address == wanted
+    assert resolved.subject == wanted
     return resolved.node, resolved.certain, resolved.took
 
 

@@ -64,7 +64,11 @@ class World:
 
 @contextlib.asynccontextmanager
 async def world(
-    folder: Path, *, namespace: Namespace | None = NAMESPACE, peers: list[dict[str, Any]] | None = None
+    folder: Path,
+    *,
+    namespace: Namespace | None = NAMESPACE,
+    peers: list[dict[str, Any]] | None = None,
+    settings: Settings | None = None,
 ) -> AsyncIterator[World]:
     async with memory_bus() as bus:
         card = {"name": "tapipop", "mac": "02:00:00:00:00:01", "addresses": ["192.168.10.10/24"]}
@@ -89,7 +93,7 @@ async def world(
         link = FakeRole(bus, "link", {action: answering(body) for action, body in bodies.items()})
         await link.start()
         client = await bus.connect("topology")
-        context = module_context(Settings(), bus=client, folder=folder, namespace=namespace)
+        context = module_context(settings or Settings(), bus=client, folder=folder, namespace=namespace)
         module = Topology(context)
         await module.start()
         client.started()
@@ -127,6 +131,37 @@ def test_it_resolves_its_own_address_and_refuses_what_is_none(tmp_path: Path) ->
             assert (own["node"], own["source"], own["certain"]) == (w.node, "own", True)
             with pytest.raises(BusError, match="'nobody' is not an IP address"):
                 await w.guest.request("topology", "resolve", {"address": "nobody"})
+
+    asyncio.run(story())
+
+
+def test_it_resolves_its_own_name_in_any_case_and_lists_no_members_that_nobody_told(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path, settings=Settings(name="Alice")) as w:
+            await w.until(lambda: bool(w.link.called("status")))
+            await w.join()
+            own = (await w.guest.request("topology", "resolve_name", {"name": "aLICE"})).body
+            assert (own["name"], own["node"], own["addresses"]) == ("alice", w.node, ["192.168.10.10"])
+            assert (await w.guest.request("topology", "status")).body["name"]["name"] == "alice"
+            with pytest.raises(BusError, match="'no name' is not a host name"):
+                await w.guest.request("topology", "resolve_name", {"name": "no name"})
+            listed = (await w.guest.request("topology", "members")).body
+            assert listed["nodes"] == [member["node"] for member in listed["members"]]
+            with pytest.raises(BusError, match="expected a network"):
+                await w.guest.request("topology", "allocate", {"network": "10.0.0.1/8"})
+
+    asyncio.run(story())
+
+
+def test_what_it_registered_is_withdrawn_when_it_stops(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as w:
+            await w.until(lambda: bool(w.link.called("status")))
+            await w.join()
+            await w.until(lambda: bool(w.sent(Put)))
+            registered = {put.record.key for _, put in w.sent(Put)}
+            assert not any(put.record.withdrawn for _, put in w.sent(Put))
+        assert {put.record.key for _, put in w.sent(Put) if put.record.withdrawn} == registered
 
     asyncio.run(story())
 

@@ -16,6 +16,8 @@ class Cached:
     """None: nobody owns it."""
     expires: float
     lease_ends: float | None
+    addresses: tuple[bytes, ...] = ()
+    """What the owner says of itself."""
 
 
 class Cache:
@@ -31,9 +33,9 @@ class Cache:
             return None
         return entry
 
-    def found(self, key: bytes, node: bytes, lease: float, now: float) -> None:
+    def found(self, key: bytes, node: bytes, lease: float, now: float, addresses: tuple[bytes, ...] = ()) -> None:
         """`lease`: seconds that are left of the owner's lease."""
-        self._add(key, Cached(node, now + min(POSITIVE_LIFETIME, lease), now + lease))
+        self._add(key, Cached(node, now + min(POSITIVE_LIFETIME, lease), now + lease, addresses))
 
     def absent(self, key: bytes, now: float) -> None:
         self._add(key, Cached(None, now + NEGATIVE_LIFETIME, None))

@@ -50,18 +50,46 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """The directory answered a registration: `owner` is this node, or the one that has the address already."""
+    """The directory answered a registration: `owner` is this node, or the one that has the address or name already."""
 
-    address: bytes
+    subject: bytes | str
+    """An address, 4 or 16 bytes, or a host name."""
     state: Literal["registered", "taken"]
     owner: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
-    """The end of a lookup. `node` None: nobody owns the address when `certain`, else nobody answered in time."""
+class Allocated:
+    """A free address of the network that was asked for is this node's; None when none of those tried was free."""
 
-    address: bytes
+    address: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberOf:
+    """One of the namespace's members, as it says itself."""
+
+    node: bytes
+    name: str
+    """Empty when it has none."""
+    addresses: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The members of the namespace that the directory knows, this node included, in the order of their ids."""
+
+    members: tuple[MemberOf, ...]
+    certain: bool
+    """False: nobody answered in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The end of a lookup. `node` None: nobody owns the subject when `certain`, else nobody answered in time."""
+
+    subject: bytes | str
+    """An address, 4 or 16 bytes, or a host name."""
     node: bytes | None
     certain: bool
     source: Literal["own", "cache", "directory", "none"]
@@ -69,6 +97,8 @@ class Resolved:
     """Seconds that are left of the owner's lease, as far as is known."""
     took: float
     """Seconds."""
+    addresses: tuple[bytes, ...] = ()
+    """Of a name: the addresses that its owner says it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +112,7 @@ class Surveyed:
     other: tuple[bytes, ...]
 
 
-Effect: TypeAlias = Send | Connect | Release | Routes | Joined | Registered | Resolved | Surveyed
+Effect: TypeAlias = Send | Connect | Release | Routes | Joined | Registered | Allocated | Resolved | Listed | Surveyed
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
-"""The reader's side of the directory: who owns an address.
+"""The reader's side of the directory: who owns an address or a host name.
 
 A lookup asks three members at once: the one nearest to the key, and those nearest to the points 1.5 average gaps beside
 it, which hold replicas. The ways there differ, so a storer that lies speaks for itself alone. Records bear their
 owner's signature and the seal of the namespace, which no stranger can make. Where members themselves may lie (an open
-namespace) what two of the three say counts, elsewhere the first record. A storer that missed the record gets it.
+namespace) what two of the three say counts, elsewhere the first record. A storer that missed the record gets it. A
+record that its owner withdrew counts for nobody, whoever still has an older one.
 
 Messages get lost, so it asks again after a while; it ends within LIMIT.
 """
@@ -19,7 +20,8 @@ from ipop_modules.topology.protocol.cache import Cache
 from ipop_modules.topology.protocol.chance import Random, request_number
 from ipop_modules.topology.protocol.effects import Resolved
 from ipop_modules.topology.protocol.messages import Copy, Get, GetAnswer, Repair
-from ipop_modules.topology.protocol.records import Record, Verify, address_key, is_genuine, is_sealed
+from ipop_modules.topology.protocol.profile import opened
+from ipop_modules.topology.protocol.records import Record, Verify, is_genuine, is_sealed, subject_key
 from ipop_modules.topology.protocol.ring import Ring
 
 LIMIT: Final = 2.4
@@ -34,7 +36,7 @@ MAX_LOOKUPS: Final = 1024
 
 @dataclass(slots=True)
 class _Lookup:
-    address: bytes
+    subject: bytes | str
     key: bytes
     points: dict[int, bytes]
     """By request number, where the question goes."""
@@ -46,6 +48,8 @@ class _Lookup:
     """By request number, the owner that was named; None for nobody."""
     copies: dict[bytes, Copy] = field(default_factory=dict)
     """By owner."""
+    withdrawn: dict[bytes, Copy] = field(default_factory=dict)
+    """By owner, its record that makes those before it void."""
     decide_at: float | None = None
 
 
@@ -60,20 +64,20 @@ class Lookups:
         self._by_key: dict[bytes, _Lookup] = {}
         self._by_number: dict[int, _Lookup] = {}
 
-    def resolve(self, address: bytes, now: float, *, fresh: bool = False) -> None:
-        """Ends in one Resolved for the address, at once or within LIMIT. `fresh` passes over the cache."""
-        key = address_key(self._namespace_key, address)
+    def resolve(self, subject: bytes | str, now: float, *, fresh: bool = False) -> None:
+        """Ends in one Resolved for the subject, at once or within LIMIT. `fresh` passes over the cache."""
+        key = subject_key(self._namespace_key, subject)
         cached = None if fresh else self._cache.get(key, now)
         if cached is not None:
             lease = cached.lease_ends - now if cached.lease_ends is not None else None
-            self._ring.out.emit(Resolved(address, cached.node, True, "cache", lease, 0.0))
+            self._ring.out.emit(Resolved(subject, cached.node, True, "cache", lease, 0.0, cached.addresses))
             return
         if key in self._by_key:
             return
         if len(self._by_key) >= MAX_LOOKUPS:
-            self._ring.out.emit(Resolved(address, None, False, "none", None, 0.0))
+            self._ring.out.emit(Resolved(subject, None, False, "none", None, 0.0))
             return
-        lookup = self._by_key[key] = _Lookup(address, key, {}, now)
+        lookup = self._by_key[key] = _Lookup(subject, key, {}, now)
         if self._ring.attached:
             self._begin(lookup, now)
 
@@ -86,10 +90,15 @@ class Lookups:
         lookup = self._by_number.get(answer.number)
         if lookup is None:
             return False
-        copy = next((copy for copy in answer.copies if self._answers(copy.record, lookup)), None)
-        lookup.votes[answer.number] = None if copy is None else copy.record.owner
-        if copy is not None:
-            lookup.copies[copy.record.owner] = copy
+        said = [copy for copy in answer.copies if self._answers(copy.record, lookup)]
+        for copy in said:
+            if copy.record.withdrawn and self._stands(copy.record, lookup):
+                lookup.withdrawn[copy.record.owner] = copy
+        named = next((copy for copy in said if not copy.record.withdrawn), None)
+        lookup.votes[answer.number] = None if named is None else named.record.owner
+        if named is not None:
+            lookup.copies[named.record.owner] = named
+        self._void(lookup)
         if lookup.decide_at is None:
             lookup.decide_at = now + WAIT
         self._judge(lookup, now)
@@ -128,6 +137,17 @@ class Lookups:
         fits = record.kind == "one" and record.key == lookup.key
         return fits and is_sealed(record, self._namespace_key) and is_genuine(record, self._verify)
 
+    def _stands(self, record: Record, lookup: _Lookup) -> bool:
+        withdrawn = lookup.withdrawn.get(record.owner)
+        return withdrawn is None or record.sequence > withdrawn.record.sequence
+
+    def _void(self, lookup: _Lookup) -> None:
+        """Pass over owners that claim it no more; storers that have not heard do now."""
+        for number, owner in lookup.votes.items():
+            if owner is not None and not self._stands(lookup.copies[owner].record, lookup):
+                lookup.votes[number] = None
+                self._ring.out.to_closest(lookup.points[number], Repair(lookup.withdrawn[owner]))
+
     def _judge(self, lookup: _Lookup, now: float) -> None:
         """Decide as soon as the answers that are still out can't change it."""
         named = Counter(owner for owner in lookup.votes.values() if owner is not None)
@@ -152,11 +172,13 @@ class Lookups:
     def _found(self, lookup: _Lookup, copy: Copy, now: float) -> None:
         lease = float(min(copy.remaining, copy.record.lease))
         owner = copy.record.owner
-        self._cache.found(lookup.key, owner, lease, now)
+        addresses = opened(copy.record, self._namespace_key).addresses if isinstance(lookup.subject, str) else ()
+        self._cache.found(lookup.key, owner, lease, now, addresses)
         for number, named in lookup.votes.items():
             if named is None:
                 self._ring.out.to_closest(lookup.points[number], Repair(copy))
-        self._end(lookup, Resolved(lookup.address, owner, True, "directory", lease, now - lookup.started))
+        took = now - lookup.started
+        self._end(lookup, Resolved(lookup.subject, owner, True, "directory", lease, took, addresses))
 
     def _may_yet_come(self, now: float) -> bool:
         """A node that has no neighbours only knows what it stored itself: more may come with the next link."""
@@ -167,7 +189,7 @@ class Lookups:
         if certain and not self._may_yet_come(now):
             self._cache.absent(lookup.key, now)
         took = now - lookup.started
-        self._end(lookup, Resolved(lookup.address, None, certain, "directory" if certain else "none", None, took))
+        self._end(lookup, Resolved(lookup.subject, None, certain, "directory" if certain else "none", None, took))
 
     def _end(self, lookup: _Lookup, resolved: Resolved) -> None:
         del self._by_key[lookup.key]

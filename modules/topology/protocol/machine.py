@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from ipop_modules.topology.protocol.census import Census
 from ipop_modules.topology.protocol.chance import Random
-from ipop_modules.topology.protocol.effects import Effect, Resolved, Source, Surveyed
+from ipop_modules.topology.protocol.effects import Effect, Listed, Resolved, Source, Surveyed
 from ipop_modules.topology.protocol.lookup import Lookups
+from ipop_modules.topology.protocol.members import Members
 from ipop_modules.topology.protocol.messages import (
     Displaced,
     Find,
@@ -83,6 +85,7 @@ class Machine:
         self.lookups: Lookups | None = None
         self.registrations: Registrations | None = None
         self.census: Census | None = None
+        self.members: Members | None = None
         self._was_attached = False
         self._unplaced: dict[bytes, float] = {}
         """When each of these was asked last to register again."""
@@ -91,6 +94,7 @@ class Machine:
             self.lookups = Lookups(self.ring, key, random, verify, majority=member.majority)
             self.registrations = Registrations(self.ring, key, member.owner, random, verify)
             self.census = Census(self.ring, key, random)
+            self.members = Members(self.ring, key, random, verify)
 
     # Links.
 
@@ -138,14 +142,44 @@ class Machine:
             self.registrations.set_addresses(addresses, now)
         return self._finish(now)
 
-    def resolve(self, address: bytes, now: float, *, fresh: bool = False) -> list[Effect]:
-        """Ends in a Resolved for the address within 2.4 s, here or from a later call."""
+    def set_name(self, name: str | None, now: float) -> list[Effect]:
+        """This node's host name, as `names.py` writes it. Ignored on a bare overlay node."""
+        if self.registrations is not None:
+            self.registrations.set_name(name, now)
+        return self._finish(now)
+
+    def allocate(self, network: IPv4Network | IPv6Network, wanted: bytes | None, now: float) -> list[Effect]:
+        """Get a free address of the network, `wanted` if that one is: ends in an Allocated, once it is in the ring."""
+        if self.registrations is not None:
+            self.registrations.allocate(network, wanted, now)
+        return self._finish(now)
+
+    def withdraw(self, now: float) -> list[Effect]:
+        """This node leaves: nothing is registered in its name any more."""
+        if self.registrations is not None and self.ring.attached:
+            self.registrations.withdraw(now)
+        return self._finish(now)
+
+    def resolve(self, subject: bytes | str, now: float, *, fresh: bool = False) -> list[Effect]:
+        """Who owns an address (4 or 16 bytes) or a host name.
+
+        Ends in a Resolved for it within 2.4 s, here or from a later call.
+        """
         if self.lookups is None or self.registrations is None:
-            self.ring.out.emit(Resolved(address, None, False, "none", None, 0.0))
-        elif self.registrations.owns(address):
-            self.ring.out.emit(Resolved(address, self.ring.me, True, "own", None, 0.0))
+            self.ring.out.emit(Resolved(subject, None, False, "none", None, 0.0))
+        elif self.registrations.owns(subject):
+            addresses = self.registrations.profile.addresses if isinstance(subject, str) else ()
+            self.ring.out.emit(Resolved(subject, self.ring.me, True, "own", None, 0.0, addresses))
         else:
-            self.lookups.resolve(address, now, fresh=fresh)
+            self.lookups.resolve(subject, now, fresh=fresh)
+        return self._finish(now)
+
+    def list_members(self, now: float) -> list[Effect]:
+        """Ends in a Listed within 2.4 s, here or from a later call."""
+        if self.members is None:
+            self.ring.out.emit(Listed((), certain=False))
+        else:
+            self.members.ask(now)
         return self._finish(now)
 
     def unplaced(self, node: bytes, address: bytes, now: float) -> list[Effect]:
@@ -177,14 +211,15 @@ class Machine:
     def wake(self, now: float) -> list[Effect]:
         self.ring.wake(now)
         self.storage.wake(now)
-        for part in (self.lookups, self.registrations, self.census):
+        for part in (self.lookups, self.registrations, self.census, self.members):
             if part is not None:
                 part.wake(now)
         return self._finish(now)
 
     def next_wake(self, now: float) -> float | None:
         times = [self.ring.next_wake(now), self.storage.next_wake()]
-        times += [part.next_wake() for part in (self.lookups, self.registrations, self.census) if part is not None]
+        parts = (self.lookups, self.registrations, self.census, self.members)
+        times += [part.next_wake() for part in parts if part is not None]
         return min((time for time in times if time is not None), default=None)
 
     def _handle(self, message: Message, source: Source, now: float) -> None:  # noqa: PLR0912 - one line for each message
@@ -229,16 +264,16 @@ class Machine:
                     self.registrations.on_displaced(message.key, now)
 
     def _on_get_answer(self, answer: GetAnswer, now: float) -> None:
-        if self.lookups is None or self.census is None:
+        if self.lookups is None or self.census is None or self.members is None:
             return
-        if not self.lookups.on_answer(answer, now):
+        if not self.lookups.on_answer(answer, now) and not self.members.on_answer(answer, now):
             self.census.on_answer(answer, now)
 
     def _finish(self, now: float) -> list[Effect]:
         """Follow up what the ring's changes mean for the directory, and hand out the effects."""
         if self.ring.attached and not self._was_attached:
             self._was_attached = True
-            for part in (self.registrations, self.lookups, self.census):
+            for part in (self.registrations, self.lookups, self.census, self.members):
                 if part is not None:
                     part.on_joined(now)
         gained, self.ring.gained = self.ring.gained, set()
@@ -246,7 +281,24 @@ class Machine:
             self.storage.hand_over(node, now)
         if gained and self.registrations is not None:
             self.registrations.on_ring_changed(now)
+        effects: list[Effect] = []
         me = Source(self.ring.me, True, self.ring.me)
-        while self.ring.out.loopback:
-            self._handle(self.ring.out.loopback.popleft(), me, now)
-        return self.ring.out.drain()
+        while True:
+            while self.ring.out.loopback:
+                self._handle(self.ring.out.loopback.popleft(), me, now)
+            latest = self.ring.out.drain()
+            if not latest:
+                return effects
+            effects += latest
+            self._confirm(latest, now)
+
+    def _confirm(self, latest: list[Effect], now: float) -> None:
+        """An allocation goes through a lookup."""
+        if self.registrations is None or self.lookups is None:
+            return
+        for effect in latest:
+            if isinstance(effect, Resolved):
+                self.registrations.on_resolved(effect, now)
+        stored, self.registrations.to_confirm = self.registrations.to_confirm, None
+        if stored is not None:
+            self.lookups.resolve(stored, now, fresh=True)

@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.records import Id, Kind, Record
 
 MAX_MESSAGE: Final = 32_768
@@ -108,12 +109,14 @@ class Get(msgspec.Struct, array_like=True, frozen=True, tag=6):
     key: Id
     count_only: bool = False
     """How many there are is enough."""
+    after: Annotated[bytes, Meta(max_length=ids.SIZE)] = b""
+    """Only records of owners with greater ids, please."""
 
 
 class GetAnswer(msgspec.Struct, array_like=True, frozen=True, tag=7):
     number: Number
     copies: Copies
-    """No copy: absent. Of a large set these are the newest."""
+    """In the order of their owners' ids; a large set is asked for in pieces. Withdrawn ones are among them."""
     total: Annotated[int, Meta(ge=0, le=2**31)]
     """How many owners' records lie there, the asker's own left out."""
     near: Near

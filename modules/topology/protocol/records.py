@@ -2,6 +2,7 @@
 
 A record says that the owner of a public key claims a directory key. Those who store it see neither the namespace nor
 the address, only hashes: 160-bit keys made from the namespace's own key, which nobody outside a secret namespace knows.
+What a record says besides is sealed (`profile.py`). A record that is withdrawn ends the claim before its lease does.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Record(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     signature: Annotated[bytes, Meta(max_length=80)]
     seal: Annotated[bytes, Meta(max_length=32)] = b""
     """HMAC-SHA256 with the namespace's key: its owner is a member. Storers can neither make nor check it."""
+    withdrawn: bool = False
+    """The owner claims this no more: the record is kept for its lease only to keep older ones away."""
 
     @property
     def owner(self) -> bytes:
@@ -58,6 +61,16 @@ class Record(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
 def address_key(namespace_key: bytes, packed: bytes) -> bytes:
     """The key of an address, given as its 4 or 16 bytes."""
     return sha256(b"ipop directory 1" + namespace_key + packed).digest()[: ids.SIZE]
+
+
+def name_key(namespace_key: bytes, name: str) -> bytes:
+    """The key of a host name, given as `names.py` writes it."""
+    return sha256(b"ipop name 1" + namespace_key + name.encode()).digest()[: ids.SIZE]
+
+
+def subject_key(namespace_key: bytes, subject: bytes | str) -> bytes:
+    """The key of an address (4 or 16 bytes) or of a host name."""
+    return name_key(namespace_key, subject) if isinstance(subject, str) else address_key(namespace_key, subject)
 
 
 def members_key(namespace_key: bytes) -> bytes:
@@ -76,8 +89,9 @@ def signed_record(
     value: bytes,
     sign: Sign,
     namespace_key: bytes,
+    withdrawn: bool = False,
 ) -> Record:
-    bare = Record(kind, key, owner_key, since, sequence, lease, value, b"")
+    bare = Record(kind, key, owner_key, since, sequence, lease, value, b"", withdrawn=withdrawn)
     signed = _signed_part(bare)
     return msgspec.structs.replace(bare, signature=sign(signed), seal=_seal(signed, namespace_key))
 

@@ -1,27 +1,34 @@
-"""The owner's side of the directory: this node's addresses and its place among the namespace's members.
+"""The owner's side of the directory: this node's addresses, its host name, and its place among the members.
 
 Every claim is put again before half its lease is over, soon after the ring around this node has changed, and when a
-storer says that the claim gave way. A claim that somebody else holds is tried again now and then.
+storer says that the claim gave way. A claim that somebody else holds is tried again now and then. What this node claims
+no more it withdraws.
+
+An address that the directory is to choose is claimed like any other, from one that is taken to the next; it is this
+node's when a lookup that asks several storers names this node as its owner.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final, Literal, TypeAlias
 
+from ipop_modules.topology.protocol.allocation import Allocation
 from ipop_modules.topology.protocol.chance import Random, request_number, spread
-from ipop_modules.topology.protocol.effects import Registered
+from ipop_modules.topology.protocol.effects import Allocated, Registered, Resolved
 from ipop_modules.topology.protocol.messages import Put, PutAnswer
+from ipop_modules.topology.protocol.profile import Profile, sealed
 from ipop_modules.topology.protocol.records import (
     Kind,
     Record,
     Sign,
     Verify,
-    address_key,
     is_genuine,
     members_key,
     signed_record,
+    subject_key,
 )
 from ipop_modules.topology.protocol.ring import Ring
 
@@ -49,9 +56,11 @@ class Owner:
 class Claim:
     kind: Kind
     key: bytes
-    address: bytes | None
-    """None for the place among the members."""
+    subject: bytes | str | None
+    """An address or a host name; None for the place among the members."""
     since: int
+    profile: Profile | None = None
+    """What the record says; nothing on an address."""
     state: State = "waiting"
     owner: bytes | None = None
     due: float | None = None
@@ -70,31 +79,120 @@ class Registrations:
         self._random = random
         self._verify = verify
         self._claims: dict[bytes, Claim] = {}
+        self._set: tuple[bytes, ...] = ()
+        """The addresses that this node was given."""
+        self._name: str | None = None
+        self._allocation: Allocation | None = None
+        self._allocated = False
+        self.to_confirm: bytes | None = None
+        """An address that was stored as this node's, for a lookup to confirm."""
 
     @property
     def addresses(self) -> list[Claim]:
-        return [claim for claim in self._claims.values() if claim.address is not None]
+        return [claim for claim in self._claims.values() if isinstance(claim.subject, bytes)]
 
-    def key_of(self, address: bytes) -> bytes:
-        """The directory's key for an address of this namespace."""
-        return address_key(self._namespace_key, address)
+    @property
+    def name(self) -> Claim | None:
+        return next((claim for claim in self._claims.values() if isinstance(claim.subject, str)), None)
 
-    def owns(self, address: bytes) -> bool:
-        """Whether this node claims the address, and nobody else is known to have it."""
-        claim = self._claims.get(address_key(self._namespace_key, address))
-        return claim is not None and claim.state != "taken"
+    @property
+    def profile(self) -> Profile:
+        """What this node says of itself."""
+        return Profile(self._name or "", tuple(sorted({*self._set, *self._chosen()})))
+
+    def key_of(self, subject: bytes | str) -> bytes:
+        """The directory's key for an address or a host name of this namespace."""
+        return subject_key(self._namespace_key, subject)
+
+    def owns(self, subject: bytes | str) -> bool:
+        """Whether this node claims an address or a name, and nobody else is known to have it."""
+        claim = self._claims.get(self.key_of(subject))
+        if claim is None or claim.state == "taken":
+            return False
+        is_candidate = self._allocation is not None and subject == self._allocation.address
+        return self._allocated or not is_candidate or subject in self._set
 
     def set_addresses(self, addresses: Iterable[bytes], now: float) -> None:
-        """Claim these and no others; a claim that is dropped ends with its lease."""
-        wanted: dict[bytes, bytes | None] = {address_key(self._namespace_key, a): a for a in addresses}
-        if wanted:
-            wanted[members_key(self._namespace_key)] = None
-        self._claims = {key: claim for key, claim in self._claims.items() if key in wanted}
-        for key, address in wanted.items():
-            if key in self._claims:
+        """Claim these, and what was allocated."""
+        self._set = tuple(addresses)
+        self._claim_all(now)
+
+    def set_name(self, name: str | None, now: float) -> None:
+        """Claim this host name (as `names.py` writes it) while this node has an address."""
+        self._name = name
+        self._claim_all(now)
+
+    def allocate(self, network: IPv4Network | IPv6Network, wanted: bytes | None, now: float) -> None:
+        """Claim an address of the network that is free, `wanted` if that one is; ends in one Allocated."""
+        allocation = self._allocation
+        if allocation is not None and allocation.network == network and allocation.address is not None:
+            if self._allocated:
+                self._ring.out.emit(Allocated(allocation.address))
+            return
+        self._allocation = Allocation(network, self._ring.me, wanted)
+        self._allocated = False
+        self._claim_all(now)
+
+    def on_resolved(self, resolved: Resolved, now: float) -> None:
+        """A lookup ended: it may confirm the allocation, or show that somebody else was faster."""
+        allocation = self._allocation
+        if allocation is None or self._allocated or resolved.subject != allocation.address:
+            return
+        claim = self._claims[self.key_of(resolved.subject)]
+        if claim.state != "registered":
+            return
+        if resolved.node == self._ring.me:
+            self._allocated = True
+            self._ring.out.emit(Allocated(allocation.address))
+            self._ring.out.emit(Registered(resolved.subject, "registered", self._ring.me))
+            self._claim_all(now)
+        elif resolved.node is not None:
+            self._try_next(now)
+        else:
+            claim.state = "waiting"
+            claim.due = now + spread(self._random, RETRIES[0])
+
+    def withdraw(self, now: float) -> None:
+        """This node leaves: everything that it claims is free again."""
+        self._set, self._name, self._allocation = (), None, None
+        self._claim_all(now)
+
+    def _chosen(self) -> tuple[bytes, ...]:
+        """The allocated address, once it is this node's."""
+        allocation = self._allocation
+        return (allocation.address,) if self._allocated and allocation is not None and allocation.address else ()
+
+    def _try_next(self, now: float) -> None:
+        allocation = self._allocation
+        if allocation is None:
+            return
+        self._allocated = False
+        if allocation.next() is None:
+            self._ring.out.emit(Allocated(None))
+            self._allocation = None
+        self._claim_all(now)
+
+    def _claim_all(self, now: float) -> None:
+        """Make the claims what they should be: put what is new or says something new, withdraw what is too much."""
+        profile = self.profile
+        wanted: dict[bytes, tuple[bytes | str | None, Profile | None]] = {}
+        candidate = self._allocation.address if self._allocation is not None else None
+        for address in (*self._set, *((candidate,) if candidate else ())):
+            wanted[self.key_of(address)] = address, None
+        if profile.addresses:
+            wanted[members_key(self._namespace_key)] = None, profile
+            if self._name is not None:
+                wanted[self.key_of(self._name)] = self._name, profile
+        for key in self._claims.keys() - wanted.keys():
+            self._withdraw(self._claims.pop(key), now)
+        for key, (subject, says) in wanted.items():
+            claim = self._claims.get(key)
+            if claim is None:
+                kind: Kind = "many" if subject is None else "one"
+                claim = self._claims[key] = Claim(kind, key, subject, since=self._unix_ms(now), profile=says)
+            elif claim.profile == says:
                 continue
-            kind: Kind = "many" if address is None else "one"
-            claim = self._claims[key] = Claim(kind, key, address, since=self._unix_ms(now))
+            claim.profile, claim.number = says, None
             if self._ring.attached:
                 self._put(claim, now)
 
@@ -121,7 +219,7 @@ class Registrations:
         if answer.outcome == "stored":
             claim.number = None
             claim.due = now + spread(self._random, self._owner.lease / 3)
-            self._settle(claim, "registered", self._ring.me)
+            self._settle(claim, "registered", self._ring.me, now)
         elif answer.outcome == "stale" and self._is_proof(answer.record, claim, own=True):
             claim.number = None
             claim.floor = answer.record.sequence if answer.record else 0
@@ -129,7 +227,7 @@ class Registrations:
         elif answer.outcome == "taken" and claim.kind == "one" and self._is_proof(answer.record, claim, own=False):
             claim.number = None
             claim.due = now + spread(self._random, TAKEN_RETRY)
-            self._settle(claim, "taken", answer.record.owner if answer.record else b"")
+            self._settle(claim, "taken", answer.record.owner if answer.record else b"", now)
         elif answer.outcome == "refused":
             claim.number = None
             claim.due = now + spread(self._random, REFUSED_RETRY)
@@ -153,9 +251,15 @@ class Registrations:
         claim.tries += 1
         self._ring.out.to_closest(claim.key, Put(claim.number, self._ring.me, None, claim.record))
 
-    def _sign(self, claim: Claim, now: float) -> Record:
+    def _withdraw(self, claim: Claim, now: float) -> None:
+        """Nobody waits for the answer: where it gets lost, the lease ends the claim."""
+        if claim.record is not None and claim.state != "taken":
+            put = Put(request_number(self._random), self._ring.me, None, self._sign(claim, now, withdrawn=True))
+            self._ring.out.to_closest(claim.key, put)
+
+    def _sign(self, claim: Claim, now: float, *, withdrawn: bool = False) -> Record:
         sequence = claim.floor = max(self._unix_ms(now), claim.floor + 1)
-        owner = self._owner
+        owner, says = self._owner, claim.profile
         return signed_record(
             claim.kind,
             claim.key,
@@ -163,16 +267,23 @@ class Registrations:
             since=claim.since,
             sequence=sequence,
             lease=owner.lease,
-            value=b"",
+            value=b"" if says is None or withdrawn else sealed(says, claim.key, self._namespace_key, self._random),
             sign=owner.sign,
             namespace_key=self._namespace_key,
+            withdrawn=withdrawn,
         )
 
-    def _settle(self, claim: Claim, state: Literal["registered", "taken"], owner: bytes) -> None:
+    def _settle(self, claim: Claim, state: Literal["registered", "taken"], owner: bytes, now: float) -> None:
         changed = (claim.state, claim.owner) != (state, owner)
         claim.state, claim.owner = state, owner
-        if changed and claim.address is not None:
-            self._ring.out.emit(Registered(claim.address, state, owner))
+        is_chosen = self._allocation is not None and claim.subject == self._allocation.address
+        is_certain = self._allocated or not is_chosen or claim.subject in self._set
+        if changed and claim.subject is not None and is_certain:
+            self._ring.out.emit(Registered(claim.subject, state, owner))
+        if is_chosen and state == "taken":
+            self._try_next(now)
+        elif not is_certain and isinstance(claim.subject, bytes):
+            self.to_confirm = claim.subject
 
     def _is_proof(self, record: Record | None, claim: Claim, *, own: bool) -> bool:
         """Whether a record shows that this claim is held, by this node or by another."""

@@ -51,7 +51,7 @@ class Storage:
     def on_get(self, get: Get, now: float) -> None:
         if not self._ring.member:
             return
-        copies = () if get.count_only else tuple(self.store.get(get.kind, get.key, now))
+        copies = () if get.count_only else tuple(self.store.get(get.kind, get.key, now, get.after))
         total = self.store.count(get.kind, get.key, without=get.asker)
         self._ring.out.to_node(get.asker, get.via, GetAnswer(get.number, copies, total, self._ring.near))
 
@@ -65,10 +65,9 @@ class Storage:
             if not self._is_genuine(copy.record):
                 continue
             outcome = self.store.put(copy.record, copy.remaining, source.sender, now, merge=True)
-            if outcome.state in ("taken", "stale") and outcome.record is not None:
-                winners += [
-                    c for c in self.store.get(copy.record.kind, copy.record.key, now) if c.record == outcome.record
-                ]
+            won = self.store.copy(outcome.record, now) if outcome.record is not None else None
+            if won is not None:
+                winners.append(won)
             if outcome.displaced is not None:
                 self._ring.out.to_node(outcome.displaced.owner, None, Displaced(outcome.displaced.key))
                 self._replicate([copy], (node for node in self._ring.near if node != source.sender))

@@ -1,4 +1,7 @@
-"""The records that this node holds for others, with leases, limits and put-if-absent."""
+"""The records that this node holds for others, with leases, limits and put-if-absent.
+
+A withdrawn record stands in nobody's way but that of its own owner's older ones.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ MAX_RECORDS: Final = 20_000
 MAX_FOR_OWNER: Final = 32
 MAX_FOR_LINK: Final = 4_096
 """Ids are free to make, so what one direct neighbour hands over is limited as well."""
-MAX_IN_SET: Final = 64
+MAX_IN_SET: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Store:
         own = here.get(owner)
         if own is not None and own.record.sequence > record.sequence:
             return Outcome("stale", own.record)
-        rival = next(iter(here.values()), None) if record.kind == "one" and own is None else None
+        rival = self._rival(here, record, owner)
         if rival is not None and not (merge and _claim(record, owner) < _claim(rival.record, rival.owner)):
             return Outcome("taken", rival.record)
         gives_way = rival or (self._oldest(here) if own is None and len(here) >= MAX_IN_SET else None)
@@ -74,24 +77,41 @@ class Store:
         self._add(_Entry(record, owner, expires, link))
         return Outcome("stored", displaced=rival.record if rival else None)
 
-    def get(self, kind: Kind, key: bytes, now: float) -> list[Copy]:
-        """The live records under a key, newest first; at most MAX_COPIES."""
+    def get(self, kind: Kind, key: bytes, now: float, after: bytes = b"") -> list[Copy]:
+        """The records under a key that have not ended, withdrawn ones included; at most MAX_COPIES.
+
+        In the order of their owners' ids, those behind `after`: so a large set is read page by page. The one record of
+        a key that stands comes first.
+        """
         self._expire_key(kind, key, now)
-        entries = sorted(self._entries.get((kind, key), {}).values(), key=lambda entry: -entry.expires)
+        entries = [entry for entry in self._entries.get((kind, key), {}).values() if entry.owner > after]
+        entries.sort(key=lambda entry: (kind == "one" and entry.record.withdrawn, entry.owner))
         return [_copy(entry, now) for entry in entries[:MAX_COPIES]]
+
+    def copy(self, record: Record, now: float) -> Copy | None:
+        """This record, if it is here and has not ended."""
+        entry = self._entries.get((record.kind, record.key), {}).get(record.owner)
+        return _copy(entry, now) if entry is not None and entry.record == record and entry.expires > now else None
 
     def count(self, kind: Kind, key: bytes, without: bytes) -> int:
         """How many owners have records under a key, `without` not counted."""
-        return sum(owner != without for owner in self._entries.get((kind, key), {}))
+        entries = self._entries.get((kind, key), {})
+        return sum(not entry.record.withdrawn and entry.owner != without for entry in entries.values())
 
     def copies(self, now: float) -> Iterator[Copy]:
-        """All live records."""
+        """All records that have not ended."""
         for entries in self._entries.values():
             yield from (_copy(entry, now) for entry in entries.values() if entry.expires > now)
 
     def expire(self, now: float) -> None:
         for kind, key in list(self._entries):
             self._expire_key(kind, key, now)
+
+    def _rival(self, here: dict[bytes, _Entry], record: Record, owner: bytes) -> _Entry | None:
+        """Who holds what this record claims: at most one owner does."""
+        if record.kind != "one" or record.withdrawn:
+            return None
+        return next((e for e in here.values() if e.owner != owner and not e.record.withdrawn), None)
 
     def _expire_key(self, kind: Kind, key: bytes, now: float) -> None:
         for entry in [e for e in self._entries.get((kind, key), {}).values() if e.expires <= now]:
