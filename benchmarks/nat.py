@@ -24,7 +24,7 @@ from benchmarks.homes import ADDRESSES, Neighbourhood, two_homes
 from benchmarks.pinging import Pinging
 from benchmarks.travel import follow
 from ipop_core.errors import IpopError
-from ipop_core.lab import Capture, NatKind
+from ipop_core.lab import FIVE_KINDS, Capture, NatKind
 
 BARE_NODES: Final = 7
 _AFTER: Final = 1.0
@@ -112,7 +112,7 @@ def _progress(cell: Cell) -> str:
 
 def _table(cells: Sequence[Cell]) -> Table:
     """Rows ping columns: runs that became direct, the median time to it, pings lost in all runs."""
-    names = [kind.value for kind in NatKind]
+    names = [kind.value for kind in FIVE_KINDS]
     shown = Table(title="direct runs, median ms to direct, pings lost; rows ping columns")
     for name in ("", *names):
         shown.add_column(name)
@@ -132,7 +132,7 @@ def _cell(runs: Sequence[Cell]) -> str:
 
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nat", description=__doc__)
-    parser.add_argument("--pairs", type=_pairs, default=list(product(NatKind, NatKind)), metavar="A,B[:C,D...]")
+    parser.add_argument("--pairs", type=_pairs, default=list(product(FIVE_KINDS, repeat=2)), metavar="A,B[:C,D...]")
     parser.add_argument("--runs", type=int, default=1, help="of every pair (1)")
     parser.add_argument("--seconds", type=float, default=8.0, help="to wait for a direct path, at most (8)")
     parser.add_argument("--delay", type=float, default=20.0, metavar="MS", help="of each home's line, each way (20)")

@@ -20,11 +20,11 @@ from ipop_core.demo.narrator import Narrator
 from ipop_core.demo.place import Place
 from ipop_core.demo.story import Story
 from ipop_core.demo.timeline import narrate_verdict
-from ipop_core.lab import LabError, NatKind, capabilities, enter_user_namespace
+from ipop_core.lab import FIVE_KINDS, LabError, capabilities, enter_user_namespace
 from ipop_core.lab.commands import run
 from ipop_core.lab.user_namespace import is_inside
 
-KINDS: Final = [kind.value for kind in NatKind]
+KINDS: Final = [kind.value for kind in FIVE_KINDS]
 Pair = tuple[str, str]
 
 

@@ -1,18 +1,20 @@
 """Networks of Linux network namespaces for the demo, the tests and the benchmarks. It knows nothing of IPOP."""
 
+from ipop_core.lab.blocking import udp_blocked
 from ipop_core.lab.capture import Capture
 from ipop_core.lab.errors import LabError, LabTimeoutError
 from ipop_core.lab.home import Home, Router
 from ipop_core.lab.host import Host
 from ipop_core.lab.lab import Laboratory
 from ipop_core.lab.namespace import Namespace
-from ipop_core.lab.nat import NatKind
+from ipop_core.lab.nat import FIVE_KINDS, NatKind
 from ipop_core.lab.packet import Packet
 from ipop_core.lab.rights import Right, Rights, capabilities
 from ipop_core.lab.segment import Attachment, Segment
 from ipop_core.lab.user_namespace import enter_user_namespace
 
 __all__ = [
+    "FIVE_KINDS",
     "Attachment",
     "Capture",
     "Home",
@@ -29,4 +31,5 @@ __all__ = [
     "Segment",
     "capabilities",
     "enter_user_namespace",
+    "udp_blocked",
 ]

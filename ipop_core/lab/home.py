@@ -15,6 +15,13 @@ class Router:
 
     wan: Host
     lan: Segment
+    carrier: Router | None = None
+    """The carrier's router, where this one's card `wan` is in the carrier's network and not on the public segment."""
+
+    @property
+    def public_address(self) -> str:
+        """The IPv4 address that the world sees."""
+        return self.wan.address if self.carrier is None else self.carrier.public_address
 
 
 @dataclass(frozen=True)
@@ -28,4 +35,4 @@ class Home:
     @property
     def public_address(self) -> str:
         """The IPv4 address that the world sees."""
-        return self.router.wan.address if self.router else self.host.address
+        return self.router.public_address if self.router else self.host.address

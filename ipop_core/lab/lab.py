@@ -39,6 +39,8 @@ PUBLIC_NETWORK: Final = IPv4Network("203.0.113.0/24")
 """TEST-NET-3 (RFC 5737)."""
 PUBLIC_NETWORK6: Final = IPv6Network("2001:db8::/64")
 """The documentation prefix (RFC 3849)."""
+BRIDGE_FILTER: Final = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+"""There where the kernel has the module br_netfilter."""
 
 
 class Laboratory:
@@ -107,22 +109,64 @@ class Laboratory:
         namespace = self.namespace(name)
         return Host(name, namespace, segment, segment.attach(name, namespace, "eth0"))
 
-    def home(self, name: str, public: Segment, kind: NatKind, *, drop_unsolicited: bool = True) -> Home:
+    def home(
+        self,
+        name: str,
+        public: Segment | Router,
+        kind: NatKind,
+        *,
+        drop_unsolicited: bool = True,
+        hairpin: bool = False,
+        lifetime: int | None = None,
+    ) -> Home:
         """A host called `name` behind a router `NAME-router` of that kind, or on `public` itself when it is OPEN.
 
-        The home's network is 10.77.N.0/24. `drop_unsolicited` as in `nat.ruleset`.
+        `public` is the public segment, or a carrier's router. The home's network is 10.77.N.0/24. `drop_unsolicited`
+        as in `nat.ruleset`; `hairpin` only with FULL_CONE; a mapping that carried nothing for `lifetime` seconds goes.
         """
         if kind is NatKind.OPEN:
-            return Home(name, kind, self.host(name, public), None)
-        namespace = self.namespace(f"{name}-router")
-        wan = Host(f"{name}-router", namespace, public, public.attach(f"{name}-router", namespace, "wan"))
+            return Home(name, kind, self.host(name, public.lan if isinstance(public, Router) else public), None)
         network = IPv4Network(f"10.77.{next(self._home_numbers)}.0/24")
+        router = self._router(f"{name}-router", public, network)
+        host = self.host(name, router.lan)
+        self._translate(router, kind, drop_unsolicited=drop_unsolicited, hairpin=hairpin, lifetime=lifetime)
+        return Home(name, kind, host, router)
+
+    def carrier(self, name: str, public: Segment, kind: NatKind, *, hairpin: bool = False) -> Router:
+        """A carrier's router of that kind, for homes behind it (RFC 6888). Its network is 100.64.N.0/24 (RFC 6598)."""
+        router = self._router(name, public, IPv4Network(f"100.64.{next(self._home_numbers)}.0/24"))
+        self._translate(router, kind, drop_unsolicited=True, hairpin=hairpin, lifetime=None)
+        return router
+
+    def _router(self, name: str, public: Segment | Router, network: IPv4Network) -> Router:
+        carrier = public if isinstance(public, Router) else None
+        outside = public.lan if isinstance(public, Router) else public
+        namespace = self.namespace(name)
+        wan = Host(name, namespace, outside, outside.attach(name, namespace, "wan"))
         lan = Segment(namespace, "lan", network, has_gateway=True)
         lan.build()
-        host = self.host(name, lan)
         namespace.sysctl("net.ipv4.ip_forward", "1")
-        namespace.run(["nft", "-f", "-"], stdin=ruleset(kind, host.address, drop_unsolicited=drop_unsolicited))
-        return Home(name, kind, host, Router(wan, lan))
+        if BRIDGE_FILTER.exists():
+            # Or what is turned round would be bridged, past the rules for what is routed.
+            namespace.sysctl("net.bridge.bridge-nf-call-iptables", "0")
+        return Router(wan, lan, carrier)
+
+    def _translate(
+        self, router: Router, kind: NatKind, *, drop_unsolicited: bool, hairpin: bool, lifetime: int | None
+    ) -> None:
+        """Load the rules; what a cone hands on goes to the first host of the router's network."""
+        if hairpin and kind is not NatKind.FULL_CONE:
+            raise LabError(f"a {kind.value} router with hairpin: only a {NatKind.FULL_CONE.value} one can have it")
+        namespace = router.wan.namespace
+        rules = ruleset(
+            kind,
+            str(router.lan.network[2]),
+            drop_unsolicited=drop_unsolicited,
+            hairpin=router.wan.address if hairpin else None,
+        )
+        namespace.run(["nft", "-f", "-"], stdin=rules)
+        for state in ("timeout", "timeout_stream") if lifetime is not None else ():
+            namespace.sysctl(f"net.netfilter.nf_conntrack_udp_{state}", str(lifetime))
 
     def capture(self, where: Segment | Host, interface: str | None = None) -> Capture:
         """A capture, to be used in a `with` block: of all traffic on a segment, or of a host's card.

@@ -1,136 +1,188 @@
-"""Each kind of NAT is what it says, by a probe in the manner of RFC 5780 that knows nothing of the rules."""
+"""Each kind of NAT is what it says, by a probe that does not know the rules; real routers and simulated ones agree."""
 
 from __future__ import annotations
 
+import random
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+import time
+from typing import Final
 
 import pytest
 
-from ipop_core.lab import Home, Host, Laboratory, NatKind
+from ipop_core.lab import Home, Host, Laboratory, NatKind, Segment, udp_blocked
+from ipop_core.lab.probe import ANOTHER_PORT, Probe
+from ipop_core.nat_behaviour import Address, Behaviour, Dependence, Server, classify
+from ipop_core.simulated_nat import Nats, SimulatedNat
 
-pytestmark = pytest.mark.net
+INDEPENDENT, ADDRESS, ADDRESS_AND_PORT = Dependence
+CLIENT = "10.77.1.2"
+PUBLIC = "203.0.113.7"
 
-ENDPOINT_INDEPENDENT = "endpoint-independent"
-ADDRESS_DEPENDENT = "address-dependent"
-ADDRESS_AND_PORT_DEPENDENT = "address and port-dependent"
-
-PATIENCE = 2.0
-SILENCE = 0.1
-
-
-def udp_socket(host: Host, port: int) -> socket.socket:
-    def open_bound() -> socket.socket:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.settimeout(PATIENCE)
-        sock.bind((host.address, port))
-        return sock
-
-    return host.namespace.call(open_bound)
+KINDS = [
+    (NatKind.OPEN, INDEPENDENT, INDEPENDENT),
+    (NatKind.FULL_CONE, INDEPENDENT, INDEPENDENT),
+    (NatKind.ADDRESS_RESTRICTED, INDEPENDENT, ADDRESS),
+    (NatKind.PORT_RESTRICTED, INDEPENDENT, ADDRESS_AND_PORT),
+    (NatKind.SYMMETRIC, ADDRESS_AND_PORT, ADDRESS_AND_PORT),
+    (NatKind.SEQUENTIAL, ADDRESS_AND_PORT, ADDRESS_AND_PORT),
+]
 
 
-@dataclass
-class Prober:
-    """Two servers with two ports each, and a client behind the router."""
+class SimulatedLine:
+    """The probe's line through simulated routers."""
 
-    first: socket.socket
-    first_other_port: socket.socket
-    second: socket.socket
-    client: socket.socket
+    servers: Final = {
+        Server.FIRST: ("198.51.100.1", 3478),
+        Server.FIRST_OTHER_PORT: ("198.51.100.1", 3479),
+        Server.SECOND: ("198.51.100.2", 3478),
+    }
 
-    def mapped_towards(self, server: socket.socket) -> tuple[str, int]:
-        """Where the server sees the client's datagrams come from."""
-        self.client.sendto(b"what is my address?", server.getsockname())
-        source: tuple[str, int] = server.recvfrom(100)[1]
-        return source
+    def __init__(self, router: SimulatedNat | None) -> None:
+        self.nats = Nats()
+        self.client = PUBLIC if router is None else CLIENT
+        self.now = 0.0
+        if router is not None:
+            self.nats.put(CLIENT, router)
 
-    def mapping(self) -> str:
-        seen = [self.mapped_towards(server) for server in (self.first, self.first_other_port, self.second)]
-        if len(set(seen)) == 1:
-            return ENDPOINT_INDEPENDENT
-        return ADDRESS_DEPENDENT if seen[0] == seen[1] else ADDRESS_AND_PORT_DEPENDENT
+    def seen(self, port: int, server: Server) -> Address:
+        return self.nats.leave((self.client, port), self.servers[server], self.now)
 
-    def filtering(self) -> str:
-        """Contact the first server only, then see who gets an answer through. The first server itself must."""
-        mapped = self.mapped_towards(self.first)
-        for server in (self.second, self.first_other_port, self.first):
-            server.sendto(b"hello", mapped)
-        through = self.senders_heard()
-        assert self.first.getsockname() in through, "not even the contacted server's answer came through"
-        if self.second.getsockname() in through:
-            return ENDPOINT_INDEPENDENT
-        return ADDRESS_DEPENDENT if self.first_other_port.getsockname() in through else ADDRESS_AND_PORT_DEPENDENT
+    def reaches(self, port: int, server: Server, mapped: Address) -> bool:
+        return self.nats.arrive(self.servers[server], mapped, self.now) == (self.client, port)
 
-    def senders_heard(self) -> set[tuple[str, int]]:
-        heard = set()
-        try:
-            while True:
-                heard.add(self.client.recvfrom(100)[1])
-                self.client.settimeout(SILENCE)
-        except TimeoutError:
-            return heard
+    def turns(self, port: int, mapped: Address) -> Address | None:
+        source = self.nats.leave((self.client, ANOTHER_PORT), mapped, self.now)
+        return source if self.nats.arrive(source, mapped, self.now) == (self.client, port) else None
+
+
+def simulated(kind: NatKind, *, carrier: NatKind | None = None, hairpin: bool = False) -> SimulatedLine:
+    chance = random.Random(1)
+    outer = None if carrier is None else SimulatedNat(carrier, PUBLIC, chance)
+    public = PUBLIC if carrier is None else "100.64.1.2"
+    router = None if kind is NatKind.OPEN else SimulatedNat(kind, public, chance, hairpin=hairpin, carrier=outer)
+    return SimulatedLine(router)
+
+
+def expected(kind: NatKind, mapping: Dependence, filtering: Dependence, *, hairpin: bool = False) -> Behaviour:
+    return Behaviour(
+        mapping,
+        filtering,
+        preserves_port=kind not in (NatKind.SYMMETRIC, NatKind.SEQUENTIAL),
+        sequential=kind is NatKind.SEQUENTIAL,
+        hairpin=hairpin or kind is NatKind.OPEN,
+    )
 
 
 @pytest.fixture
-def servers(lab: Laboratory) -> tuple[Host, Host]:
-    public = lab.segment()
+def public(lab: Laboratory) -> Segment:
+    return lab.segment()
+
+
+@pytest.fixture
+def servers(lab: Laboratory, public: Segment) -> tuple[Host, Host]:
     return lab.host("first", public), lab.host("second", public)
 
 
-@pytest.fixture
-def sockets() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
+def behaviour(home: Home, servers: tuple[Host, Host]) -> Behaviour:
+    with Probe(home.host, *servers) as probe:
+        return classify(probe)
 
 
-def prober(home: Home, servers: tuple[Host, Host], sockets: ExitStack) -> Prober:
-    ends = [(servers[0], 3478), (servers[0], 3479), (servers[1], 3478), (home.host, 40_000)]
-    return Prober(*(sockets.enter_context(udp_socket(host, port)) for host, port in ends))
+@pytest.mark.parametrize(("kind", "mapping", "filtering"), KINDS)
+def test_a_simulated_router_behaves_as_its_kind_says(kind: NatKind, mapping: Dependence, filtering: Dependence) -> None:
+    assert classify(simulated(kind)) == expected(kind, mapping, filtering)
 
 
-@pytest.mark.parametrize(
-    ("kind", "mapping", "filtering"),
-    [
-        (NatKind.OPEN, ENDPOINT_INDEPENDENT, ENDPOINT_INDEPENDENT),
-        (NatKind.FULL_CONE, ENDPOINT_INDEPENDENT, ENDPOINT_INDEPENDENT),
-        (NatKind.ADDRESS_RESTRICTED, ENDPOINT_INDEPENDENT, ADDRESS_DEPENDENT),
-        (NatKind.PORT_RESTRICTED, ENDPOINT_INDEPENDENT, ADDRESS_AND_PORT_DEPENDENT),
-        (NatKind.SYMMETRIC, ADDRESS_AND_PORT_DEPENDENT, ADDRESS_AND_PORT_DEPENDENT),
-    ],
-)
-def test_a_nat_kind_maps_and_filters_as_its_definition_says(
-    lab: Laboratory, servers: tuple[Host, Host], sockets: ExitStack, kind: NatKind, mapping: str, filtering: str
+@pytest.mark.net
+@pytest.mark.parametrize(("kind", "mapping", "filtering"), KINDS)
+def test_a_real_router_behaves_as_its_kind_says_and_as_the_simulated_one(
+    lab: Laboratory,
+    public: Segment,
+    servers: tuple[Host, Host],
+    kind: NatKind,
+    mapping: Dependence,
+    filtering: Dependence,
 ) -> None:
-    home = lab.home("alice", servers[0].segment, kind)
-    probe = prober(home, servers, sockets)
-
-    assert probe.filtering() == filtering
-    assert probe.mapping() == mapping
-    assert probe.mapped_towards(probe.first)[0] == home.public_address
+    home = lab.home("alice", public, kind)
+    found = behaviour(home, servers)
+    assert found == expected(kind, mapping, filtering)
+    assert found == classify(simulated(kind))
 
 
+@pytest.mark.net
+@pytest.mark.parametrize("hairpin", [True, False])
+def test_a_router_turns_packets_round_only_where_it_has_hairpin(
+    lab: Laboratory, public: Segment, servers: tuple[Host, Host], hairpin: bool
+) -> None:
+    home = lab.home("alice", public, NatKind.FULL_CONE, hairpin=hairpin)
+    found = behaviour(home, servers)
+    assert found == expected(NatKind.FULL_CONE, INDEPENDENT, INDEPENDENT, hairpin=hairpin)
+    assert found == classify(simulated(NatKind.FULL_CONE, hairpin=hairpin))
+
+
+@pytest.mark.net
+@pytest.mark.parametrize("carrier", [NatKind.PORT_RESTRICTED, NatKind.SYMMETRIC])
+def test_a_home_behind_a_carriers_router_behaves_as_the_stricter_of_both(
+    lab: Laboratory, public: Segment, servers: tuple[Host, Host], carrier: NatKind
+) -> None:
+    home = lab.home("alice", lab.carrier("isp", public, carrier), NatKind.PORT_RESTRICTED)
+    mapping = next(mapping for kind, mapping, _ in KINDS if kind is carrier)
+    found = behaviour(home, servers)
+    assert found == expected(carrier, mapping, ADDRESS_AND_PORT)
+    assert found == classify(simulated(NatKind.PORT_RESTRICTED, carrier=carrier))
+    with Probe(home.host, *servers) as probe:
+        assert probe.seen(50_000, Server.FIRST)[0] == home.public_address
+
+
+@pytest.mark.net
+def test_a_mapping_expires_after_its_lifetime_and_not_before(
+    lab: Laboratory, public: Segment, servers: tuple[Host, Host]
+) -> None:
+    home = lab.home("alice", public, NatKind.PORT_RESTRICTED, lifetime=2)
+    line = simulated(NatKind.PORT_RESTRICTED)
+    line.nats.of[CLIENT].lifetime = 2.0
+    with Probe(home.host, *servers) as probe:
+        mapped = probe.seen(50_000, Server.FIRST)
+        assert probe.reaches(50_000, Server.FIRST, mapped)
+        time.sleep(3.0)
+        assert not probe.reaches(50_000, Server.FIRST, mapped)
+    mapped = line.seen(50_000, Server.FIRST)
+    assert line.reaches(50_000, Server.FIRST, mapped)
+    line.now = 3.0
+    assert not line.reaches(50_000, Server.FIRST, mapped)
+
+
+@pytest.mark.net
+def test_blocked_udp_lets_nothing_through_between_two_homes_and_all_else(
+    lab: Laboratory, public: Segment, servers: tuple[Host, Host]
+) -> None:
+    alice = lab.home("alice", public, NatKind.FULL_CONE)
+    bob = lab.home("bob", public, NatKind.FULL_CONE)
+    with Probe(alice.host, bob.host, servers[1]) as probe:
+        with udp_blocked(alice, bob):
+            assert not probe.reaches(50_000, Server.FIRST, (alice.public_address, 50_000))
+            assert probe.reaches(50_000, Server.SECOND, (alice.public_address, 50_000))
+        assert probe.reaches(50_000, Server.FIRST, (alice.public_address, 50_000))
+
+
+@pytest.mark.net
 @pytest.mark.parametrize("kind", [NatKind.PORT_RESTRICTED, NatKind.ADDRESS_RESTRICTED])
 @pytest.mark.parametrize("careful", [True, False])
 def test_an_early_probe_spoils_the_mapping_only_on_a_careless_router(
-    lab: Laboratory, servers: tuple[Host, Host], sockets: ExitStack, kind: NatKind, careful: bool
+    lab: Laboratory, public: Segment, servers: tuple[Host, Host], kind: NatKind, careful: bool
 ) -> None:
-    home = lab.home("alice", servers[0].segment, kind, drop_unsolicited=careful)
-    probe = prober(home, servers, sockets)
-    inner_port = probe.client.getsockname()[1]
-    assert probe.mapped_towards(probe.second) == (home.public_address, inner_port)
-
-    with lab.capture(servers[0].segment) as capture:
-        probe.first.sendto(b"too early", (home.public_address, inner_port))
-        capture.wait_for_datagram(servers[0].address, home.public_address)
-        mapped = probe.mapped_towards(probe.first)
-
-    assert (mapped[1] == inner_port) is careful
+    home = lab.home("alice", public, kind, drop_unsolicited=careful)
+    with Probe(home.host, *servers) as probe:
+        assert probe.seen(50_000, Server.SECOND) == (home.public_address, 50_000)
+        with lab.capture(public) as capture:
+            probe.reaches(50_000, Server.FIRST, (home.public_address, 50_000))
+            capture.wait_for_datagram(servers[0].address, home.public_address)
+            mapped = probe.seen(50_000, Server.FIRST)
+    assert (mapped[1] == 50_000) is careful
 
 
-def test_two_homes_reach_each_other_only_through_their_routers(lab: Laboratory) -> None:
-    public = lab.segment()
+@pytest.mark.net
+def test_two_homes_reach_each_other_only_through_their_routers(lab: Laboratory, public: Segment) -> None:
     alice = lab.home("alice", public, NatKind.FULL_CONE)
     bob = lab.home("bob", public, NatKind.PORT_RESTRICTED)
 
@@ -142,3 +194,13 @@ def test_two_homes_reach_each_other_only_through_their_routers(lab: Laboratory) 
 
         assert capture.count(bob.public_address, alice.public_address) == 1
         assert capture.count(bob.host.address) == 0
+
+
+def udp_socket(host: Host, port: int) -> socket.socket:
+    def open_bound() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.settimeout(2.0)
+        sock.bind((host.address, port))
+        return sock
+
+    return host.namespace.call(open_bound)

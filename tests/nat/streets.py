@@ -9,11 +9,11 @@ from ipaddress import ip_address
 from typing import Final
 
 from ipop_core.lab.nat import NatKind
+from ipop_core.simulated_nat import Address, Nats, SimulatedNat
 from ipop_modules.tincan.frames import CARD, FRAME_HEADER
 from ipop_modules.tincan.link.protocol.events import Endpoint, Observed, RendezvousWanted
 from ipop_modules.tincan.link.protocol.mapping import Mapping, Nat, Observations
 from ipop_modules.tincan.link.protocol.searching import Part, Search
-from tests.nat.boxes import Address, Box, World
 from tests.tincan_link.net import OPEN, Net, Peer
 
 PORT: Final = 4741
@@ -70,7 +70,7 @@ class Streets(Net):
 
     def __init__(self, seed: int, delay: float = 0.02) -> None:
         super().__init__(seed, delay)
-        self.world = World()
+        self.nats = Nats()
         self.members: list[Member] = []
         self.far: dict[str, float] = {}
         """Seconds that every packet to or from a host takes longer."""
@@ -80,16 +80,21 @@ class Streets(Net):
 
     def send(self, source: Endpoint, target: Endpoint, data: bytes, segment: int) -> None:
         self.sent.append((self.now, source, target, data))
-        outer = self.world.leave(_address(source), _address(target), self.now)
+        outer = self.nats.leave(_address(source), _address(target), self.now)
         if not self.passes(outer, target):
             return
         delay = self.delay + self.far.get(source[0], 0.0) + self.far.get(target[0], 0.0)
         heapq.heappush(self._queue, (self.now + delay, len(self.sent), outer, target, data, segment))
 
-    def member(self, kind: NatKind | str, number: int, *, careful: bool = True) -> Member:
-        host = f"203.0.113.{number}" if kind is NatKind.OPEN else f"10.77.{number}.2"
-        if kind is not NatKind.OPEN:
-            self.world.boxes[host] = Box(kind, f"203.0.113.{number}", self.random, careful)
+    def member(self, place: NatKind | SimulatedNat, number: int, *, careful: bool = True) -> Member:
+        """A member on a router of its own of that kind, or on this router."""
+        if place is NatKind.OPEN:
+            host = f"203.0.113.{number}"
+        else:
+            host = f"10.77.{number}.2"
+            if isinstance(place, NatKind):
+                place = SimulatedNat(place, f"203.0.113.{number}", self.random, careful)
+            self.nats.put(host, place)
         member = Member(self, host, f"192.168.10.{number}")
         self.peers[member.endpoint] = member
         self.members.append(member)
@@ -113,7 +118,7 @@ class Streets(Net):
                 peer.machine.wake(self.now)
 
     def _arrive(self, source: Endpoint, target: Endpoint, data: bytes, segment: int) -> None:
-        found = self.world.arrive(_address(source), _address(target), self.now)
+        found = self.nats.arrive(_address(source), _address(target), self.now)
         if found is None:
             return
         peer = self.peers.get((found[0], PORT))
@@ -170,7 +175,13 @@ class Pair:
     """Two members with a session over three relays, that send each other numbered frames."""
 
     def __init__(
-        self, a: NatKind | str, b: NatKind | str, seed: int, *, careful: bool = True, far: Sequence[float] = ()
+        self,
+        a: NatKind | SimulatedNat,
+        b: NatKind | SimulatedNat,
+        seed: int,
+        *,
+        careful: bool = True,
+        far: Sequence[float] = (),
     ) -> None:
         """`far`: seconds that packets to and from each relay take longer."""
         self.net = net = Streets(seed)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ipop_core.identity import load_or_create
-from ipop_core.lab import Home, Host, Laboratory, NatKind, Segment
+from ipop_core.lab import Home, Host, Laboratory, NatKind, Segment, udp_blocked
 from tests.system.node import Node
 
 PORT = 4741
@@ -83,21 +83,9 @@ class Overlay:
 
     @contextlib.contextmanager
     def no_direct_path(self, one: str, other: str) -> Iterator[None]:
-        """The two homes' routers forward nothing to each other's public address, while this lasts."""
-        pairs = ((self.homes[one], self.homes[other]), (self.homes[other], self.homes[one]))
-        for home, far in pairs:
-            assert home.router
-            rules = (
-                "table inet blocked { chain forward { type filter hook forward priority -300; "
-                f"ip daddr {far.public_address} drop; ip saddr {far.public_address} drop; }}; }}"
-            )
-            home.router.wan.run(["nft", "-f", "-"], stdin=rules)
-        try:
+        """The two homes' routers pass no UDP to each other, while this lasts."""
+        with udp_blocked(self.homes[one], self.homes[other]):
             yield
-        finally:
-            for home, _ in pairs:
-                assert home.router
-                home.router.wan.run(["nft", "delete", "table", "inet", "blocked"])
 
     def _bare(self, host: Host) -> Node:
         # In one process: six bare nodes are there to carry packets, and the machine is small.
