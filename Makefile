@@ -7,11 +7,12 @@ READY := $(VENV)/.ready
 # mypy sees the folders under the names that they are installed by.
 TREE := build/tree
 
-.PHONY: help demo test check lint types unit wheel bench clean
+.PHONY: help demo test check lint types unit wheel deb package-test bench clean
 
 help:
 	@echo "make demo    two computers behind NATs, a bootstrap overlay, a ping: the whole thing in network namespaces"
 	@echo "make test    every test that can run here"
+	@echo "make deb     dist/ipop_VERSION_ARCH.deb, for Debian 12"
 	@echo "make bench   throughput beside other VPNs, in one run"
 	@echo "make check   style, types and unit tests, in under a minute"
 
@@ -41,6 +42,14 @@ bench: $(READY)
 # The wheel, installed in an empty environment and run from another folder.
 wheel: $(READY)
 	packaging/try-wheel $(BIN)/python
+
+# For the Debian that this runs on; the libraries come from PyPI.
+deb: $(READY)
+	packaging/deb/build $(BIN)/python
+
+# Root's: lintian, and the package on a clean Debian with systemd as init, from its installation to its purge.
+package-test: deb
+	packaging/deb/try-install dist/ipop_*.deb
 
 $(READY): pyproject.toml packaging/system-packages
 	packaging/system-packages

@@ -15,6 +15,7 @@ from ipop_core.errors import ConfigError, IpopError
 
 OWN: Final[Mapping[str, str]] = {
     "ca": "ipop_core.cli.ca:ca",
+    "cloud-init": "ipop_core.cli.cloud_init:cloud_init",
     "demo": "ipop_core.demo.command:demo",
     "doctor": "ipop_core.doctor.command:doctor",
     "down": "ipop_core.cli.down:down",

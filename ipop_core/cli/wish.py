@@ -37,10 +37,11 @@ class Wish:
     secret: bool
     bare: bool
     port: int | None
+    card: str | None
 
     def __post_init__(self) -> None:
-        if self.bare and (self.namespace or self.secret):
-            raise click.UsageError("a bare node has no namespace, address or secret")
+        if self.bare and (self.namespace or self.secret or self.card):
+            raise click.UsageError("a bare node has no namespace, address, secret or card")
         if not self.bare and (self.namespace is None or self.address is None):
             raise click.UsageError("give NAMESPACE and ADDRESS, or --bare for a node without a card")
 
@@ -50,6 +51,7 @@ class Wish:
             "node": node,
             "bootstraps": list(self.bootstraps) or site_bootstraps(),
             "port": self.port,
+            "card": self.card,
         }
         if self.namespace is None or self.address is None:
             return fill_template("bare", values)
@@ -67,6 +69,7 @@ def wish_options(command: F) -> F:
         click.option("--secret", is_flag=True, help="Make the namespace secret, with a new secret."),
         click.option("--bare", is_flag=True, help="A node that only carries others' packets: no namespace, no card."),
         click.option("--port", type=click.IntRange(0, 65535), help="UDP port to listen on; 0 picks one."),
+        click.option("--card", metavar="NAME", help="The virtual card, where several nodes have one each. [tapipop]"),
         click.option("--force", is_flag=True, help="Replace an existing configuration."),
     ]
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
