@@ -23,6 +23,7 @@ from ipop_core.namespace import new_secret
 
 SITE_FILE: Final = Path("/etc/ipop/site.json")
 DEFAULT_NETWORK: Final = "192.168.10.{}/24"
+AUTOMATIC: Final = "auto"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,8 +77,13 @@ def wish_options(command: F) -> F:
 
 
 def full_address(text: str) -> str:
-    """`10` -> `192.168.10.10/24`; an address without a prefix length gets /24 or /64. Raises ConfigError."""
+    """`10` -> `192.168.10.10/24`; an address without a prefix length gets /24 or /64. Raises ConfigError.
+
+    `auto`, for an address that the directory chooses, stays as it is.
+    """
     try:
+        if text == AUTOMATIC:
+            return text
         if text.isascii() and text.isdigit() and len(text) <= 3:
             full = DEFAULT_NETWORK.format(int(text))
         elif "/" in text:
@@ -88,7 +94,7 @@ def full_address(text: str) -> str:
     except FormatFault as fault:
         raise ConfigError("ADDRESS", f"{show_value(full)} {fault}") from None
     except ValueError:
-        expected = "a last byte such as 10 (for 192.168.10.10/24), or an address such as 10.1.2.3/16"
+        expected = "a last byte such as 10 (for 192.168.10.10/24), an address such as 10.1.2.3/16, or auto"
         raise ConfigError("ADDRESS", f"{show_value(text)} is not {expected}") from None
 
 

@@ -21,6 +21,7 @@ from .link.protocol.events import PingAnswered
 from .link.protocol.searching import Search
 from .link.protocol.session import Session
 from .link.udp import read_endpoint, show_endpoint
+from .tracing import trace
 
 if TYPE_CHECKING:
     from .module import Tincan
@@ -52,6 +53,7 @@ class Actions:
             self.routes,
             self.send,
             self.ping,
+            self.trace,
             self.echo,
             self.netcheck,
             self.why,
@@ -77,7 +79,7 @@ class Actions:
             else {
                 "name": card.name,
                 "mac": card.mac.hex(":"),
-                "addresses": [str(interface) for interface in settings.card_settings.interfaces],
+                "addresses": [str(interface) for interface in tincan.interfaces],
                 "mtu": settings.mtu,
                 "up": tincan.card_is_up,
             },
@@ -182,6 +184,14 @@ class Actions:
         path = "direct" if answer.direct else "overlay"
         return {"node": node.hex(), "rtt_ms": round(answer.rtt * 1000, 3), "path": path, "hops": answer.hops}
 
+    async def trace(self, call: Call) -> JsonObject:
+        node = _id(call.body.get("node"))
+        if node is None:
+            node = await self._owner(call.body.get("address"))
+        if node == self._tincan.machine.own:
+            raise IpopError("trace: that is this node itself")
+        return await trace(self._tincan, node)
+
     async def _round_trip(self, node: bytes) -> PingAnswered:
         """The first answer to a few pings: one may be lost, or go to a peer that has forgotten the session's keys."""
         tincan = self._tincan
@@ -254,7 +264,7 @@ class Actions:
             address = ip_address(text)
         except ValueError:
             raise IpopError(f"{text!r} is not an IP address") from None
-        if any(address == interface.ip for interface in tincan.settings.card_settings.interfaces):
+        if any(address == interface.ip for interface in tincan.interfaces):
             raise IpopError(f"{text} is this node's own address")
         node = await tincan.owners.find(address.packed)
         if node is None:

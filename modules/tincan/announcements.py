@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ipop_core.bus.api import Bus
 from ipop_core.errors import IpopError
@@ -14,6 +14,8 @@ from .link.udp import show_endpoint
 
 if TYPE_CHECKING:
     from .module import Tincan
+
+T = TypeVar("T")
 
 log = logging.getLogger("ipop.tincan")
 
@@ -27,6 +29,7 @@ class Announcements:
         self._links: dict[bytes, list[asyncio.Future[str]]] = {}
         self._contacts: dict[events.Endpoint, list[asyncio.Future[bytes]]] = {}
         self._pings: dict[bytes, asyncio.Future[events.PingAnswered]] = {}
+        self._traces: dict[bytes, asyncio.Future[bytes]] = {}
         self.pending = False
         """Something was handed to asyncio since its last turn."""
 
@@ -60,6 +63,16 @@ class Announcements:
                 return await future
         finally:
             self._pings.pop(token, None)
+
+    async def trace(self, token: bytes, seconds: float) -> bytes:
+        """Wait for the node that answers a traced packet. Raises TimeoutError."""
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._traces[token] = future
+        try:
+            async with asyncio.timeout(seconds):
+                return await future
+        finally:
+            del self._traces[token]
 
     def forget(self) -> None:
         """Fail whatever waits: the module stops."""
@@ -96,6 +109,9 @@ class Announcements:
                 self._log("member of the namespace", node)
                 if self._tincan.owners is not None:
                     self._tincan.owners.confirm(node)
+            case events.Unplaced(node, frame):
+                if self._tincan.owners is not None:
+                    self._tincan.owners.unplaced(node, frame)
             case events.MemberRefused(node, reason, detail):
                 self._log("refused as a member", node, reason=reason, detail=detail)
                 if self._tincan.owners is not None:
@@ -111,9 +127,9 @@ class Announcements:
             case events.Observed(_, endpoint, ip, port):
                 self._tincan.reach.observed(endpoint, (ip, port))
             case events.PingAnswered(token=token):
-                asked = self._pings.pop(token, None)
-                if asked is not None and not asked.done():
-                    asked.set_result(event)
+                _settle(self._pings.get(token), event)
+            case events.TraceAnswered(token, node):
+                _settle(self._traces.get(token), node)
         self.pending = True
         asyncio.get_running_loop().call_soon(self._turn_taken)
 
@@ -152,6 +168,11 @@ class Announcements:
 
     def _log(self, what: str, node: bytes, **fields: str) -> None:
         log.info(what, extra={"fields": {"node": node.hex(), **fields}})
+
+
+def _settle(future: asyncio.Future[T] | None, result: T) -> None:
+    if future is not None and not future.done():
+        future.set_result(result)
 
 
 def _fail(futures: list[asyncio.Future[str]] | list[asyncio.Future[bytes]], fault: IpopError) -> None:

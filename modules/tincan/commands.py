@@ -1,4 +1,4 @@
-"""Subcommands of `ipop` that tincan brings: peers and ping."""
+"""Subcommands of `ipop` that tincan brings: peers, ping and trace."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def peers(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def ping(ctx: click.Context, address: str, count: int, as_json: bool) -> None:
     """Measure round trips over the overlay to the node that owns ADDRESS, or to a node by its id."""
-    body = {"node": address} if len(address) == 40 and ":" not in address else {"address": address}
+    body = _target(address)
 
     async def work(bus: Bus) -> list[JsonObject]:
         answers: list[JsonObject] = []
@@ -72,6 +72,37 @@ def ping(ctx: click.Context, address: str, count: int, as_json: bool) -> None:
         print_json(answers)
     if all("error" in answer for answer in answers):
         ctx.exit(1)
+
+
+@click.command()
+@click.argument("address")
+@json_option
+@click.pass_context
+def trace(ctx: click.Context, address: str, as_json: bool) -> None:
+    """Show the nodes on the way to ADDRESS, or to a node by its id, and the round trip to each. Exit 1 if not there."""
+    found = ask(ctx, "link", "trace", _target(address), timeout=60.0).body
+    if as_json:
+        print_json(found)
+    else:
+        rows = [
+            (
+                hop["hop"],
+                (hop["node"] or "*")[:12],
+                ", ".join(hop["addresses"]),
+                hop["endpoint"],
+                "no answer" if hop["rtt_ms"] is None else f"{hop['rtt_ms']:.1f} ms",
+            )
+            for hop in found["hops"]
+        ]
+        print_table(("hop", "node", "address", "endpoint", "rtt"), rows)
+        sealed = "sealed end to end" if found["sealed"] else "no session yet"
+        click.echo(f"{found['path']}, {sealed}")
+    ctx.exit(0 if found["reached"] else 1)
+
+
+def _target(text: str) -> JsonObject:
+    """A node by its id, or an address."""
+    return {"node": text} if len(text) == 40 and ":" not in text else {"address": text}
 
 
 def _print_round_trip(number: int, address: str, answer: JsonObject) -> None:

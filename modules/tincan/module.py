@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from ipop_core.bus.api import Event, JsonObject
@@ -21,10 +21,11 @@ from ipop_core.errors import ConfigError, IpopError
 
 from .actions import Actions
 from .announcements import Announcements
+from .automatic import AutomaticAddress
 from .card.errors import CardError
 from .card.opening import open_card
 from .card.protocol.neighbours import Neighbours
-from .card.settings import CardSettings
+from .card.settings import CardSettings, Interface
 from .card.tap import Tap
 from .card.user import UserCard
 from .credentials import own_node
@@ -77,6 +78,10 @@ class Tincan:
         self._watch = AddressWatch(self._addresses_changed)
         self._looking: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._kept_card: int | None = None
+        self.interfaces: tuple[Interface, ...] = ()
+        """The card's addresses; none until the directory has given one, where it chooses."""
         self.card: Tap | UserCard | None = None
         self.owners: Owners | None = None
         self.udp: UdpSocket
@@ -101,10 +106,15 @@ class Tincan:
         self.gateway = Gateway(self.udp.port, boot_clock, self._mapping_changed)
         self.reach = Reach(self.udp, boot_clock, lambda: self.gateway.mapped)
         self.sockets = Sockets(self.udp, self._received, self._endpoints)
-        self.card = await self._open_card(card_settings)
-        addresses = [interface.ip for interface in card_settings.interfaces] if self.card else []
+        automatic = self._automatic(card_settings)
+        self._kept_card = context.descriptors.take(_CARD)
+        self.interfaces = card_settings.interfaces
+        if automatic is not None and self._kept_card is not None and automatic.kept is not None:
+            self.interfaces = (automatic.kept,)
+        if self.interfaces:
+            self.card = await self._open_card(card_settings)
         self.machine = LinkMachine(
-            own_node(context, addresses), self.sockets, self._deliver, os.urandom, self._settings.search_limits
+            own_node(context, self._addresses), self.sockets, self._deliver, os.urandom, self._settings.search_limits
         )
         self.machine.limit_relaying(self._settings.relay_mbps, boot_clock())
         self.lane = Lane(self.machine, self.udp, boot_clock, self._after_turn)
@@ -113,6 +123,8 @@ class Tincan:
         if self.card is not None:
             self._serve_card(self.card)
             await self._bring_up_in_time(self.card)
+        if automatic is not None:
+            self._following = loop.create_task(self._follow(automatic))
         await self._resume()
         add_lane(loop, self.udp.fileno(), self.lane.socket_ready)
         self._watch.start()
@@ -137,7 +149,7 @@ class Tincan:
         if self.owners is not None:
             self.owners.close()
         self._watch.close()
-        for task in (self._looking, self._asking):
+        for task in (self._looking, self._asking, self._following):
             if task is not None:
                 task.cancel()
         self.gateway.close()
@@ -224,9 +236,9 @@ class Tincan:
         return self.card is not None and self.card.write(offload, size, frame)
 
     async def _open_card(self, settings: CardSettings) -> Tap | UserCard | None:
-        node, kept = self._context.identity.node, self._context.descriptors.take(_CARD)
+        node, kept, self._kept_card = self._context.identity.node, self._kept_card, None
         # In a thread: pyroute2 runs an event loop of its own.
-        opening = asyncio.to_thread(open_card, settings, node, boot_clock, kept)
+        opening = asyncio.to_thread(open_card, settings, self.interfaces, node, boot_clock, kept)
         await self.reach.look_around()
         try:
             return await opening
@@ -248,7 +260,7 @@ class Tincan:
         context = self._context
         if isinstance(card, Tap):
             context.descriptors.keep(_CARD, card.fileno())
-        neighbours = Neighbours(context.identity.node, self._settings.card_settings.interfaces)
+        neighbours = Neighbours(context.identity.node, self.interfaces)
         self.owners = Owners(
             context.bus,
             self.machine,
@@ -261,7 +273,52 @@ class Tincan:
         self.lane.attach(card, neighbours, self.owners.question)
         add_lane(asyncio.get_running_loop(), card.fileno(), self.lane.card_ready)
 
-    async def _bring_up_in_time(self, card: Tap | UserCard) -> None:
+    def _automatic(self, settings: CardSettings) -> AutomaticAddress | None:
+        if settings.network is None or settings.card is None:
+            return None
+        namespace = self._context.namespace
+        if namespace is not None and namespace.kind == "authority":
+            raise ConfigError("modules.tincan.address", '"auto", but the authority gives the address: write that one')
+        return AutomaticAddress(self._context.bus, self._context.state / "address", settings.network)
+
+    async def _follow(self, automatic: AutomaticAddress) -> None:
+        """Make every address that the directory gives the card's own."""
+        async for address in automatic.follow():
+            if self.interfaces == (address,):
+                continue
+            self.interfaces = (address,)
+            self.machine.introduce(own_node(self._context, self._addresses).credentials, boot_clock())
+            try:
+                await self._replace_card()
+            except IpopError as error:
+                log.error("no card", extra={"fields": {"error": str(error)}})
+            self.settle()
+
+    async def _replace_card(self) -> None:
+        """Open a card with the address of now; one with another address goes."""
+        before = self.card
+        if before is not None:
+            self._leave_card(before)
+        self.card = await self._open_card(self._settings.card_settings)
+        if self.card is not None:
+            self._serve_card(self.card)
+            await self._bring_up_in_time(self.card, registered=True)
+
+    def _leave_card(self, card: Tap | UserCard) -> None:
+        if self._bringing_up is not None:
+            self._bringing_up.cancel()
+        if self.owners is not None:
+            self.owners.close()
+        remove_lane(asyncio.get_running_loop(), card.fileno())
+        if isinstance(card, Tap):
+            self._kept_card = os.dup(card.fileno())
+        card.close()
+
+    @property
+    def _addresses(self) -> list[IPv4Address | IPv6Address]:
+        return [interface.ip for interface in self.interfaces]
+
+    async def _bring_up_in_time(self, card: Tap | UserCard, *, registered: bool = False) -> None:
         """Bring the card up when this node has registered, as nobody can find anybody before; or after a moment.
 
         Where it takes longer, the kernel is told to hold its packets for longer than usual.
@@ -273,25 +330,27 @@ class Tincan:
         from .card.netlink import bring_up, set_patience  # noqa: PLC0415 - a quarter of a second to import
 
         set_patience(card.name, PATIENCE_AT_START)
-        registered = asyncio.Event()
+        has_registered = asyncio.Event()
+        if registered:
+            has_registered.set()
 
         def on_registered(event: Event) -> None:
             if "address" in event.body:
-                registered.set()
+                has_registered.set()
 
         await self._context.bus.subscribe("topology.registered", on_registered)
 
         async def wait() -> None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(registered.wait(), BRING_UP_AFTER)
+                await asyncio.wait_for(has_registered.wait(), BRING_UP_AFTER)
             try:
-                await asyncio.to_thread(bring_up, card.name, card.mac, self._settings.card_settings.interfaces)
+                await asyncio.to_thread(bring_up, card.name, card.mac, self.interfaces)
             except CardError as error:
                 log.warning("the card stays down", extra={"fields": {"error": str(error)}})
                 return
             self.card_is_up = True
             self._announce_card()
-            await registered.wait()
+            await has_registered.wait()
             set_patience(card.name, PATIENCE)
 
         self._bringing_up = asyncio.get_running_loop().create_task(wait())
@@ -299,7 +358,7 @@ class Tincan:
     def _announce_card(self) -> None:
         card = self.card
         if card is not None:
-            addresses = [str(interface) for interface in self._settings.card_settings.interfaces]
+            addresses = [str(interface) for interface in self.interfaces]
             log.info("card is up", extra={"fields": {"card": card.name, "addresses": " ".join(addresses)}})
             body = {"name": card.name, "mac": card.mac.hex(":"), "addresses": addresses}
             self._context.bus.publish("link.card", body)

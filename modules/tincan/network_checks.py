@@ -31,7 +31,8 @@ class Route:
 
 def examine_networks(settings: CardSettings) -> list[Finding]:
     routes = [route for route in own_routes() if route.interface != settings.card]
-    virtual = [] if settings.card is None else [interface.network for interface in settings.interfaces]
+    chosen = [] if settings.network is None else [settings.network]
+    virtual = [] if settings.card is None else [*chosen, *(interface.network for interface in settings.interfaces)]
     return [*judge_ranges(virtual, routes), *judge_mtu(routes)]
 
 

@@ -19,7 +19,7 @@ from ipop_core.namespace import Namespace
 
 from .card.protocol.ethernet import mac_of
 from .card.protocol.neighbours import Effects, Neighbours, Reply
-from .card.protocol.source import SourceCheck
+from .card.protocol.source import SourceCheck, source_of
 from .frames import Card
 from .link.protocol.machine import LinkMachine
 
@@ -54,6 +54,9 @@ class Owners:
         self._after = after
         self._tasks: set[asyncio.Task[None]] = set()
         self._claims: set[bytes] = set()
+        """Peers whose addresses are being looked up."""
+        self._granted: dict[bytes, set[bytes]] = {}
+        """By peer in session, the addresses that it may send from."""
         self._proofs: dict[bytes, list[asyncio.Future[None]]] = {}
         """By peer, those who wait for its proof of membership or its refusal."""
         self._timer: asyncio.TimerHandle | None = None
@@ -79,6 +82,13 @@ class Owners:
             self._claims.add(node)
             self._spawn(self._confirm(node))
 
+    def unplaced(self, node: bytes, frame: bytes) -> None:
+        """A member sends from an address that is not known to be its own: it may be by now, or is told to register."""
+        address = source_of(frame)
+        if address is not None and node not in self._claims and len(self._granted.get(node, ())) < MAX_CLAIMED:
+            self._claims.add(node)
+            self._spawn(self._place(node, address))
+
     def refused(self, node: bytes) -> None:
         """The authority does not vouch for a peer."""
         self._settle_proof(node)
@@ -86,6 +96,7 @@ class Owners:
     def closed(self, node: bytes, *, revoked: bool) -> None:
         """There is no session with a peer any more; `revoked` where it lost its addresses, too."""
         self._settle_proof(node)
+        self._granted.pop(node, None)
         if revoked:
             self.forget(node)
 
@@ -96,8 +107,10 @@ class Owners:
                 self._perform(self.neighbours.resolved(address, None, self._clock(), certain=True))
 
     def grant(self, node: bytes, addresses: set[bytes]) -> None:
-        """Let a peer send from these addresses."""
-        check = SourceCheck(mac_of(node), self._card.mac, addresses)
+        """Let a peer send from these addresses, too."""
+        granted = self._granted.setdefault(node, set())
+        granted |= addresses
+        check = SourceCheck(mac_of(node), self._card.mac, granted)
         self._machine.confirm_source(node, check, self._clock())
         for address in addresses:
             self._perform(self.neighbours.learn(address, node, self._clock()))
@@ -115,6 +128,8 @@ class Owners:
                 if session is None or session.certificate is None:
                     return
                 claimed = {address.packed for address in session.certificate.addresses[:MAX_CLAIMED]}
+                if not claimed:
+                    return
                 own = claimed if self._is_certified() else {a for a in claimed if await self.find(a) == node}
                 if own:
                     self.grant(node, own)
@@ -124,6 +139,15 @@ class Owners:
                 await asyncio.sleep(delay)
             log.warning("a peer's address is not its own by the directory", extra={"fields": {"node": node.hex()}})
             self._machine.refuse_source(node)
+        finally:
+            self._claims.discard(node)
+
+    async def _place(self, node: bytes, address: bytes) -> None:
+        try:
+            if await self.find(address) == node:
+                self.grant(node, {address})
+            else:
+                self._bus.publish("link.unplaced", {"node": node.hex(), "address": str(ip_address(address))})
         finally:
             self._claims.discard(node)
 

@@ -30,10 +30,10 @@ def ipop_module() -> ModuleSpec:
 
 @hookimpl
 def ipop_commands() -> Sequence[click.Command]:
-    from .commands import peers, ping  # noqa: PLC0415
+    from .commands import peers, ping, trace  # noqa: PLC0415
     from .diagnosis_commands import netcheck, why  # noqa: PLC0415
 
-    return (peers, ping, netcheck, why)
+    return (peers, ping, trace, netcheck, why)
 
 
 @hookimpl

@@ -16,6 +16,7 @@ class TincanSettings:
     """As `card/schema.json` and `link/schema.json` describe it."""
 
     address: str | tuple[str, ...] = ()
+    network: str = "192.168.10.0/24"
     card: str | None = "tapipop"
     card_type: str = "tap"
     mtu: int = 1500

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from ipop_core import folders
 from ipop_core.cli import launch, template
 from ipop_core.cli.main import cli
+from ipop_core.cli.wish import full_address
 from ipop_core.pidfile import PidFile
 
 from .conftest import Install
@@ -56,6 +57,10 @@ def test_init_writes_a_configuration(here: Path) -> None:
     assert stat.S_IMODE((here / "controller.json").stat().st_mode) == 0o600
 
 
+def test_an_address_of_the_directorys_choosing_is_written_as_it_was_said() -> None:
+    assert full_address("auto") == "auto"
+
+
 @pytest.mark.parametrize(
     ("said", "address"),
     [
@@ -73,6 +78,7 @@ def test_the_address(here: Path, said: str, address: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
+        (["n", "automatic"], 'ADDRESS: "automatic" is not a last byte such as 10'),
         (["n", "300"], 'ADDRESS: "300" is not a last byte such as 10 (for 192.168.10.10/24)'),
         (["n", "ten"], 'ADDRESS: "ten" is not a last byte such as 10'),
         (["n", "0"], 'ADDRESS: "192.168.10.0/24" is the network itself'),

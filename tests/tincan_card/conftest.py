@@ -47,7 +47,7 @@ def host(namespace: Callable[[], Namespace]) -> Iterator[Callable[[bytes, int], 
     def make(node: bytes, number: int) -> Host:
         inside = namespace()
         interfaces = tuple(ip_interface(text) for text in (f"192.168.10.{number}/24", f"fd00::{number}/64"))
-        card = inside.run(lambda: open_card(CardSettings(interfaces), node, time.monotonic))
+        card = inside.run(lambda: open_card(CardSettings(), interfaces, node, time.monotonic))
         assert isinstance(card, Tap)
         inside.run(lambda: netlink.bring_up(card.name, card.mac, interfaces))
         cards.append(card)

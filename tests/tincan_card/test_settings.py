@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 from typing import Any
 
 import pytest
@@ -19,7 +19,17 @@ VALIDATOR = Draft202012Validator({"type": "object", "additionalProperties": Fals
 def test_defaults_agree_with_the_schema() -> None:
     defaults = {key: value["default"] for key, value in SCHEMA["properties"].items() if "default" in value}
     settings = CardSettings.parse({"address": "192.168.10.10/24"})
+    assert defaults.pop("network") == "192.168.10.0/24"
     assert settings == CardSettings(interfaces=(ip_interface("192.168.10.10/24"),), **defaults)
+
+
+def test_an_automatic_address_lies_in_the_network() -> None:
+    section = {"address": "auto", "network": "10.77.0.0/16"}
+    VALIDATOR.validate(section)
+    settings = CardSettings.parse(section)
+    assert (settings.interfaces, settings.network) == ((), ip_network("10.77.0.0/16"))
+    with pytest.raises(CardError, match="is not a network"):
+        CardSettings.parse({"address": "auto", "network": "10.77.0.1/16"})
 
 
 def test_every_property_is_described() -> None:
@@ -52,7 +62,8 @@ def test_good_sections(section: dict[str, Any]) -> None:
         {"address": 10},
         {"address": "192.168.10.10"},
         {"address": []},
-        {"address": "auto"},
+        {"address": "automatic"},
+        {"address": "auto", "network": "home"},
         {"card": "a" * 16},
         {"card": ""},
         {"card": "a b"},

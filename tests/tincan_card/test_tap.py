@@ -41,7 +41,7 @@ from ipop_modules.tincan.card.netlink import bring_up
 from ipop_modules.tincan.card.opening import open_card
 from ipop_modules.tincan.card.settings import CardSettings
 settings = CardSettings.parse({"address": ["192.168.10.10/24", "fd00::10/64"]})
-card = open_card(settings, bytes(range(1, 21)), time.monotonic)
+card = open_card(settings, settings.interfaces, bytes(range(1, 21)), time.monotonic)
 bring_up(card.name, card.mac, settings.interfaces)
 with socket.socket(fileno=int(sys.argv[1])) as channel:
     socket.send_fds(channel, [b"!"], [card.fileno()])
@@ -51,7 +51,7 @@ with socket.socket(fileno=int(sys.argv[1])) as channel:
 
 def opened(settings: CardSettings, node: bytes, clock: Callable[[], float], descriptor: int | None = None) -> Tap:
     """A card as tincan has it once its node has registered."""
-    card = open_card(settings, node, clock, descriptor)
+    card = open_card(settings, settings.interfaces, node, clock, descriptor)
     assert isinstance(card, Tap)
     try:
         netlink.bring_up(card.name, card.mac, settings.interfaces)

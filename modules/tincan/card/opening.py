@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from .errors import CardError
 from .protocol.ethernet import mac_of
-from .settings import CardSettings
+from .settings import CardSettings, Interface
 from .tap import Tap
 from .user import UserCard
 
 
 def open_card(
-    settings: CardSettings, node: bytes, clock: Callable[[], float], descriptor: int | None = None
+    settings: CardSettings,
+    interfaces: Iterable[Interface],
+    node: bytes,
+    clock: Callable[[], float],
+    descriptor: int | None = None,
 ) -> Tap | UserCard | None:
     """The node's card, not brought up yet if it is new; None for a bare node.
 
@@ -23,7 +27,7 @@ def open_card(
         return None
     mac = mac_of(node)
     if settings.card_type == "user":
-        return UserCard(settings.card, mac, settings.mtu, settings.interfaces, clock)
+        return UserCard(settings.card, mac, settings.mtu, interfaces, clock)
     tap = _adopt(descriptor, mac, settings.card) or Tap.open(settings.card, mac)
     from . import netlink  # noqa: PLC0415 - pyroute2 takes a quarter of a second to import, and only a TAP needs it
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface, ip_network
 from typing import Any
 
 from .errors import CardError
 
 Interface = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
+AUTOMATIC = "auto"
 
 
 @dataclass(frozen=True)
 class CardSettings:
-    """`card` is None for a bare node, which has no card; `interfaces` is then ignored."""
+    """`card` is None for a bare node, which has no card; the addresses are then ignored."""
 
     interfaces: tuple[Interface, ...] = ()
+    """Empty where the directory chooses the address."""
+    network: Network | None = None
+    """Where the directory is to choose the address."""
     card: str | None = "tapipop"
     card_type: str = "tap"
     mtu: int = 1500
@@ -29,12 +34,21 @@ class CardSettings:
         card = section.get("card", cls.card)
         if card is not None and not addresses:
             raise CardError('address: missing; expected an address such as "192.168.10.10/24", or "card": null')
+        is_automatic = written == AUTOMATIC
         return cls(
-            interfaces=tuple(_interface(address) for address in addresses),
+            interfaces=() if is_automatic else tuple(_interface(address) for address in addresses),
+            network=_network(section.get("network", "")) if is_automatic else None,
             card=card,
             card_type=section.get("card_type", cls.card_type),
             mtu=section.get("mtu", cls.mtu),
         )
+
+
+def _network(text: str) -> Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise CardError(f'network: "{text}" is not a network such as 192.168.10.0/24') from error
 
 
 def _interface(text: str) -> Interface:

@@ -94,6 +94,14 @@ class SourceCheck:
         return any(address.version == prefix.version and address in prefix for prefix in self._prefixes)
 
 
+def source_of(frame: memoryview | bytes) -> bytes | None:
+    """The IP source of an Ethernet frame, 4 or 16 bytes; None where it holds no IP packet or none that a host has."""
+    kind = int.from_bytes(frame[12:14], "big")
+    at, size = {ethernet.IPV4: (26, 4), ethernet.IPV6: (22, 16)}.get(kind, (0, 0))
+    address = bytes(frame[at : at + size])
+    return address if size and len(address) == size and _is_unicast(address) else None
+
+
 def _refusal_of_upper(frame: memoryview, following: int) -> str:
     """Find neighbour discovery behind any chain of extension headers."""
     at = _UPPER_AT

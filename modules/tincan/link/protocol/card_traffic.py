@@ -11,11 +11,12 @@ from typing import Final, TypeAlias
 from . import control
 from .block import Buffer
 from .blocks import Blocks
-from .events import CardIdle, DirectWanted
+from .events import CardIdle, DirectWanted, Unplaced
 from .session import CARD_IDLE, PROOF_REPEAT, Keys, Session, SourceCheck
 from .state import State
 
 DEMAND_INTERVAL: Final = 2.0
+UNPLACED_INTERVAL: Final = 1.0
 
 Deliver: TypeAlias = Callable[[int, int, memoryview], bool]
 """Gives (offload, size, Ethernet frame) to the card; False when it was dropped."""
@@ -80,6 +81,7 @@ class CardTraffic:
         if source is not None and session.member:
             if refusal := source.refusal(frame):
                 self._counters["drop_" + refusal] += 1
+                self._unplaced(session, frame, now)
             elif not self._deliver(offload, size, frame):
                 self._counters["drop_card"] += 1
         elif not session.member and not session.carries_card:
@@ -87,6 +89,8 @@ class CardTraffic:
             self._ask_for_proof(session, now)
         elif not session.hold(offload, size, bytes(frame)):
             self._counters["drop_held_full"] += 1
+        elif session.member:
+            self._unplaced(session, frame, now)
         if not session.member and session.carries_card:
             self._ask_for_proof(session, now)
 
@@ -103,6 +107,12 @@ class CardTraffic:
         session.held.clear()
         for offload, size, frame in held:
             self.received(session, offload, size, memoryview(frame), now)
+
+    def _unplaced(self, session: Session, frame: memoryview, now: float) -> None:
+        """Have the source address looked up: the peer may have got it since, or must register it again."""
+        if now >= session.unplaced_told + UNPLACED_INTERVAL:
+            session.unplaced_told = now
+            self._state.events.append(Unplaced(session.node, bytes(frame)))
 
     def _ask_for_proof(self, session: Session, now: float) -> None:
         if now >= session.proof_asked + PROOF_REPEAT:

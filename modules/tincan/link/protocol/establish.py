@@ -87,7 +87,8 @@ class Establishing:
 
     def __init__(self, links: Links, credentials: Credentials, random: Callable[[int], bytes]) -> None:
         self._links = links
-        self._credentials = credentials
+        self.credentials = credentials
+        """Shown in every handshake that begins."""
         self._random = random
         self._outgoing: dict[int, Outgoing] = {}
         self._incoming: dict[int, Incoming] = {}
@@ -104,7 +105,7 @@ class Establishing:
             self._links.failed(node, endpoint, "too many", now)
             return
         rid = self._new_rid()
-        initiator = Initiator(self._credentials, rid, self._ephemeral(), node)
+        initiator = Initiator(self.credentials, rid, self._ephemeral(), node)
         datagram = initiator.first(0 if endpoint is None else wire.INIT_SIZE)
         outgoing = Outgoing(rid, initiator, node, endpoint, via, datagram, now, now + REPEAT_DELAYS[0])
         self._outgoing[rid] = outgoing
@@ -176,7 +177,7 @@ class Establishing:
             return
         rid = self._new_rid()
         direct = not isinstance(source, Overlay)
-        responder = Responder(self._credentials, rid, self._ephemeral())
+        responder = Responder(self.credentials, rid, self._ephemeral())
         response = responder.on_init(init, self._links.source_address(source), padded=direct)
         incoming = Incoming(responder, key, response, source, now, now + HALF_OPEN_LIFETIME)
         self._incoming[rid] = incoming

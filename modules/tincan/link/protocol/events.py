@@ -77,6 +77,14 @@ class MemberProven:
 
 
 @dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A member sent this card frame from an address that is not known to be its own; told now and then."""
+
+    node: bytes
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class MemberRefused:
     """A peer wanted to be a member, but the namespace's authority does not vouch for it."""
 
@@ -148,6 +156,14 @@ class PingAnswered:
     hops: int
 
 
+@dataclass(frozen=True, slots=True)
+class TraceAnswered:
+    """The node where a traced packet with that token came to its end, as it says itself."""
+
+    token: bytes
+    node: bytes
+
+
 Event: TypeAlias = (
     LinkUp
     | Contacted
@@ -157,6 +173,7 @@ Event: TypeAlias = (
     | SessionClosed
     | ConnectFailed
     | MemberProven
+    | Unplaced
     | MemberRefused
     | RevocationsLearnt
     | RendezvousWanted
@@ -165,4 +182,5 @@ Event: TypeAlias = (
     | Observed
     | RoleData
     | PingAnswered
+    | TraceAnswered
 )

@@ -14,13 +14,14 @@ from typing import Final
 from ipop_core.authority.revocation import RevocationList
 
 from ...frames import CARD, CONTROL, FRAME_HEADER, FRAME_HEADER_SIZE, RELAY
-from . import control
+from . import control, overlay
 from .block import MAX_BLOCK, Buffer
 from .blocks import Blocks
 from .card_traffic import CardTraffic, Deliver
 from .certification import Certification
 from .conversation import Conversation
 from .events import Endpoint
+from .handshake import Credentials
 from .lifecycle import Lifecycle
 from .probing import Probing
 from .proving import Proving
@@ -153,6 +154,14 @@ class LinkMachine:
                 self._conversation.send(session, control.Close(), now)
             self._lifecycle.end(session, "stopped")
 
+    def introduce(self, credentials: Credentials, now: float) -> None:
+        """Show another certificate of the same key from now on: peers in session see it in a new handshake."""
+        self._establishing.credentials = credentials
+        for session in self.sessions.values():
+            if session.keys is not None:
+                path = session.paths.active
+                self._establishing.start(session.node, None if path is None else path.endpoint, session.via, now)
+
     # Card frames.
 
     def send_card(self, node: bytes, frames: Buffer, now: float) -> None:
@@ -202,6 +211,13 @@ class LinkMachine:
     def ping(self, node: bytes, now: float) -> bytes:
         """Ask for a round trip; PingAnswered bears the token that is returned."""
         return self._conversation.ping(self._lifecycle.ensure(node, now), now)
+
+    def trace(self, node: bytes, hops: int, now: float) -> bytes:
+        """Find out who is so many links away on the overlay's way to a node; TraceAnswered bears the token."""
+        session = self._lifecycle.ensure(node, now)
+        token = self._state.random(overlay.TOKEN_SIZE)
+        self._relaying.send_trace(node, token, session.via, hops, now)
+        return token
 
     # The authority.
 

@@ -2,7 +2,7 @@
 
     offset  size  field
     0       1     flags      CLOSEST, TO_VIA, FROM_VIA, MARK, STRICT
-    1       1     content    DATAGRAM or MESSAGE
+    1       1     content    DATAGRAM, MESSAGE, TRACE or TRACED
     2       1     hop limit  links that it may still take
     3       1     hops       links that it has taken
     4       20    to         the node that it is for, or a key when CLOSEST
@@ -14,6 +14,7 @@
 
 A DATAGRAM payload is what would travel in UDP on a direct path (`wire.py`): a handshake or a block of the session
 between sender and `to`; no relay can open it. A MESSAGE payload is one length byte, a role's name and that role's data.
+A TRACE payload is a token of eight bytes, which whoever has the packet when its hop limit ends sends back as TRACED.
 
 Every packet arrives inside a block of the link with the neighbour, so its neighbour is proven and nobody else sees ids.
 """
@@ -35,6 +36,9 @@ STRICT: Final = 16
 
 DATAGRAM: Final = 1
 MESSAGE: Final = 2
+TRACE: Final = 3
+TRACED: Final = 4
+TOKEN_SIZE: Final = 8
 
 HOP_LIMIT: Final = 64
 
@@ -81,7 +85,7 @@ def decode(body: memoryview) -> Packet:
     flags, content, hop_limit, hops, to, sender = HEADER.unpack_from(body)
     if flags & ~(CLOSEST | TO_VIA | FROM_VIA | MARK | STRICT):
         raise BadPacket(f"flags {flags:#x}")
-    if content not in (DATAGRAM, MESSAGE):
+    if not DATAGRAM <= content <= TRACED:
         raise BadPacket(f"content {content}")
     at = HEADER.size
     nodes: list[bytes | None] = []

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from ipop_core.token_bucket import TokenBucket
+
 from ...frames import FRAME_HEADER, RELAY
 from . import overlay
-from .events import RoleData
+from .events import RoleData, TraceAnswered
 from .hospitality import Hospitality
 from .overlay import BadPacket, Packet
 from .routes import Routes, Step
 from .session import Session
 from .source import Overlay, Source
 from .state import State
+
+TRACES_A_SECOND: Final = 20.0
+"""Traced packets that one node answers."""
 
 Send: TypeAlias = Callable[[Session, bytes, float], bool]
 """Sends (session, frames, now) over a link; False when they were dropped."""
@@ -32,6 +37,7 @@ class Relaying:
         self._receive: Final = receive
         self.routes: Final = Routes(state.own)
         self.hospitality: Final = Hospitality(state)
+        self._traces: Final = TokenBucket(TRACES_A_SECOND, TRACES_A_SECOND, 0.0)
 
     def own_via(self) -> bytes | None:
         """How others reach this node while it is not in the ring: a neighbour that is."""
@@ -51,13 +57,13 @@ class Relaying:
         whoever sends over the overlay has reason to.
         """
         packet = Packet(node, self._state.own, overlay.DATAGRAM, datagram, False, via, self._way_back(via))
-        session = self._state.sessions.get(node)
-        if session is not None:
-            for relay in session.relays:
-                if self._state.is_sound(relay.node):
-                    return self._hand_on(Step(relay.node), packet, now)
-        around = self._next_step(packet, avoid=node)
-        return self._originate(packet, now) if around is None else self._hand_on(around, packet, now)
+        return self._send_by_relays(packet, now)
+
+    def send_trace(self, node: bytes, token: bytes, via: bytes | None, hops: int, now: float) -> bool:
+        """Have the node that is so many links away on a datagram's way say who it is; False when it was dropped."""
+        way_back = self._way_back(via)
+        packet = Packet(node, self._state.own, overlay.TRACE, token, False, via, way_back, hop_limit=hops + 1)
+        return self._send_by_relays(packet, now)
 
     def send_message(self, to: bytes, role: str, data: bytes, now: float, *, closest: bool, via: bytes | None) -> bool:
         """Carry a role's data to a node, or to the ring member nearest to a key; False when it was dropped."""
@@ -84,7 +90,7 @@ class Relaying:
         if step is None:
             self._no_further(packet, session, now)
         elif packet.hop_limit <= 1:
-            self._counters["drop_hop_limit"] += 1
+            self._hops_ended(packet, now)
         elif not self.routes.member and step.following != packet.to:
             self._counters["drop_not_in_ring"] += 1
         elif not self.hospitality.admits(session, packet, len(body), now):
@@ -92,6 +98,15 @@ class Relaying:
         elif self._hand_on(step, packet, now):
             self._counters["relayed"] += 1
             self._counters["relayed_bytes"] += len(body)
+
+    def _send_by_relays(self, packet: Packet, now: float) -> bool:
+        session = self._state.sessions.get(packet.to)
+        if session is not None:
+            for relay in session.relays:
+                if self._state.is_sound(relay.node):
+                    return self._hand_on(Step(relay.node), packet, now)
+        around = self._next_step(packet, avoid=packet.to)
+        return self._originate(packet, now) if around is None else self._hand_on(around, packet, now)
 
     def _originate(self, packet: Packet, now: float) -> bool:
         """Send a packet of our own; one that ends here is delivered."""
@@ -129,8 +144,32 @@ class Relaying:
         body = overlay.one_hop_on(packet, step.mark, strict=step.strict)
         return self._send(self._state.sessions[step.following], FRAME_HEADER.pack(RELAY, 0, 0, len(body)) + body, now)
 
+    def _hops_ended(self, packet: Packet, now: float) -> None:
+        if packet.content == overlay.TRACE:
+            self._answer_trace(packet, now)
+        else:
+            self._counters["drop_hop_limit"] += 1
+
+    def _answer_trace(self, packet: Packet, now: float) -> None:
+        """Say that it was here that the packet came to its end: no more is said, and no more often than so."""
+        if len(packet.payload) != overlay.TOKEN_SIZE:
+            self._counters["drop_bad_packet"] += 1
+        elif not self._traces.take(now):
+            self._counters["drop_trace_limit"] += 1
+        else:
+            token = bytes(packet.payload)
+            back = packet.from_via
+            way_back = self._way_back(back)
+            self._originate(Packet(packet.sender, self._state.own, overlay.TRACED, token, False, back, way_back), now)
+
     def _arrived(self, packet: Packet, link: bytes, now: float) -> None:
         """A packet's way ends here."""
+        if packet.content == overlay.TRACE:
+            self._answer_trace(packet, now)
+            return
+        if packet.content == overlay.TRACED:
+            self._state.events.append(TraceAnswered(bytes(packet.payload), packet.sender))
+            return
         if packet.content == overlay.DATAGRAM:
             if packet.to != self._state.own or packet.sender == self._state.own:
                 self._counters["drop_bad_packet"] += 1

@@ -121,6 +121,8 @@ class Session:
     last_card: float = 0.0
     idle_told: bool = True
     demand_told: float = 0.0
+    unplaced_told: float = -inf
+    """When it was told last that the peer sends from an address that is not known to be its own."""
     waiting: Waiting = field(default_factory=Waiting)
     """Runs of card frames that wait for keys and the peer's proof."""
     waiting_control: deque[bytes] = field(default_factory=deque)
