@@ -167,6 +167,16 @@ def test_a_record_without_the_namespaces_seal_is_no_answer() -> None:
     assert resolved(effects) == [None]
 
 
+def test_who_is_no_neighbour_displaces_nobody_however_old_it_says_its_claim_is() -> None:
+    story = Story(FAR)
+    story.hear(Put(1, node_of(b"alice"), None, record(b"alice")), FAR)
+    older = Copy(record(b"mallory", since=1), 60)
+    story.hear(Repair(older), NEXT, proven=False)
+    assert [copy.record for copy in story.machine.storage.store.get("one", KEY, story.now)] == [record(b"alice")]
+    story.hear(Replicate((older,)), FAR)
+    assert [copy.record for copy in story.machine.storage.store.get("one", KEY, story.now)] == [older.record]
+
+
 def test_where_members_are_trusted_the_first_record_counts() -> None:
     story = crowded()
     assert story.machine.lookups
@@ -204,7 +214,8 @@ def test_another_owner_needs_a_signed_record_to_take_an_address_away() -> None:
     story = Story(NEXT)
     put = next(put for put in said(story.machine.set_addresses([ADDRESS], story.now), Put) if put.record.kind == "one")
     unsigned = msgspec.structs.replace(record(b"bob"), signature=b"")
-    for proof, states in ((None, []), (unsigned, []), (record(b"bob"), ["taken"])):
+    stranger = record(b"bob", namespace=b"x" * 32)
+    for proof, states in ((None, []), (unsigned, []), (stranger, []), (record(b"bob"), ["taken"])):
         effects = story.hear(PutAnswer(put.number, "taken", proof), NEXT)
         assert [effect.state for effect in effects if isinstance(effect, Registered)] == states
 

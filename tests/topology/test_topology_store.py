@@ -73,6 +73,15 @@ def test_an_owner_and_a_link_have_quotas_and_expiry_frees_them() -> None:
     assert store.put(record("bob"), 600, b"other link" * 2, 701.0).state == "stored"
 
 
+def test_older_claims_displace_no_more_than_the_quota_of_their_owner() -> None:
+    store = Store()
+    keys = [number.to_bytes(20, "big") for number in range(MAX_FOR_OWNER + 1)]
+    for number, key in enumerate(keys):
+        store.put(record(f"owner {number}", key=key, since=9), 600, LINK, 0.0)
+    states = [store.put(record("greedy", key=key), 600, LINK, 1.0, merge=True).state for key in keys]
+    assert states == ["stored"] * MAX_FOR_OWNER + ["refused"]
+
+
 def test_the_cache_forgets_in_time_and_is_bounded() -> None:
     cache = Cache()
     cache.found(KEY, b"n" * 20, 600.0, 0.0)

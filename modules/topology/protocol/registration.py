@@ -26,6 +26,7 @@ from ipop_modules.topology.protocol.records import (
     Sign,
     Verify,
     is_genuine,
+    is_sealed,
     members_key,
     signed_record,
     subject_key,
@@ -291,6 +292,7 @@ class Registrations:
             record is not None
             and (record.kind, record.key) == (claim.kind, claim.key)
             and (record.owner == self._ring.me) is own
+            and is_sealed(record, self._namespace_key)
             and is_genuine(record, self._verify)
         )
 

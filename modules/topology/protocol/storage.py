@@ -74,12 +74,15 @@ class Storage:
         self._replicate(winners, [source.sender])
 
     def on_repair(self, repair: Repair, source: Source, now: float) -> None:
-        """Anyone may say so: heeded by members that should hold it, if it is genuine and no claim stands against it."""
+        """Anyone may say so: heeded by members that should hold it, if it is genuine and no claim stands against it.
+
+        When a claim began is the owner's own word, so a rival is displaced only by what a neighbour in the ring holds.
+        """
         record = repair.copy.record
         known = (self._ring.me, *self._ring.around(SIDE + NEAR))
         nearest = sorted(known, key=lambda node: ids.distance(node, record.key))[:REPLICAS]
         if self._ring.member and self._ring.me in nearest and self._is_genuine(record):
-            self.store.put(record, min(repair.copy.remaining, record.lease), source.link, now, merge=True)
+            self.store.put(record, repair.copy.remaining, source.link, now)
 
     def hand_over(self, node: bytes, now: float) -> None:
         """A near neighbour is new: give it what it is to hold from now on."""

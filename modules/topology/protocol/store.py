@@ -66,7 +66,7 @@ class Store:
         if rival is not None and not (merge and _claim(record, owner) < _claim(rival.record, rival.owner)):
             return Outcome("taken", rival.record)
         gives_way = rival or (self._oldest(here) if own is None and len(here) >= MAX_IN_SET else None)
-        if own is None and gives_way is None and self._is_full(owner, link):
+        if own is None and (self._by_owner[owner] >= MAX_FOR_OWNER or (gives_way is None and self._is_full(link))):
             return Outcome("refused")
         expires = now + min(remaining, record.lease)
         if own is not None and own.record == record:
@@ -117,8 +117,8 @@ class Store:
         for entry in [e for e in self._entries.get((kind, key), {}).values() if e.expires <= now]:
             self._remove(entry)
 
-    def _is_full(self, owner: bytes, link: bytes) -> bool:
-        return len(self) >= MAX_RECORDS or self._by_owner[owner] >= MAX_FOR_OWNER or self._by_link[link] >= MAX_FOR_LINK
+    def _is_full(self, link: bytes) -> bool:
+        return len(self) >= MAX_RECORDS or self._by_link[link] >= MAX_FOR_LINK
 
     def _oldest(self, entries: dict[bytes, _Entry]) -> _Entry:
         return min(entries.values(), key=lambda entry: entry.expires)
