@@ -155,9 +155,9 @@ class Hooks:
         """
 
     @hookspec
-    def ipop_process_started(self, process: str, settings: Mapping[str, Any]) -> None:
+    def ipop_process_started(self, process: str, settings: Mapping[str, Any], run: Path) -> None:
         """Observe the start of a process of this node, in that process, before anything else of it runs.
 
-        `process` is the module's name or `controller`; `settings` the whole validated configuration. The logger sets
-        up logging here.
+        `process` is the module's name or `controller`; `settings` the whole validated configuration,
+        `run` the node's run folder. The logger sets up logging here.
         """

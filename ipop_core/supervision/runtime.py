@@ -37,7 +37,8 @@ class Runtime:
 
     def announce_process(self, process: str) -> None:
         """Let observers see that a process of this node begins: the hook `ipop_process_started`."""
-        self.registry.hook.ipop_process_started(process=process, settings=self.configuration.raw)
+        configuration = self.configuration
+        self.registry.hook.ipop_process_started(process=process, settings=configuration.raw, run=configuration.node.run)
 
 
 def build_module(

@@ -7,6 +7,7 @@ import logging
 from ipop_core.bus.api import Call, JsonObject
 from ipop_core.contract import ModuleContext
 from ipop_core.errors import BusError
+from ipop_modules.logger.recent import read_recent
 from ipop_modules.logger.settings import Settings
 from ipop_modules.logger.setup import installed_writer
 
@@ -17,9 +18,11 @@ class Logger:
     def __init__(self, context: ModuleContext) -> None:
         self._bus = context.bus
         self._settings: Settings = context.settings
+        self._run = context.run
 
     async def start(self) -> None:
         self._bus.serve("status", self._status)
+        self._bus.serve("recent", self._recent)
 
     async def reconfigure(self, settings: Settings) -> None:
         """Every process is told by the role `core`, as `ipop log-level` has it done."""
@@ -33,6 +36,9 @@ class Logger:
 
     async def stop(self) -> None:
         """Leave the log be: the process may still have something to say."""
+
+    async def _recent(self, call: Call) -> JsonObject:
+        return {"lines": read_recent(self._run, call.body["most"])}
 
     async def _status(self, _: Call) -> JsonObject:
         writer = installed_writer()

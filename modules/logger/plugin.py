@@ -36,10 +36,10 @@ def ipop_commands() -> Sequence[click.Command]:
 
 
 @hookimpl
-def ipop_process_started(process: str, settings: Mapping[str, Any]) -> None:
+def ipop_process_started(process: str, settings: Mapping[str, Any], run: Path) -> None:
     from ipop_modules.logger.setup import set_up_logging  # noqa: PLC0415 - not before a process needs it
 
-    set_up_logging(process, settings)
+    set_up_logging(process, settings, run)
 
 
 def _read(name: str) -> Any:

@@ -9,20 +9,25 @@ from typing import Any, Final
 
 import msgspec
 
+from ipop_core.errors import ConfigError
 from ipop_modules.logger.journal import journal_entry
 from ipop_modules.logger.lines import json_line, text_line
 from ipop_modules.logger.outputs import Descriptor, File, Journal, Output
+from ipop_modules.logger.recent import Recent
 from ipop_modules.logger.settings import Settings
 from ipop_modules.logger.writer import Render, Writer
 
 STDERR: Final = 2
 
 
-def set_up_logging(process: str, settings: Mapping[str, Any]) -> None:
-    """`settings` is the whole validated configuration. Raises ConfigError when the file can't be written."""
+def set_up_logging(process: str, settings: Mapping[str, Any], run: Path) -> None:
+    """`settings` is the whole validated configuration, `run` the node's run folder.
+
+    Raises ConfigError when the file can't be written.
+    """
     section = {key: value for key, value in settings["modules"]["logger"].items() if key != "isolation"}
     ours = msgspec.convert(section, Settings)
-    writer = _make_writer(process, ours)
+    writer = _make_writer(process, ours, _make_recent(run, process))
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, Writer)]:
         root.removeHandler(handler)
@@ -50,19 +55,26 @@ def _inline_modules(settings: Mapping[str, Any]) -> list[str]:
     return [name for name, section in settings["modules"].items() if section.get("isolation") == "inline"]
 
 
-def _make_writer(process: str, settings: Settings) -> Writer:
+def _make_recent(run: Path, process: str) -> Recent | None:
+    try:
+        return Recent(run, process)
+    except (ConfigError, OSError):
+        return None
+
+
+def _make_writer(process: str, settings: Settings, recent: Recent | None) -> Writer:
     lines: Render = json_line if settings.format == "json" else text_line
     if settings.to == "stderr":
-        return Writer(process, lines, Descriptor(STDERR))
+        return Writer(process, lines, Descriptor(STDERR), recent)
     if settings.to != "journal":
-        return Writer(process, lines, File(Path(settings.to)))
+        return Writer(process, lines, File(Path(settings.to)), recent)
     try:
         journal: Output = Journal()
     except OSError as error:
-        writer = Writer(process, lines, Descriptor(STDERR))
+        writer = Writer(process, lines, Descriptor(STDERR), recent)
         fault = f"no journal on this machine ({error.strerror}), so the log goes to stderr"
         writer.handle(
             logging.makeLogRecord({"name": "ipop.logger", "levelname": "WARNING", "levelno": 30, "msg": fault})
         )
         return writer
-    return Writer(process, journal_entry, journal)
+    return Writer(process, journal_entry, journal, recent)

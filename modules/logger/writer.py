@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
 from ipop_modules.logger.outputs import Output
+from ipop_modules.logger.recent import Recent
 from ipop_modules.logger.repeats import Repeats
 
 Render: TypeAlias = Callable[[logging.LogRecord, str], bytes]
@@ -21,11 +23,12 @@ class Counters:
 
 
 class Writer(logging.Handler):
-    def __init__(self, process: str, render: Render, output: Output) -> None:
+    def __init__(self, process: str, render: Render, output: Output, recent: Recent | None = None) -> None:
         super().__init__()
         self._process = process
         self._render = render
         self._output = output
+        self._recent = recent
         self._repeats = Repeats()
         self._counters = Counters()
         self._untold = 0
@@ -55,9 +58,14 @@ class Writer(logging.Handler):
     def close(self) -> None:
         self.flush()
         self._output.close()
+        if self._recent is not None:
+            self._recent.close()
         super().close()
 
     def _write(self, record: logging.LogRecord) -> None:
+        if self._recent is not None:
+            with contextlib.suppress(Exception):  # it is a convenience; the log itself counts what it loses
+                self._recent.add(record)
         try:
             if self._untold:
                 self._output.write(self._render(_own_record(_lost(self._untold)), self._process))

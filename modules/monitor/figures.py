@@ -30,8 +30,8 @@ class Figures:
     """By process: a module's name, `controller`, or `nursery`, which forks the others."""
 
 
-async def gather(bus: Bus) -> Figures:
-    """Ask every role at once. Raises BusError when the controller itself does not answer."""
+async def gather(bus: Bus, *, usage: bool = True) -> Figures:
+    """Ask every role at once; `usage`: measure the processes, too. Raises BusError when the controller is silent."""
     core, peers, *answers = await asyncio.gather(
         _ask(bus, "core", "status"), _ask(bus, "link", "peers"), *(_ask(bus, role, "status") for role in ASKED)
     )
@@ -41,7 +41,7 @@ async def gather(bus: Bus) -> Figures:
         core=core,
         roles={role: answer for role, answer in zip(ASKED, answers, strict=True) if answer is not None},
         peers=() if peers is None else peers["peers"],
-        usage=_usage(core),
+        usage=_usage(core) if usage else {},
     )
 
 

@@ -1,4 +1,4 @@
-"""The module: an HTTP server for this node's owner and for Prometheus."""
+"""The module: an HTTP server for this node's owner, who watches the ring, and for Prometheus."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ipop_modules.monitor.door import keep_token
 from ipop_modules.monitor.server import Server, listen
 from ipop_modules.monitor.settings import Settings
 from ipop_modules.monitor.site import make_site
+from ipop_modules.monitor.watching import Watching
 
 _log = logging.getLogger("ipop.monitor")
 
@@ -29,6 +30,7 @@ class Monitor:
         self._settings: Settings = context.settings
         self._counters: Counter[str] = Counter()
         self._token = ""
+        self._watching = Watching(context.bus)
         self._server: Server | None = None
         self._opening: asyncio.Task[None] | None = None
         self._listening: str | None = None
@@ -39,6 +41,7 @@ class Monitor:
         self._token = keep_token(self._context.state / "token")
         self._context.bus.serve("status", self._status)
         self._context.bus.serve("invite", self._invite)
+        await self._watching.start()
         try:
             self._open()
         except OSError as error:
@@ -50,6 +53,8 @@ class Monitor:
     async def stop(self) -> None:
         if self._opening is not None:
             self._opening.cancel()
+        self._watching.board.close()
+        self._watching.stop()
         if self._server is not None:
             await self._server.close()
 
@@ -61,6 +66,7 @@ class Monitor:
         self._listening = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
         site = make_site(
             self._context.bus,
+            self._watching.board,
             token=self._token,
             cookie=f"ipop-monitor-{port}",  # cookies don't tell ports apart
             is_local=address.is_loopback,
@@ -79,7 +85,11 @@ class Monitor:
                 continue
 
     async def _status(self, _: Call) -> JsonObject:
-        return {"listening": self._listening, "watchers": 0, "counters": dict(sorted(self._counters.items()))}
+        return {
+            "listening": self._listening,
+            "watchers": self._watching.board.watchers,
+            "counters": dict(self._counters),
+        }
 
     async def _invite(self, _: Call) -> JsonObject:
         if self._listening is None:

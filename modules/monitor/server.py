@@ -42,6 +42,7 @@ class Server(uvicorn.Server):
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="error",  # a client's nonsense is counted, not logged
             access_log=False,
             proxy_headers=False,
             server_header=False,

@@ -61,7 +61,7 @@ def test_a_plugin_that_is_wrong_is_one_line(install: Install, code: str, line: s
     (fault,) = [str(fault) for fault in faults]
     assert fault.startswith(f"modules.fakea: {line}")
     assert "\n" not in fault
-    registry.hook.ipop_process_started(process="controller", settings={})
+    registry.hook.ipop_process_started(process="controller", settings={}, run=Path("/nowhere"))
 
 
 def test_another_contract_is_refused_by_name(install: Install) -> None:

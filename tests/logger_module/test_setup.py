@@ -23,6 +23,9 @@ from ipop_modules.logger.plugin import ipop_commands, ipop_module, ipop_process_
 from ipop_modules.logger.settings import Settings
 from ipop_modules.logger.writer import Writer
 
+NO_RUN_FOLDER = Path("/nowhere")
+"""Costs the recent lines alone."""
+
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
@@ -47,7 +50,8 @@ def said(process: str, settings: dict[str, Any]) -> str:
     program = f"""if True:
         import logging, warnings
         from ipop_modules.logger.plugin import ipop_process_started
-        ipop_process_started({process!r}, {settings!r})
+        from pathlib import Path
+        ipop_process_started({process!r}, {settings!r}, Path({str(NO_RUN_FOLDER)!r}))
         log = logging.getLogger("ipop.{process}")
         log.debug("detail")
         logging.getLogger("library").debug("library's internals")
@@ -93,7 +97,7 @@ def test_where_there_is_no_journal_stderr_takes_its_place(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(setup, "Journal", lambda: outputs.Journal("/nowhere/socket"))
-    ipop_process_started("tincan", configuration(to="journal"))
+    ipop_process_started("tincan", configuration(to="journal"), NO_RUN_FOLDER)
     logging.getLogger("ipop.tincan").warning("here")
     lines = capfd.readouterr().err.splitlines()
     assert "no journal on this machine" in lines[0]
@@ -101,16 +105,18 @@ def test_where_there_is_no_journal_stderr_takes_its_place(
 
 
 def test_a_forked_process_has_one_handler_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
-    ipop_process_started("controller", configuration())
-    ipop_process_started("tincan", configuration())
+    ipop_process_started("controller", configuration(), NO_RUN_FOLDER)
+    ipop_process_started("tincan", configuration(), NO_RUN_FOLDER)
     logging.getLogger("asyncio").error("once")
     assert [line.split()[1] for line in capfd.readouterr().err.splitlines()] == ["tincan"]
 
 
 def test_the_module_tells_its_status() -> None:
     served: dict[str, Any] = {}
-    ipop_process_started("controller", configuration(level="error", levels={"signal": "debug"}))
-    context: Any = SimpleNamespace(bus=SimpleNamespace(serve=served.__setitem__), settings=Settings(level="error"))
+    ipop_process_started("controller", configuration(level="error", levels={"signal": "debug"}), NO_RUN_FOLDER)
+    context: Any = SimpleNamespace(
+        bus=SimpleNamespace(serve=served.__setitem__), settings=Settings(level="error"), run=NO_RUN_FOLDER
+    )
 
     async def story() -> Any:
         module = Logger(context)

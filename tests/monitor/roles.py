@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ipop_core.testing import FakeRole, MemoryBus, memory_bus, module_context
+from ipop_modules.logger.plugin import ipop_module as logger
 from ipop_modules.monitor.module import Monitor
 from ipop_modules.monitor.plugin import ipop_module
 from ipop_modules.monitor.settings import Settings
@@ -104,6 +105,7 @@ def answers() -> dict[str, dict[str, Any]]:
             "peers": {"peers": [peer(PEER, "direct", 1.25), peer(RELAYED, "overlay", 8.0, kinds=["shortcut"])]},
         },
         "topology": {"status": topology, "survey": {"node": ME, "near": [PEER], "long": [], "other": []}},
+        "logger": {"recent": {"lines": []}},
         "signal": {"status": {"bootstraps": [{"name": "b", "state": "connected"}], "counters": {"offers_sent": 1}}},
     }
 
@@ -111,7 +113,7 @@ def answers() -> dict[str, dict[str, Any]]:
 @contextlib.asynccontextmanager
 async def roles(*missing: str) -> AsyncIterator[tuple[MemoryBus, dict[str, FakeRole]]]:
     """A bus on which all roles answer but the missing ones."""
-    async with memory_bus(ipop_module().messages) as bus:
+    async with memory_bus([*ipop_module().messages, *logger().messages]) as bus:
         there = {name: FakeRole(bus, name, told) for name, told in answers().items() if name not in missing}
         for role in there.values():
             await role.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ipop_core.bus.api import Reply
 from ipop_core.errors import BusError
 from ipop_core.testing import MemoryBus, module_context
 from ipop_modules.monitor import commands, server
+from ipop_modules.monitor.board import MAX_WATCHERS
 from ipop_modules.monitor.module import Monitor
 from ipop_modules.monitor.settings import Settings
 from tests.monitor.roles import roles, serving
@@ -170,3 +172,83 @@ def test_the_command_says_how_to_turn_it_on(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(commands, "ask", off)
     assert "the monitor is off" in str(CliRunner().invoke(commands.monitor, []).exception)
+
+
+async def watch(client: Client, *headers: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write("\r\n".join(["GET /events HTTP/1.1", "Host: 127.0.0.1", *headers, "", ""]).encode())
+    return reader, writer
+
+
+def test_the_page_is_open_and_what_it_shows_is_not(tmp_path: Path) -> None:
+    async def work(client: Client) -> None:
+        for path in ("/", "/page.css", "/page.js", "/d3.min.js", "/d3.LICENSE"):
+            status, answer = await client.get(path)
+            assert (status, client.token in answer) == (200, False)
+        for path, method in (("/events", "GET"), ("/session", "POST"), ("/token", "GET")):
+            assert (await client.get(path, method=method))[0] == 401
+        bearer = f"Authorization: Bearer {client.token}"
+        status, answer = await client.get("/session", bearer, method="POST")
+        assert status == 204
+        cookie = f"ipop-monitor-{client.port}={client.token}"
+        assert f"set-cookie: {cookie}; HttpOnly; Path=/; SameSite=strict" in answer
+        assert (await client.get("/session", f"Cookie: other=1; {cookie}", method="POST"))[0] == 204
+        assert (await client.get("/session", f"Cookie: {cookie}x", method="POST"))[0] == 401
+
+    with_client(tmp_path, work)
+
+
+def test_a_watcher_is_told_and_then_forgotten(tmp_path: Path) -> None:
+    async def work(client: Client) -> None:
+        reader, writer = await watch(client, f"Authorization: Bearer {client.token}")
+        async with asyncio.timeout(10):
+            data = await reader.readuntil(b"event: ring")
+        assert b"event: peers" in data
+        assert await watchers(client) == 1
+        writer.close()
+        async with asyncio.timeout(10):
+            while await watchers(client):  # noqa: ASYNC110 - over the bus
+                await asyncio.sleep(0.02)
+
+    with_client(tmp_path, work)
+
+
+async def watchers(client: Client) -> int:
+    return int((await client.guest.request("monitor", "status")).body["watchers"])
+
+
+def test_watchers_are_bounded(tmp_path: Path) -> None:
+    async def work(client: Client) -> None:
+        bearer = f"Authorization: Bearer {client.token}"
+        there = [await watch(client, bearer) for _ in range(MAX_WATCHERS)]
+        for reader, _ in there:
+            await reader.readuntil(b"event: ")
+        assert (await client.get("/events", bearer))[0] == 503
+        for _, writer in there:
+            writer.close()
+
+    with_client(tmp_path, work)
+
+
+def test_a_watcher_that_does_not_read_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "STUCK_SECONDS", 0.2)
+
+    async def run() -> None:
+        async with serving(tmp_path) as (monitor, bus):
+            guest = await bus.connect()
+            invited = (await guest.request("monitor", "invite")).body
+            port = int(invited["metrics"].rpartition(":")[2].partition("/")[0])
+            client = Client(bus, guest, port, invited["token"])
+            _, writer = await watch(client, f"Authorization: Bearer {client.token}")
+            board = monitor._watching.board
+            async with asyncio.timeout(20):
+                for number in count():
+                    board.put("log", [f"{number}" + "x" * 100_000])
+                    await asyncio.sleep(0.005)
+                    if (await client.counters()).get("refused_stuck"):
+                        break
+                while await watchers(client):  # noqa: ASYNC110 - over the bus
+                    await asyncio.sleep(0.02)
+            writer.close()
+
+    asyncio.run(run())

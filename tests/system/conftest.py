@@ -46,7 +46,7 @@ class Town:
         process = {"isolation": "process"}
         self.alice = self.overlay.member("alice", hosts[0], "192.168.10.10/24", logger=process)
         self.bob = self.overlay.member("bob", hosts[1], "192.168.10.20/24", logger=process)
-        self.carol = self.overlay.member("carol", hosts[2], "192.168.10.30/24")
+        self.carol = self.overlay.member("carol", hosts[2], "192.168.10.30/24", monitor={})
         self.mallory = self.overlay.member("mallory", hosts[3], "192.168.10.66/24", namespace="twon")
         for node in self.members:
             node.start()
