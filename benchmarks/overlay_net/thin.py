@@ -56,6 +56,8 @@ class Node:
     events: list[Effect] = field(default_factory=list)
     lies: Callable[[bytes], bytes] | None = None
     """Alters what this node's machine sends."""
+    due: float | None = None
+    """When the machine wants to be woken next."""
 
     @property
     def member(self) -> bool:
@@ -203,11 +205,13 @@ class Network(VirtualTime):
 
     def _set_timer(self, node: Node) -> None:
         due = node.machine.next_wake(self.now)
-        if due is not None:
+        if due is not None and due != node.due:
             self.after(due - self.now, lambda: self._wake(node, node.machine, due))
+        node.due = due
 
     def _wake(self, node: Node, machine: Machine, due: float) -> None:
-        if node.alive and node.machine is machine and machine.next_wake(self.now) == due:
+        if node.alive and node.machine is machine and node.due == due:
+            node.due = None
             self.perform(node, machine.wake(self.now))
 
     def _connect(self, node: Node, wish: Connect) -> None:
