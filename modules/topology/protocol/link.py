@@ -9,8 +9,8 @@ from ipop_modules.topology.protocol.chance import Random, spread
 
 HELLO_RETRIES: Final = (0.3, 0.7, 1.5, 3.0)
 """While the neighbour has said nothing."""
-HELLO_NEAR: Final = 20.0
-HELLO_OTHER: Final = 120.0
+HELLO_NEAR: Final = 25.0
+HELLO_OTHER: Final = 180.0
 
 
 @dataclass(slots=True)
