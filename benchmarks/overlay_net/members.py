@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.machine import Machine, Member
 from ipop_modules.topology.protocol.records import Sign, Verify
 from ipop_modules.topology.protocol.registration import Owner
+
+Kind: TypeAlias = Literal["open", "secret", "authority"]
 
 NAMESPACE_KEY: Final = b"k" * 32
 EPOCH: Final = 1_700_000_000.0
@@ -26,6 +28,15 @@ def cheap_verify(key: bytes, signature: bytes, data: bytes) -> bool:
     return sha256(key + data).digest() == signature
 
 
+def cheap_certificate(node: bytes) -> bytes:
+    """The authority's, for whatever address."""
+    return sha256(b"authority" + node).digest()
+
+
+def cheap_vouches(certificate: bytes, node: bytes, address: bytes) -> bool:
+    return certificate == cheap_certificate(node)
+
+
 def node_of(key: bytes) -> bytes:
     return sha256(key).digest()[: ids.SIZE]
 
@@ -38,6 +49,8 @@ class Recipe:
     leaf: bool = False
     lease: int = LEASE
     verify: Verify = cheap_verify
+    kind: Kind = "open"
+    """Of the namespace."""
 
     def machine(
         self,
@@ -52,6 +65,18 @@ class Recipe:
         """`key`: the owner's public key, None on a bare overlay node."""
         member = None
         if key is not None:
-            owner = Owner(key=key, sign=sign or cheap_sign(key), epoch=EPOCH, lease=self.lease)
-            member = Member(namespace_key=namespace, owner=owner)
+            has_authority = self.kind == "authority"
+            owner = Owner(
+                key=key,
+                sign=sign or cheap_sign(key),
+                epoch=EPOCH,
+                lease=self.lease,
+                certificate=(lambda: cheap_certificate(me)) if has_authority else bytes,
+            )
+            member = Member(
+                namespace_key=namespace,
+                owner=owner,
+                majority=self.kind == "open",
+                vouches=cheap_vouches if has_authority else None,
+            )
         return Machine(me, member, random, now, long_links=self.long_links, leaf=self.leaf, verify=self.verify)

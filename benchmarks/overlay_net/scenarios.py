@@ -13,9 +13,10 @@ from typing import TypeAlias
 import msgspec
 
 from benchmarks.overlay_net.growing import Overlay
-from benchmarks.overlay_net.members import Recipe
+from benchmarks.overlay_net.members import NAMESPACE_KEY, Kind, Recipe, cheap_sign
 from benchmarks.overlay_net.thin import KEEPALIVE, KEEPALIVE_BYTES, Network, Node
-from ipop_modules.topology.protocol.messages import GetAnswer, MessageError, decode, encode
+from ipop_modules.topology.protocol.messages import Copy, GetAnswer, MessageError, decode, encode
+from ipop_modules.topology.protocol.records import Record, signed_record
 
 Figures: TypeAlias = dict[str, float | int | None]
 
@@ -25,12 +26,12 @@ LOOKUPS = 400
 NEWCOMERS = 40
 
 
-def new_network(seed: int, *, latency: float = LATENCY) -> Network:
-    return Network(seed, latency=latency, recipe=Recipe(long_links=None))
+def new_network(seed: int, *, kind: Kind = "open") -> Network:
+    return Network(seed, latency=LATENCY, recipe=Recipe(long_links=None, kind=kind))
 
 
-def grown(nodes: int, seed: int) -> Overlay:
-    overlay = Overlay(new_network(seed))
+def grown(nodes: int, seed: int, *, kind: Kind = "open") -> Overlay:
+    overlay = Overlay(new_network(seed, kind=kind))
     overlay.grow(nodes)
     return overlay
 
@@ -209,27 +210,54 @@ def merge(nodes: int, seed: int) -> Figures:
 
 
 def liars(overlay: Overlay, part: float = 0.1) -> Figures:
-    """So many storers say of every address that nobody owns it: they can't make the seal of another's record."""
-    chosen = overlay.network.chance.sample(overlay.nodes, round(part * len(overlay.nodes)))
+    """So many storers answer whatever they are asked with a record of their own making: they are the owner.
+
+    In an open namespace, and in one with an authority, a liar knows the namespace's key; in a secret one it does not.
+    """
+    network, kind = overlay.network, overlay.network.recipe.kind
+    key = b"guessed" if kind == "secret" else NAMESPACE_KEY
+    chosen = network.chance.sample(overlay.nodes, round(part * len(overlay.nodes)))
     for node in chosen:
-        node.lies = _lie
+        node.lies = Liar(network, key)
     tally = Tally()
     some_lookups(overlay, tally, 2 * LOOKUPS)
-    overlay.network.run(13.0)
+    network.run(13.0)
     for node in chosen:
         node.lies = None
-    return {"liars_wrong": tally.wrong, "liars_failed": tally.failed, "liars_asked": 2 * LOOKUPS}
+    figures: Figures = {f"liars_{kind}_wrong": tally.wrong, f"liars_{kind}_failed": tally.failed}
+    return figures | {f"liars_{kind}_asked": 2 * LOOKUPS}
 
 
-def _lie(payload: bytes) -> bytes:
-    """Whoever is asked knows nobody."""
-    try:
-        message = decode(payload)
-    except MessageError:
-        return payload
-    if isinstance(message, GetAnswer):
-        return encode(msgspec.structs.replace(message, copies=(), total=0))
-    return payload
+class Liar:
+    """Alters the answers that a storer gives: everything is its own since the beginning of time."""
+
+    def __init__(self, network: Network, namespace_key: bytes) -> None:
+        self._network = network
+        self._namespace_key = namespace_key
+        self._key = network.chance.randbytes(91)
+
+    def __call__(self, payload: bytes) -> bytes:
+        try:
+            message = decode(payload)
+        except MessageError:
+            return payload
+        if not isinstance(message, GetAnswer) or not message.copies:
+            return payload
+        copies = tuple(Copy(self._forged(copy.record), copy.remaining) for copy in message.copies)
+        return encode(msgspec.structs.replace(message, copies=copies))
+
+    def _forged(self, record: Record) -> Record:
+        return signed_record(
+            record.kind,
+            record.key,
+            owner_key=self._key,
+            since=0,
+            sequence=record.sequence,
+            lease=record.lease,
+            value=b"",
+            sign=cheap_sign(self._key),
+            namespace_key=self._namespace_key,
+        )
 
 
 # The run.

@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from ipop_core.authority.peers import BadCertificate, read_certificate, verify_by_authority
 from ipop_core.authority.revocation import RevocationList
 from ipop_core.contract import ModuleContext
 from ipop_core.errors import IpopError
 
-from .link.protocol.certificates import BadCertificate, read_certificate, verify_by_authority
 from .link.protocol.handshake import Credentials
 from .link.protocol.state import Node
 from .revoked import load_lists

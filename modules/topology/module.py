@@ -22,6 +22,7 @@ from ipop_modules.topology.protocol.machine import Machine, Member
 from ipop_modules.topology.protocol.names import read_name
 from ipop_modules.topology.protocol.registration import Owner
 from ipop_modules.topology.settings import Settings
+from ipop_modules.topology.vouching import own_certificate, vouching
 
 _log = logging.getLogger(__name__)
 
@@ -210,9 +211,20 @@ def _make_machine(context: ModuleContext) -> Machine:
     identity, now = context.identity, boot_clock()
     member = None
     if context.namespace is not None:
-        owner = Owner(key=identity.public_key_der, sign=identity.sign, epoch=time.time() - now, lease=settings.lease)
-        majority = context.namespace.kind == "open"
-        member = Member(namespace_key=context.namespace.key, owner=owner, majority=majority)
+        authorities = context.namespace.authorities
+        owner = Owner(
+            key=identity.public_key_der,
+            sign=identity.sign,
+            epoch=time.time() - now,
+            lease=settings.lease,
+            certificate=(lambda: own_certificate(identity)) if authorities else bytes,
+        )
+        member = Member(
+            namespace_key=context.namespace.key,
+            owner=owner,
+            majority=context.namespace.kind == "open",
+            vouches=vouching(authorities) if authorities else None,
+        )
     return Machine(
         identity.node,
         member,

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ipop_core.authority.certificates import addresses_of, networks_of
 from ipop_core.authority.folder import Authority
+from ipop_core.authority.peers import read_certificate, verify_by_authority
 from ipop_core.authority.revocation import read_revocation_list
 from ipop_core.cli.main import cli
 from ipop_core.identity import load_or_create
-from ipop_modules.tincan.link.protocol.certificates import read_certificate, verify_by_authority
 
 Ipop = Callable[..., Result]
 

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ipop_core.authority.peers import read_certificate
 from ipop_core.authority.revocation import BadRevocationList, RevocationList, Revoked, read_revocation_list
 from ipop_core.identity import node_of
-from ipop_modules.tincan.link.protocol.certificates import read_certificate
 from ipop_modules.tincan.link.protocol.control import CRL_PIECE, CrlNumber, CrlPiece, CrlRequest
 from ipop_modules.tincan.link.protocol.revocation import TRIES, Revocations
 

@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipop_modules.tincan.link.protocol.certificates import BadCertificate, read_certificate, verify_by_authority
+from ipop_core.authority.peers import BadCertificate, read_certificate, verify_by_authority
 
 from .makers import FROM, NOW, UNTIL, addresses, authority, certificate, der, p256
 

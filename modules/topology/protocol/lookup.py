@@ -2,9 +2,10 @@
 
 A lookup asks three members at once: the one nearest to the key, and those nearest to the points 1.5 average gaps beside
 it, which hold replicas. The ways there differ, so a storer that lies speaks for itself alone. Records bear their
-owner's signature and the seal of the namespace, which no stranger can make. Where members themselves may lie (an open
-namespace) what two of the three say counts, elsewhere the first record. A storer that missed the record gets it. A
-record that its owner withdrew counts for nobody, whoever still has an older one.
+owner's signature and the seal of the namespace, which no stranger can make. In an open namespace anyone can, so there
+what two of the three say counts; where there is an authority, a record counts that bears its certificate for the
+address; in a secret namespace the first record does. A storer that missed the record gets it. A record that its owner
+withdrew counts for nobody, whoever still has an older one.
 
 Messages get lost, so it asks again after a while; it ends within LIMIT.
 """
@@ -12,8 +13,9 @@ Messages get lost, so it asks again after a while; it ends within LIMIT.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.cache import Cache
@@ -32,6 +34,9 @@ YOUNG_RETRY: Final = 0.15
 WAIT: Final = 0.5
 """Seconds after the first answer for which the others are waited for."""
 MAX_LOOKUPS: Final = 1024
+
+Vouches: TypeAlias = Callable[[bytes, bytes, bytes], bool]
+"""Certificate (DER), node id, address: whether the namespace's authority gives the node that address."""
 
 
 @dataclass(slots=True)
@@ -54,12 +59,22 @@ class _Lookup:
 
 
 class Lookups:
-    def __init__(self, ring: Ring, namespace_key: bytes, random: Random, verify: Verify, *, majority: bool) -> None:
+    def __init__(
+        self,
+        ring: Ring,
+        namespace_key: bytes,
+        random: Random,
+        verify: Verify,
+        *,
+        majority: bool,
+        vouches: Vouches | None = None,
+    ) -> None:
         self._ring = ring
         self._namespace_key = namespace_key
         self._random = random
         self._verify = verify
         self._majority = majority
+        self._vouches = vouches
         self._cache = Cache()
         self._by_key: dict[bytes, _Lookup] = {}
         self._by_number: dict[int, _Lookup] = {}
@@ -135,7 +150,15 @@ class Lookups:
 
     def _answers(self, record: Record, lookup: _Lookup) -> bool:
         fits = record.kind == "one" and record.key == lookup.key
-        return fits and is_sealed(record, self._namespace_key) and is_genuine(record, self._verify)
+        if not fits or not is_sealed(record, self._namespace_key) or not is_genuine(record, self._verify):
+            return False
+        return self._vouches is None or record.withdrawn or self._is_vouched_for(record, lookup.subject, self._vouches)
+
+    def _is_vouched_for(self, record: Record, subject: bytes | str, vouches: Vouches) -> bool:
+        """The authority gives the owner this address; or, for a host name, all addresses that the record names."""
+        says = opened(record, self._namespace_key)
+        addresses = says.addresses if isinstance(subject, str) else (subject,)
+        return bool(addresses) and all(vouches(says.certificate, record.owner, address) for address in addresses)
 
     def _stands(self, record: Record, lookup: _Lookup) -> bool:
         withdrawn = lookup.withdrawn.get(record.owner)

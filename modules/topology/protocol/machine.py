@@ -14,7 +14,7 @@ from typing import Final
 from ipop_modules.topology.protocol.census import Census
 from ipop_modules.topology.protocol.chance import Random
 from ipop_modules.topology.protocol.effects import Effect, Listed, Resolved, Source, Surveyed
-from ipop_modules.topology.protocol.lookup import Lookups
+from ipop_modules.topology.protocol.lookup import Lookups, Vouches
 from ipop_modules.topology.protocol.members import Members
 from ipop_modules.topology.protocol.messages import (
     Displaced,
@@ -55,6 +55,8 @@ class Member:
     owner: Owner
     majority: bool = True
     """Other members may lie, too, as in an open namespace: what most storers say counts."""
+    vouches: Vouches | None = None
+    """Where the namespace has an authority: it decides who has an address."""
 
 
 class Machine:
@@ -91,7 +93,7 @@ class Machine:
         """When each of these was asked last to register again."""
         if member is not None:
             key = member.namespace_key
-            self.lookups = Lookups(self.ring, key, random, verify, majority=member.majority)
+            self.lookups = Lookups(self.ring, key, random, verify, majority=member.majority, vouches=member.vouches)
             self.registrations = Registrations(self.ring, key, member.owner, random, verify)
             self.census = Census(self.ring, key, random)
             self.members = Members(self.ring, key, random, verify)

@@ -1,4 +1,4 @@
-"""What a record says of its owner to members of the namespace: a host name and addresses.
+"""What a record says of its owner to members of the namespace: a host name, addresses, the authority's certificate.
 
 Sealed with AES-256-GCM under a key made from the namespace's own, so that those who store it can't read it; bound to
 the record's key, so that it fits no other. A nonce, 12 bytes, comes first.
@@ -18,6 +18,7 @@ from ipop_modules.topology.protocol.chance import Random
 from ipop_modules.topology.protocol.records import Record
 
 MAX_ADDRESSES: Final = 16
+MAX_CERTIFICATE: Final = 1280
 _NONCE: Final = 12
 
 
@@ -26,6 +27,8 @@ class Profile(msgspec.Struct, array_like=True, frozen=True):
     """Empty for a node without one."""
     addresses: Annotated[tuple[Annotated[bytes, Meta(min_length=4, max_length=16)], ...], Meta(max_length=16)] = ()
     """4 or 16 bytes each."""
+    certificate: Annotated[bytes, Meta(max_length=MAX_CERTIFICATE)] = b""
+    """DER; empty where the namespace has no authority."""
 
 
 _decoder: msgspec.msgpack.Decoder[Profile] = msgspec.msgpack.Decoder(Profile)

@@ -22,7 +22,7 @@ from msgspec import Meta
 from ipop_modules.topology.protocol import ids
 
 MAX_LEASE: Final = 3600
-MAX_VALUE: Final = 1024
+MAX_VALUE: Final = 1536
 
 Id: TypeAlias = Annotated[bytes, Meta(min_length=ids.SIZE, max_length=ids.SIZE)]
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]

@@ -10,10 +10,12 @@ node's when a lookup that asks several storers names this node as its owner.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final, Literal, TypeAlias
+
+import msgspec
 
 from ipop_modules.topology.protocol.allocation import Allocation
 from ipop_modules.topology.protocol.chance import Random, request_number, spread
@@ -51,6 +53,8 @@ class Owner:
     epoch: float
     """Unix time when the machine's clock showed 0, in seconds."""
     lease: int
+    certificate: Callable[[], bytes] = bytes
+    """Gives the authority's certificate for this node, DER, as it is now; nothing where there is no authority."""
 
 
 @dataclass(slots=True)
@@ -261,6 +265,9 @@ class Registrations:
     def _sign(self, claim: Claim, now: float, *, withdrawn: bool = False) -> Record:
         sequence = claim.floor = max(self._unix_ms(now), claim.floor + 1)
         owner, says = self._owner, claim.profile
+        certificate = owner.certificate() if claim.kind == "one" else b""
+        if certificate:
+            says = msgspec.structs.replace(says or Profile(), certificate=certificate)
         return signed_record(
             claim.kind,
             claim.key,

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from ipop_core.authority.peers import BadCertificate, PeerCertificate, verify_by_authority
 from ipop_core.authority.revocation import RevocationList
 
 from . import control
 from .blocks import Blocks
-from .certificates import BadCertificate, PeerCertificate, verify_by_authority
 from .ending import end_session
 from .events import MemberProven, MemberRefused, RevocationsLearnt
 from .revocation import Revocations

@@ -13,8 +13,9 @@ from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from ipop_core.authority.peers import PeerCertificate
+
 from . import wire
-from .certificates import PeerCertificate
 from .events import Endpoint
 from .handshake import Credentials, Established, HandshakeRefused, Initiator, Responder
 from .retry import check_token, mint_token

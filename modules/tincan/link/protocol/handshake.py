@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from ipop_core.authority.peers import BadCertificate, PeerCertificate, read_certificate
 from ipop_core.identity import node_of
 
 from . import wire
-from .certificates import BadCertificate, PeerCertificate, read_certificate
 from .noise import Handshake, NoiseError
 
 VERSION: Final = 1

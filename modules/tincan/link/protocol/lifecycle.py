@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from ipop_core.authority.peers import PeerCertificate
+
 from .blocks import Blocks
 from .card_traffic import CardTraffic
-from .certificates import PeerCertificate
 from .certification import Certification
 from .conversation import Conversation
 from .ending import end_session

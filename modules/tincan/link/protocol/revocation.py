@@ -16,6 +16,7 @@ from typing import Final
 
 from cryptography import x509
 
+from ipop_core.authority.peers import PeerCertificate
 from ipop_core.authority.revocation import (
     MAX_DER,
     BadRevocationList,
@@ -24,7 +25,6 @@ from ipop_core.authority.revocation import (
     read_revocation_list,
 )
 
-from .certificates import PeerCertificate
 from .control import CRL_PIECE, CrlNumber, CrlPiece, CrlRequest
 from .timers import Timers
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
+from ipop_core.authority.peers import BadCertificate, PeerCertificate
 from ipop_core.identity import Address
 
 from .block import MAX_BLOCK
-from .certificates import BadCertificate, PeerCertificate
 from .keys import KeyPair
 from .loss import SILENCE, BlockSizer
 from .path import PathSet

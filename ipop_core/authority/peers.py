@@ -1,6 +1,6 @@
 """A peer's certificate: which node it names, and which virtual addresses it claims.
 
-The node id is computed from the public key, so it proves itself once the peer signs with that key (handshake.py); a
+The node id is computed from the public key, so it proves itself once the peer signs with that key; a
 certificate that names another node's id is refused, and no other name in it is looked at. The addresses are claims
 until `verify_by_authority` has shown that the namespace's authority signed them. No URI in a certificate is followed.
 """
