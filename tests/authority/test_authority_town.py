@@ -114,7 +114,7 @@ def test_dave_uses_an_address_that_is_not_his(town: Town) -> None:
     assert town.alice.ask("topology", "resolve", {"address": town.dave.address})["node"] is None
     assert town.alice.ping(town.dave.address, "-W", "1", count=3).received == 0
     assert town.dave.ping(town.alice.address, "-W", "1", count=3).received == 0
-    assert town.alice.counters()["refused_wrong_address"] >= 1
+    assert town.alice.counters()["drop_source_address"] >= 1
 
 
 def test_mallory_is_revoked(town: Town) -> None:

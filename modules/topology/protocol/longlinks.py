@@ -22,7 +22,7 @@ from ipop_modules.topology.protocol.messages import Find, Found
 from ipop_modules.topology.protocol.outbox import Outbox
 
 KIND: Final = "long"
-FEWER: Final = 1.5
+FEWER: Final = 1.75
 """So many less than log2 N: with the near links, 25 links a node at N = 4,096."""
 SPARE: Final = 4
 """So many more than it wants itself a node takes from others."""
