@@ -96,6 +96,11 @@ def cpu_seconds(side: Side) -> float:
     return sum(_cpu_of(folder) for folder in _processes(side.namespace))
 
 
+def memory_bytes(side: Side) -> int:
+    """Memory of the tunnel's processes on one side, what they share counted once (proportional set size)."""
+    return sum(_memory_of(folder) for folder in _processes(side.namespace))
+
+
 def parse_ping(printed: str) -> list[float]:
     """The round trips of a ping, in microseconds."""
     return [float(found) * 1000 for found in _REPLY.findall(printed)]
@@ -201,3 +206,11 @@ def _cpu_of(process: Path) -> float:
         return 0.0
     user, system = int(fields[11]), int(fields[12])
     return (user + system) / _TICK
+
+
+def _memory_of(process: Path) -> int:
+    try:
+        lines = (process / "smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

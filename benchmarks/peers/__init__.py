@@ -27,4 +27,4 @@ PEERS: Final[tuple[Peer, ...]] = (
     EasyTier(),
 )
 
-__all__ = ["PEERS", "Peer", "Tunnel"]
+__all__ = ["PEERS", "EasyTier", "Ipop", "Nebula", "Peer", "Tunnel"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,13 @@ _PORT = 4741
 
 
 class Ipop:
-    name = "ipop"
     packages: tuple[str, ...] = ()
     relays = True
+
+    def __init__(self, name: str = "ipop", more: Mapping[str, Any] | None = None) -> None:
+        """`more`: sections of modules that are off by default."""
+        self.name = name
+        self._more = more or {}
 
     def installed(self) -> bool:
         return _CONTROLLER.exists()
@@ -36,7 +41,7 @@ class Ipop:
             INNER["left"],
             INNER["right"],
             "tapipop",
-            "open namespace, all defaults",
+            ", ".join(["open namespace, all defaults", *(f"with {name}" for name in self._more)]),
             settled=lambda: _path(stage.left, INNER["right"]) == wanted,
         )
 
@@ -45,7 +50,13 @@ class Ipop:
         tincan: dict[str, Any] = {"address": f"{INNER[side.name]}/24"} if member else {"card": None}
         configuration: dict[str, Any] = {
             "node": {"name": side.name, "state": str(side.folder / "state"), "run": str(side.folder / "run")},
-            "modules": {"tincan": tincan, "topology": {}, "signal": {"bootstraps": bootstraps}, "logger": {}},
+            "modules": {
+                "tincan": tincan,
+                "topology": {},
+                "signal": {"bootstraps": bootstraps},
+                "logger": {},
+                **self._more,
+            },
         }
         if member:
             configuration["namespace"] = "benchmark"

@@ -91,10 +91,24 @@ def test_a_role_that_does_not_answer_is_missing() -> None:
     assert not [name for name in found if name.startswith(("ipop_ring", "ipop_directory", "ipop_bootstraps"))]
 
 
-def test_promtool_finds_no_fault() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
+def find_promtool() -> str:
+    found = shutil.which("promtool")
+    if found is None:
         pytest.skip("promtool, of Debian's package prometheus, is not here")
+    return found
+
+
+def test_promtool_takes_the_configuration_that_the_page_shows(tmp_path: Path) -> None:
+    shown = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    configuration, token = tmp_path / "prometheus.yml", tmp_path / "ipop-token"
+    token.write_text("token")
+    configuration.write_text("".join(shown).replace("/etc/prometheus/ipop-token", str(token)))
+    done = subprocess.run([find_promtool(), "check", "config", configuration], capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_promtool_finds_no_fault() -> None:
+    promtool = find_promtool()
     done = subprocess.run([promtool, "check", "metrics"], input=exposition(figures()), capture_output=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
