@@ -1,0 +1,1 @@
+"""Names of members, for this machine's own programs."""
