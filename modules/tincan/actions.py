@@ -243,6 +243,7 @@ class Actions:
 
     async def netcheck(self, _call: Call) -> JsonObject:
         await self._tincan.reach.look_around()
+        await self._tincan.test_filtering()
         return diagnosis.netcheck(self._tincan)
 
     async def why(self, call: Call) -> JsonObject:

@@ -10,6 +10,7 @@ from ipop_core.bus.api import Bus
 from ipop_core.errors import IpopError
 
 from .link.protocol import events
+from .link.protocol.filtering import PATIENCE
 from .link.udp import show_endpoint
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Announcements:
         self._contacts: dict[events.Endpoint, list[asyncio.Future[bytes]]] = {}
         self._pings: dict[bytes, asyncio.Future[events.PingAnswered]] = {}
         self._traces: dict[bytes, asyncio.Future[bytes]] = {}
+        self._filtering: list[asyncio.Future[None]] = []
         self.pending = False
         """Something was handed to asyncio since its last turn."""
 
@@ -73,6 +75,13 @@ class Announcements:
                 return await future
         finally:
             del self._traces[token]
+
+    async def filtering(self) -> None:
+        """Wait for the end of the test of the NAT's filter that has begun. Raises TimeoutError."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._filtering.append(future)
+        async with asyncio.timeout(PATIENCE + 1.0):
+            await future
 
     def forget(self) -> None:
         """Fail whatever waits: the module stops."""
@@ -120,6 +129,8 @@ class Announcements:
                 self._tincan.revoked.keep(learnt)
             case events.RendezvousWanted(node):
                 self._bus.publish("link.rendezvous", {"node": node.hex(), **self._tincan.offer()})
+            case events.FilteringKnown():
+                self._filtering_known()
             case events.DirectWanted(node):
                 self._bus.publish("link.demand", {"node": node.hex()})
             case events.CardIdle(node):
@@ -132,6 +143,12 @@ class Announcements:
                 _settle(self._traces.get(token), node)
         self.pending = True
         asyncio.get_running_loop().call_soon(self._turn_taken)
+
+    def _filtering_known(self) -> None:
+        for waiting in self._filtering:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._filtering.clear()
 
     def _turn_taken(self) -> None:
         self.pending = False

@@ -37,11 +37,15 @@ def netcheck(tincan: Tincan) -> JsonObject:
         {"node": session.node.hex(), "endpoint": _show(tincan, path.endpoint), "rtt_ms": _ms(path.rtt)}
         for session, path in paths[:NEAREST]
     ]
+    lifetime = tincan.machine.mapping_lifetime
     return {
         "port": tincan.udp.port,
         "own": tincan.reach.own,
         "ipv4": _family(tincan.reach.nat(IPV4)),
         "ipv6": _family(tincan.reach.nat(IPV6)),
+        "filtering": tincan.machine.filtering.filtering.value,
+        "hairpin": tincan.machine.filtering.hairpin,
+        "lifetime": {"at_least_s": lifetime.at_least, "at_most_s": lifetime.at_most},
         "port_mapping": _mapping(tincan),
         "keepalive_s": min((session.paths.keepalive for session in sessions), default=None),
         "mtu": max((path.mtu.size for _, path in paths), default=None),

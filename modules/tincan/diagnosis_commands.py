@@ -9,6 +9,13 @@ from ipop_core.cli.client import ask
 from ipop_core.cli.output import json_option, print_json, print_table
 
 _LOOKUP_SECONDS = 8.0
+_TEST_SECONDS = 8.0
+_FILTERING = {
+    "unknown": "unknown: too few peers, or none that this node has never sent anything to",
+    "endpoint-independent": "endpoint-independent: anybody gets in by a mapping that is there",
+    "address-dependent": "address-dependent: only hosts that this node has sent to get in",
+    "address-and-port-dependent": "address-and-port-dependent: only addresses and ports that this node has sent to",
+}
 
 
 @click.command()
@@ -16,7 +23,7 @@ _LOOKUP_SECONDS = 8.0
 @click.pass_context
 def netcheck(ctx: click.Context, as_json: bool) -> None:
     """Show what kind of NAT is in front of this node, by what its peers see."""
-    found = ask(ctx, "link", "netcheck").body
+    found = ask(ctx, "link", "netcheck", timeout=_TEST_SECONDS).body
     if as_json:
         print_json(found)
         return
@@ -25,6 +32,9 @@ def netcheck(ctx: click.Context, as_json: bool) -> None:
         ("own addresses", ", ".join(found["own"]) or "none"),
         *_family("IPv4", found["ipv4"]),
         *_family("IPv6", found["ipv6"]),
+        ("filtering", _FILTERING[found["filtering"]]),
+        ("hairpin", {None: "unknown", True: "yes", False: "no"}[found["hairpin"]]),
+        ("mapping lifetime", _lifetime(found["lifetime"])),
         ("port mapping", _mapping(found["port_mapping"])),
         ("keepalive", "-" if found["keepalive_s"] is None else f"every {found['keepalive_s']:g} s"),
         ("largest datagram", "-" if found["mtu"] is None else f"{found['mtu']} bytes"),
@@ -82,6 +92,13 @@ def _family(name: str, family: JsonObject) -> list[tuple[str, str]]:
         (f"{name} outer address", family["outer"] or "-"),
         ("", family["meaning"]),
     ]
+
+
+def _lifetime(lifetime: JsonObject) -> str:
+    least, most = lifetime["at_least_s"], lifetime["at_most_s"]
+    if least is None:
+        return "not measured yet" if most is None else f"under {most:g} s"
+    return f"at least {least:g} s" if most is None else f"between {least:g} and {most:g} s"
 
 
 def _mapping(mapping: JsonObject | None) -> str:

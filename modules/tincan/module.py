@@ -13,6 +13,7 @@ import socket
 import time
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from math import inf
 from typing import Final
 
 from ipop_core.bus.api import Event, JsonObject
@@ -47,6 +48,8 @@ log = logging.getLogger("ipop.tincan")
 
 SAVE_DELAY: Final = 0.2
 BRING_UP_AFTER: Final = 1.0
+TEST_AGAIN: Final = 30.0
+"""Seconds for which the answers of peers to a test of the NAT's filter are believed."""
 PATIENCE_AT_START: Final = 20
 PATIENCE: Final = 3
 """Seconds for which the kernel holds packets for an unknown neighbour; three is its own default."""
@@ -72,6 +75,7 @@ class Tincan:
         self._saved_path = context.run / "tincan-links.json"
         self._deadline = 0.0
         self._bringing_up: asyncio.Task[None] | None = None
+        self._filtering_tested = -inf
         self.card_is_up = False
         self._timer: asyncio.TimerHandle | None = None
         self._saving: asyncio.TimerHandle | None = None
@@ -130,6 +134,7 @@ class Tincan:
         self._watch.start()
         if self._settings.port_mapping:
             self._asking = loop.create_task(self.gateway.ask())
+        self.machine.lifetime.begin(boot_clock())
         Actions(context.bus, self).serve()
         log.info("listening", extra={"fields": {"port": self.udp.port, "node": context.identity.hex}})
         if context.namespace is not None and context.namespace.authorities:
@@ -181,6 +186,19 @@ class Tincan:
         """What the other side of a rendezvous is told: the answer of the action `candidates`."""
         return {"candidates": self.reach.candidates(), "nat": self.reach.nat_body(self.machine.searching.allowed)}
 
+    async def test_filtering(self) -> None:
+        """Find out how the NAT in front of this node filters, unless that was done a moment ago."""
+        now = boot_clock()
+        if now - self._filtering_tested < TEST_AGAIN:
+            return
+        self._filtering_tested = now
+        self.machine.filtering.begin(self.reach.nat().outer, [node for node, _ in self.machine.routes.entries()], now)
+        known = asyncio.ensure_future(self.announcements.filtering())
+        await asyncio.sleep(0)  # the waiter must be known before the machine's events are told
+        self.settle()
+        with suppress(TimeoutError):
+            await known
+
     def _addresses_changed(self) -> None:
         self._looking = asyncio.get_running_loop().create_task(self._look_around())
 
@@ -190,6 +208,7 @@ class Tincan:
         log.info("addresses changed", extra={"fields": {"addresses": " ".join(self.reach.own)}})
         self.reach.moved()
         self.machine.moved(boot_clock())
+        self.machine.lifetime.begin(boot_clock())
         self.settle()
         if self._settings.port_mapping:
             await self.gateway.ask()

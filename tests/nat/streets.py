@@ -100,6 +100,12 @@ class Streets(Net):
         self.members.append(member)
         return member
 
+    def bare(self, number: int) -> Member:
+        """A node on the public segment that only carries."""
+        node = Member(self, f"203.0.113.{number}", f"192.168.10.{number}")
+        self.peers[node.endpoint] = node
+        return node
+
     def run(self, seconds: float) -> None:
         end = self.now + seconds
         while True:
@@ -187,7 +193,7 @@ class Pair:
         self.net = net = Streets(seed)
         net.far = {f"203.0.113.{number}": delay for number, delay in enumerate(far, 1)}
         self.a, self.b = net.member(a, 10, careful=careful), net.member(b, 20, careful=careful)
-        self.relays = [net.peer(f"203.0.113.{number}") for number in (1, 2, 3)]
+        self.relays = [net.bare(number) for number in (1, 2, 3)]
         for relay in self.relays:
             for other in (*self.relays, self.a, self.b):
                 if other is not relay and relay.id not in other.machine.sessions:

@@ -40,6 +40,9 @@ def test_netcheck_and_why_say_what_there_is(town: Town) -> None:
     assert behind["ipv4"]["mapping"] == "endpoint-independent"
     assert behind["ipv4"]["outer"].startswith(town.overlay.homes["alice"].public_address)
     assert behind["ipv4"]["preserves_port"] is True
+    assert behind["filtering"] in ("address-and-port-dependent", "unknown"), "unknown where no answer came in time"
+    assert behind["hairpin"] is False
+    assert outside["filtering"] != "address-and-port-dependent"
     assert outside["ipv4"]["mapping"] == "none"
     assert "endpoint-independent" in alice.cli("netcheck").stdout
 

@@ -75,6 +75,9 @@ class Peer:
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         return ip_address(endpoint[0]).packed, endpoint[1]
 
+    def endpoint_at(self, ip: bytes, port: int) -> Endpoint | None:
+        return str(ip_address(ip)), port
+
     def _deliver(self, offload: int, size: int, frame: memoryview) -> bool:
         self.card.append((offload, size, bytes(frame)))
         return True

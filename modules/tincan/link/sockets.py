@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from typing import Final
 
 from ipop_core.errors import IpopError
@@ -56,6 +57,9 @@ class Sockets:
 
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         return self._main.address(endpoint)
+
+    def endpoint_at(self, ip: bytes, port: int) -> Endpoint | None:
+        return self._main.endpoint(ip_address(ip), port)
 
     def branch(self, endpoint: Endpoint, count: int) -> Sequence[Endpoint]:
         """The same address by way of up to `count` new sockets; fewer where the system has no more to give."""

@@ -113,6 +113,33 @@ class Relays(Control, tag=13):
     """The sender wants the receiver's."""
 
 
+class Knock(Control, tag=14):
+    """Send me a datagram that I have not asked for at that address (`unasked.py`), `delay` seconds from now.
+
+    With an IP address: there, from an address that I have not sent to. Without: to where this came from, with
+    `other_port` from another port of yours.
+    """
+
+    token: Token
+    ip: Annotated[bytes, msgspec.Meta(max_length=16)]
+    port: Port
+    delay: Annotated[int, msgspec.Meta(ge=0, le=180)]
+    other_port: bool
+
+
+class Knocked(Control, tag=15):
+    """The datagram is on its way, or there will be none."""
+
+    token: Token
+    sent: bool
+
+
+class Unasked(Control, tag=16):
+    """The datagram. It is not answered."""
+
+    token: Token
+
+
 class CrlNumber(Control, tag=20):
     """The newest list of revoked certificates that the sender has of an authority (`revocation.py`)."""
 
@@ -158,6 +185,9 @@ AnyControl: TypeAlias = (
     | SizeProbe
     | SizeAnswer
     | Relays
+    | Knock
+    | Knocked
+    | Unasked
     | CrlNumber
     | CrlRequest
     | CrlPiece

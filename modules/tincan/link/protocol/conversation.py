@@ -9,6 +9,8 @@ from .blocks import Blocks
 from .certification import Certification
 from .ending import end_session
 from .events import PingAnswered, RoleData
+from .filtering import FilteringTest
+from .measuring import LifetimeTest
 from .probing import Probing
 from .proving import Proving
 from .relays import Relays
@@ -16,6 +18,7 @@ from .session import MAX_WAITING_CONTROL, Keys, Session
 from .sizing import Sizing
 from .source import Overlay, Source
 from .state import State
+from .unasked import Unasked
 
 MAX_PINGS: Final = 256
 
@@ -33,6 +36,9 @@ class Conversation:
         certification: Certification,
         sizing: Sizing,
         relays: Relays,
+        unasked: Unasked,
+        filtering: FilteringTest,
+        lifetime: LifetimeTest,
     ) -> None:
         self._state: Final = state
         self._blocks: Final = blocks
@@ -41,6 +47,9 @@ class Conversation:
         self._certification: Final = certification
         self._sizing: Final = sizing
         self._relays: Final = relays
+        self._unasked: Final = unasked
+        self._filtering: Final = filtering
+        self._lifetime: Final = lifetime
         self._pings: Final[dict[bytes, tuple[bytes, float]]] = {}
         """By token, the node that was asked and when; in order of their times."""
 
@@ -108,6 +117,14 @@ class Conversation:
                 self._sizing.answered(session, size, source, now)
             case control.Relays():
                 self._relays.received(session, message, now)
+            case control.Knock():
+                self._unasked.asked(session, message, source, now)
+            case control.Knocked():
+                if not self._lifetime.answered(session, message, now):
+                    self._filtering.answered(session, message, now)
+            case control.Unasked(token=token):
+                if not self._lifetime.came(session, token, now):
+                    self._filtering.came(session, token, source, now)
             case control.CrlNumber() | control.CrlRequest() | control.CrlPiece():
                 self._certification.received(session, message, now)
             case control.Confirm():

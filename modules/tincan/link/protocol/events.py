@@ -102,6 +102,11 @@ class RevocationsLearnt:
 
 
 @dataclass(frozen=True, slots=True)
+class FilteringKnown:
+    """The test of the NAT's filter is over (`filtering.py`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class RendezvousWanted:
     """A session over the overlay wants a direct path."""
 
@@ -176,6 +181,7 @@ Event: TypeAlias = (
     | Unplaced
     | MemberRefused
     | RevocationsLearnt
+    | FilteringKnown
     | RendezvousWanted
     | DirectWanted
     | CardIdle

@@ -20,9 +20,12 @@ from .blocks import Blocks
 from .card_traffic import CardTraffic, Deliver
 from .certification import Certification
 from .conversation import Conversation
+from .courtesy import Courtesy
 from .events import Endpoint
+from .filtering import FilteringTest
 from .handshake import Credentials
 from .lifecycle import Lifecycle
+from .measuring import LifetimeTest
 from .probing import Probing
 from .proving import Proving
 from .relaying import Relaying
@@ -33,7 +36,8 @@ from .session import Counters, Keys, Session, SourceCheck
 from .sizing import Sizing
 from .source import Source
 from .state import Node, State, Wire
-from .wire import FRAGMENT
+from .unasked import Unasked
+from .wire import ECHO, FRAGMENT
 
 __all__ = ["LinkMachine", "Node", "Wire"]
 
@@ -50,6 +54,7 @@ class LinkMachine:
         self.counters: Final = state.counters
         self.events: Final = state.events
         """What happened since the adapter last took it."""
+        self.mapping_lifetime: Final = state.lifetime
         self.stirred = False
         """More than packets came since the adapter last asked for `next_wake`: it may be earlier now."""
         self._state: Final = state
@@ -57,13 +62,17 @@ class LinkMachine:
         self._relaying: Final = Relaying(state, self._blocks.send_straight, self.receive)
         self.routes: Final = self._relaying.routes
         self._seeking: Final = Seeking(state)
-        self._probing: Final = Probing(state, self._blocks, self._seeking)
+        courtesy = Courtesy()
+        self._probing: Final = Probing(state, self._blocks, self._seeking, courtesy)
         self.searching: Final = Searching(state, self._blocks, limits or Limits())
         self._cards: Final = CardTraffic(state, self._blocks, deliver)
         self._certification: Final = Certification(state, self._blocks)
         self._proving: Final = Proving(state, self._blocks, self._cards, self._certification)
         self._sizing: Final = Sizing(state, self._blocks)
         relays = Relays(state, self._blocks)
+        self._unasked: Final = Unasked(state, self._blocks, courtesy)
+        self.filtering: Final = FilteringTest(state, self._blocks, self._ask)
+        self.lifetime: Final = LifetimeTest(state, self._blocks)
         self._conversation: Final = Conversation(
             state,
             self._blocks,
@@ -72,6 +81,9 @@ class LinkMachine:
             certification=self._certification,
             sizing=self._sizing,
             relays=relays,
+            unasked=self._unasked,
+            filtering=self.filtering,
+            lifetime=self.lifetime,
         )
         self._lifecycle: Final = Lifecycle(
             state,
@@ -145,7 +157,8 @@ class LinkMachine:
     def endpoints(self) -> set[Endpoint]:
         """Every path that is known or searched for: what its local socket is still needed for."""
         known = {path.endpoint for session in self.sessions.values() for path in session.paths}
-        return known | set(self.searching.opened)
+        tested = set() if self.lifetime.endpoint is None else {self.lifetime.endpoint}
+        return known | set(self.searching.opened) | tested
 
     def close(self, now: float) -> None:
         """Tell every peer that this node goes."""
@@ -253,6 +266,8 @@ class LinkMachine:
             self.stirred = True
             if datagram and datagram[0] == FRAGMENT:
                 self.counters["drop_bad_fragment"] += 1
+            elif datagram and datagram[0] == ECHO:
+                self.filtering.echoed(datagram)
             else:
                 self._establishing.receive(datagram, source, now)
 
@@ -285,6 +300,9 @@ class LinkMachine:
             session.last_card = now
             self._cards.flows(session, keys, now)
 
+    def _ask(self, node: bytes, message: control.AnyControl, now: float) -> None:
+        self._conversation.send(self._lifecycle.ensure(node, now), message, now)
+
     def _over_overlay(self, node: bytes, datagram: bytes, via: bytes | None, now: float) -> bool:
         return self._relaying.send_datagram(node, datagram, via, now)
 
@@ -295,6 +313,8 @@ class LinkMachine:
         self._establishing.wake(now)
         self.searching.wake(now)
         self._certification.wake(now)
+        for part in (self._unasked, self.filtering, self.lifetime):
+            part.wake(now)
         for node in self._state.timers.due(now):
             session = self.sessions.get(node)
             if session is not None:
@@ -307,6 +327,13 @@ class LinkMachine:
     def next_wake(self) -> float | None:
         """When `wake` has something to do; None while nothing is planned."""
         self.stirred = False
-        parts = (self._establishing, self.searching, self._certification)
+        parts = (
+            self._establishing,
+            self.searching,
+            self._certification,
+            self._unasked,
+            self.filtering,
+            self.lifetime,
+        )
         times = [self._state.timers.next(), *(part.next_wake() for part in parts)]
         return min((time for time in times if time is not None), default=None)

@@ -32,6 +32,8 @@ BYPASSED_AFTER: Final = 0.5
 """A path that was not heard for so long is asked when the peer sends over the overlay instead."""
 SILENT_AFTER: Final = 0.3
 """A path that owes us an answer for so long gives way to another that has just answered."""
+STALE_AFTER: Final = 20.0
+"""A path in use that was not heard for so long, longer than keepalives take, gives way to another that was."""
 SUSPECT_AFTER: Final = 1.0
 SUSPECT_INTERVAL: Final = 0.5
 RELAY_SUSPECT_AFTER: Final = 0.4
@@ -109,6 +111,7 @@ class PathSet:
         self.active: Path | None = None
         self.keepalive = KEEPALIVE
         self.history = History()
+        self._reserved: Endpoint | None = None
 
     def __iter__(self) -> Iterator[Path]:
         return iter(self._paths.values())
@@ -154,7 +157,7 @@ class PathSet:
 
     def reflexive(self, endpoint: Endpoint, now: float) -> None:
         """A probe of the peer's came from this address: what reached us may be reached (RFC 8445, section 7.3.1.4)."""
-        if endpoint not in self._paths:
+        if endpoint not in self._paths and endpoint != self._reserved:
             self.add(endpoint, now)
 
     def answered(self, token: bytes, endpoint: Endpoint, now: float) -> bool:
@@ -193,6 +196,16 @@ class PathSet:
         self._distrust(path, now)
         return True
 
+    def reserve(self, endpoint: Endpoint) -> None:
+        """This address, by way of that socket, is for a test: what comes from it makes no path."""
+        self._reserved = endpoint
+
+    def leave(self, endpoint: Endpoint) -> None:
+        """Forget an address that has only been heard of, and not been tried yet."""
+        path = self._paths.get(endpoint)
+        if path is not None and path.state is State.TRYING and not path.tries:
+            del self._paths[endpoint]
+
     def drop_all(self) -> None:
         self._paths.clear()
         self.active = None
@@ -207,7 +220,18 @@ class PathSet:
             self._suspect(path, now)
             if self._due(path, now, keep=keep):
                 probes.append((path.endpoint, self._probe(path, now)))
+        self._leave_stale(now)
         return probes
+
+    def _leave_stale(self, now: float) -> None:
+        """Where the peer's router forgot a mapping while the link was idle, the peer is heard from another address."""
+        active = self.active
+        if active is None or now - active.heard < STALE_AFTER:
+            return
+        live = [path for path in self._paths.values() if path.state is State.LIVE]
+        newest = max(live, key=lambda path: path.heard, default=active)
+        if now - newest.heard < STALE_AFTER:
+            self.active = newest
 
     def next_wake(self, *, keep: bool) -> float | None:
         """When `wake` has something to do, if nothing is heard before."""

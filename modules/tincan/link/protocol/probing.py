@@ -23,11 +23,11 @@ LONGEST_WAIT: Final = 2.0
 class Probing:
     """Probes that this node sends and answers, and what it tells of the paths."""
 
-    def __init__(self, state: State, blocks: Blocks, seeking: Seeking) -> None:
+    def __init__(self, state: State, blocks: Blocks, seeking: Seeking, courtesy: Courtesy) -> None:
         self._state: Final = state
         self._blocks: Final = blocks
         self._seeking: Final = seeking
-        self._courtesy: Final = Courtesy()
+        self._courtesy: Final = courtesy
 
     def probe(self, node: bytes, candidates: Iterable[Endpoint], now: float, *, early: bool = False) -> None:
         """Try these addresses of a peer under the session's keys.
@@ -48,6 +48,7 @@ class Probing:
     def tend(self, session: Session, now: float) -> None:
         """Send the probes that are due, and plan the next."""
         before, failed = session.paths.active, session.failing
+        session.paths.keepalive = min(session.paths.keepalive, self._state.lifetime.keepalive)
         probes = session.paths.wake(now, keep=session.keep_alive(now))
         if session.failing and not failed:
             self._seeking.lost(session, now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from .events import Endpoint, Observed, RendezvousWanted
+from .path import KEEPALIVE
 from .session import SEEK_AGAIN, SEEK_LONGEST, Session
 from .state import State
 
@@ -56,6 +57,7 @@ class Seeking:
     def moved(self, now: float) -> None:
         """This node's own addresses changed: whatever worked is asked again, and peers must learn of the new ones."""
         for session in self._state.sessions.values():
+            session.paths.keepalive = KEEPALIVE
             session.paths.doubt(now)
             self._again(session, now, even_if_direct=True)
             self._state.timers.plan(session.node, now)

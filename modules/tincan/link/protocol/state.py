@@ -13,6 +13,7 @@ from ipop_core.namespace import Namespace
 from .events import Endpoint, Event
 from .handshake import Credentials
 from .keys import Cipher
+from .lifetime import Lifetime
 from .session import KEYLESS_IDLE, Counters, Session, new_session
 from .timers import Timers
 
@@ -33,6 +34,10 @@ class Wire(Protocol):
 
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         """The IP address (4 or 16 bytes) and port of an endpoint."""
+        ...
+
+    def endpoint_at(self, ip: bytes, port: int) -> Endpoint | None:
+        """The endpoint of an IP address (4 or 16 bytes) and port; None where it can't be reached from here."""
         ...
 
     def branch(self, endpoint: Endpoint, count: int) -> Sequence[Endpoint]:
@@ -66,6 +71,8 @@ class State:
     counters: Counter[str] = field(default_factory=Counter)
     ended: Counters = field(default_factory=Counters)
     """What sessions that are over had carried."""
+    lifetime: Lifetime = field(default_factory=Lifetime)
+    """How long the NAT in front of this node keeps a mapping."""
     events: list[Event] = field(default_factory=list)
     """What happened since the adapter last took it."""
 

@@ -7,6 +7,7 @@ its owner chose, so that a datagram finds its session whatever address it comes 
     RESPONSE 2   sender rid 8, receiver rid 8, Noise message 2
     FINISH 3     receiver rid 8, Noise message 3
     RETRY 4      receiver rid 8, token 16..32: "show me that you receive at your address" (retry.py)
+    ECHO 6       token 8: this node's own, sent to its outer address to see whether it comes back (filtering.py)
     FRAGMENT 5   receiver rid 8, block number 8, offset 4, total 4, then the bytes of the sealed block from that offset
 
 On a direct address that has not yet answered, INIT is padded to INIT_SIZE by zeros in the plaintext payload of Noise
@@ -26,6 +27,8 @@ RESPONSE: Final = 2
 FINISH: Final = 3
 RETRY: Final = 4
 FRAGMENT: Final = 5
+ECHO: Final = 6
+ECHO_TYPE: Final = bytes((ECHO,))
 
 INIT_SIZE: Final = 1200
 MIN_TOKEN: Final = 16
