@@ -70,11 +70,11 @@ def graph(ctx: click.Context, svg: Path | None, most: int, as_json: bool) -> Non
         print_json({"nodes": nodes, "silent": silent})
         return
     rows = [
-        (node["node"][:12], _short(node["near"]), _short(node["long"]), _short(node["other"]), "")
+        (node["node"][:12], *(_short(node.get(kind, [])) for kind in ("near", "long", "shortcut", "other")), "")
         for node in sorted(nodes, key=lambda node: str(node["node"]))
     ]
-    rows += [(node[:12], "", "", "", "did not answer") for node in silent]
-    print_table(("node", "near", "long", "other", ""), rows)
+    rows += [(node[:12], "", "", "", "", "did not answer") for node in silent]
+    print_table(("node", "near", "long", "shortcut", "other", ""), rows)
 
 
 async def _walk(bus: Bus, most: int) -> tuple[list[JsonObject], list[str]]:

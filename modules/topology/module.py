@@ -245,5 +245,6 @@ def _shown(surveyed: Surveyed) -> JsonObject:
         "node": surveyed.node.hex(),
         "near": [node.hex() for node in surveyed.near],
         "long": [node.hex() for node in surveyed.long],
+        "shortcut": [node.hex() for node in surveyed.shortcut],
         "other": [node.hex() for node in surveyed.other],
     }

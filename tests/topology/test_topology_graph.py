@@ -25,19 +25,37 @@ def test_every_node_says_who_its_neighbours_are() -> None:
         answer = told[number]
         assert answer.node == node.id
         assert set(answer.near) == set(node.machine.ring.near)
-        assert {*answer.near, *answer.long, *answer.other} == node.links
+        assert {*answer.near, *answer.long, *answer.other, *answer.shortcut} == node.links
     assert any(answer.long for answer in told.values())
 
 
+def test_a_link_because_of_traffic_is_told_apart() -> None:
+    network = Network(4, recipe=Recipe(long_links=0))
+    nodes = grow(network, 16, apart=0.2)
+    network.run(30.0)
+    one = nodes[5]
+    other = next(node for node in nodes if node.id not in one.links)
+    network.perform(one, one.machine.demand(other.id, network.now))
+    network.run(2.0)
+    network.perform(one, one.machine.survey(one.id, 1, network.now))
+    assert [event for event in one.events if isinstance(event, Surveyed)][-1].shortcut == (other.id,)
+
+
 def test_the_picture_has_every_node_and_tells_the_links_apart() -> None:
-    a, b, c, gone = ("0" * 40, "4" + "0" * 39, "8" + "0" * 39, "f" * 40)
+    a, b, c, d, gone = (first + "0" * 39 for first in "048cf")
     nodes = [
         {"node": a, "near": [b], "long": [c], "other": []},
-        {"node": b, "near": [a], "long": [], "other": [c, gone]},
+        {"node": b, "near": [a], "long": [], "other": [c, gone], "shortcut": [d]},
         {"node": c, "near": [], "long": [], "other": [b, a]},
+        {"node": d, "near": [], "long": [], "other": [b], "shortcut": []},
     ]
     picture = ElementTree.fromstring(draw(nodes))
     space = "{http://www.w3.org/2000/svg}"
     assert [line.get("class") for line in picture.iter(f"{space}line")].count("near") == 1
-    assert sorted(line.get("class") or "" for line in picture.iter(f"{space}line")) == ["long", "near", "other"]
-    assert {title.text for title in picture.iter(f"{space}title")} == {a, b, c}
+    assert sorted(line.get("class") or "" for line in picture.iter(f"{space}line")) == [
+        "long",
+        "near",
+        "other",
+        "shortcut",
+    ]
+    assert {title.text for title in picture.iter(f"{space}title")} == {a, b, c, d}

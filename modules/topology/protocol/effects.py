@@ -103,13 +103,14 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """A node's neighbours, as it says itself: near, long, and others."""
+    """A node's neighbours, as it says itself: near, long, shortcuts, and others."""
 
     number: int
     node: bytes
     near: tuple[bytes, ...]
     long: tuple[bytes, ...]
     other: tuple[bytes, ...]
+    shortcut: tuple[bytes, ...] = ()
 
 
 Effect: TypeAlias = Send | Connect | Release | Routes | Joined | Registered | Allocated | Resolved | Listed | Surveyed

@@ -244,8 +244,8 @@ class Machine:
             case Survey():
                 self.ring.on_survey(message)
             case SurveyAnswer():
-                told = Surveyed(message.number, message.node, message.near, message.long, message.other)
-                self.ring.out.emit(told)
+                told = message
+                self.ring.out.emit(Surveyed(told.number, told.node, told.near, told.long, told.other, told.shortcut))
             case JoinAnswer():
                 self.ring.on_join_answer(message, now)
             case Put():

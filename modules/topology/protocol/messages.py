@@ -175,13 +175,14 @@ class Survey(msgspec.Struct, array_like=True, frozen=True, tag=15):
 
 
 class SurveyAnswer(msgspec.Struct, array_like=True, frozen=True, tag=16):
-    """All as far as there is room: ring members next to the node on either side, long links, and others."""
+    """All as far as there is room: ring members next to the node on either side, long links, shortcuts and others."""
 
     number: Number
     node: Id
     near: Near
     long: Annotated[tuple[Id, ...], Meta(max_length=MAX_NEIGHBOURS)]
     other: Annotated[tuple[Id, ...], Meta(max_length=MAX_NEIGHBOURS)]
+    shortcut: Annotated[tuple[Id, ...], Meta(max_length=MAX_NEIGHBOURS)] = ()
 
 
 Message: TypeAlias = (

@@ -54,6 +54,7 @@ class Ring:
         is_shortcut: Callable[[bytes], bool] = lambda node: False,
     ) -> None:
         """`long_links`: how many to open, None for as many as the ring's size asks for."""
+        self._is_shortcut = is_shortcut
         self.me = me
         self.leaf = leaf
         self.member = False
@@ -192,11 +193,11 @@ class Ring:
         self._long.found(found, now)
 
     def on_survey(self, survey: Survey) -> None:
-        kinds: dict[str, list[bytes]] = {"near": [], "long": [], "other": []}
+        kinds: dict[str, list[bytes]] = {"near": [], "long": [], "other": [], "shortcut": []}
         for node, kind in self.neighbours():
             kinds[kind if kind in kinds else "other"].append(node)
-        near, long, other = (tuple(kinds[kind][:MAX_NEIGHBOURS]) for kind in kinds)
-        answer = SurveyAnswer(survey.number, self.me, near[:MAX_NEAR], long, other)
+        near, long, other, shortcut = (tuple(kinds[kind][:MAX_NEIGHBOURS]) for kind in kinds)
+        answer = SurveyAnswer(survey.number, self.me, near[:MAX_NEAR], long, other, shortcut)
         self.out.to_node(survey.asker, survey.via, answer)
 
     def on_join(self, join: Join, sender: bytes, now: float) -> None:
@@ -268,7 +269,7 @@ class Ring:
         return nearest_members(self.me, {*self.near, *beyond} - {self.me}, count)
 
     def neighbours(self) -> list[tuple[bytes, str]]:
-        """Direct neighbours: near, long (of either side's making), another ring member, or not in the ring."""
+        """Direct neighbours: near, long (of either side's making), shortcut, another member, or not in the ring."""
         return [(node, self._kind(node, link)) for node, link in self.links.items()]
 
     # The rules.
@@ -305,6 +306,8 @@ class Ring:
             return "near"
         if node in self._long or link.long:
             return "long"
+        if self._is_shortcut(node):
+            return "shortcut"
         return "member" if link.member else "outside"
 
     def _targets(self, now: float) -> list[bytes]:
