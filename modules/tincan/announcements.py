@@ -91,7 +91,7 @@ class Announcements:
         for contacts in self._contacts.values():
             _fail(contacts, fault)
 
-    def _take(self, event: events.Event) -> None:  # noqa: PLR0912 - one line for each kind of event
+    def _take(self, event: events.Event) -> None:  # noqa: PLR0912, PLR0915 - one line for each kind of event
         match event:
             case events.RoleData():
                 self._role_data(event)
@@ -121,6 +121,9 @@ class Announcements:
             case events.Unplaced(node, frame):
                 if self._tincan.owners is not None:
                     self._tincan.owners.unplaced(node, frame)
+            case events.GroupFrame(_, body):
+                if self._tincan.spreading is not None:
+                    self._tincan.spreading.from_member(body, self._tincan.now())
             case events.MemberRefused(node, reason, detail):
                 self._log("refused as a member", node, reason=reason, detail=detail)
                 if self._tincan.owners is not None:

@@ -3,7 +3,7 @@
 A block's plaintext is a run of frames. Every frame starts with the same eight bytes (network byte order):
 
     offset  size  field
-    0       1     kind      CARD, RELAY or CONTROL
+    0       1     kind      CARD, RELAY, CONTROL or BROADCAST
     1       1     offload   for CARD: segmentation kind and the checksum flag; otherwise 0
     2       2     size      for CARD with segmentation: bytes of payload in each segment; otherwise 0
     4       4     length    bytes of body that follow
@@ -25,6 +25,7 @@ FRAME_HEADER_SIZE: Final = FRAME_HEADER.size
 CARD: Final = 1
 RELAY: Final = 2
 CONTROL: Final = 3
+BROADCAST: Final = 4
 
 SEGMENT_NONE: Final = 0
 SEGMENT_TCP4: Final = 1

@@ -43,6 +43,7 @@ from .reach import Reach
 from .revoked import Revoked
 from .saved import Saved, SavedLink, load, save
 from .settings import TincanSettings
+from .spreading import Spreading
 
 log = logging.getLogger("ipop.tincan")
 
@@ -79,6 +80,8 @@ class Tincan:
         self.card_is_up = False
         self._timer: asyncio.TimerHandle | None = None
         self._saving: asyncio.TimerHandle | None = None
+        self._saved: Saved | None = None
+        """What the file holds that a restart reads."""
         self._watch = AddressWatch(self._addresses_changed)
         self._looking: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -88,6 +91,7 @@ class Tincan:
         """The card's addresses; none until the directory has given one, where it chooses."""
         self.card: Tap | UserCard | None = None
         self.owners: Owners | None = None
+        self.spreading: Spreading | None = None
         self.udp: UdpSocket
         self.gateway: Gateway
         self.reach: Reach
@@ -151,8 +155,9 @@ class Tincan:
         for timer in (self._timer, self._saving):
             if timer is not None:
                 timer.cancel()
-        if self.owners is not None:
-            self.owners.close()
+        for part in (self.owners, self.spreading):
+            if part is not None:
+                part.close()
         self._watch.close()
         for task in (self._looking, self._asking, self._following):
             if task is not None:
@@ -289,7 +294,18 @@ class Tincan:
             clock=boot_clock,
             after=self.settle,
         )
-        self.lane.attach(card, neighbours, self.owners.question)
+        if context.namespace is not None:
+            self.spreading = Spreading(
+                context,
+                context.namespace,
+                self.machine,
+                self.owners,
+                card,
+                mtu=self._settings.mtu,
+                clock=boot_clock,
+                after=self.settle,
+            )
+            self.lane.attach(card, neighbours, self.owners.question, self.spreading.from_card)
         add_lane(asyncio.get_running_loop(), card.fileno(), self.lane.card_ready)
 
     def _automatic(self, settings: CardSettings) -> AutomaticAddress | None:
@@ -326,8 +342,9 @@ class Tincan:
     def _leave_card(self, card: Tap | UserCard) -> None:
         if self._bringing_up is not None:
             self._bringing_up.cancel()
-        if self.owners is not None:
-            self.owners.close()
+        for part in (self.owners, self.spreading):
+            if part is not None:
+                part.close()
         remove_lane(asyncio.get_running_loop(), card.fileno())
         if isinstance(card, Tap):
             self._kept_card = os.dup(card.fileno())
@@ -416,8 +433,12 @@ class Tincan:
                 links.append(SavedLink(session.node.hex(), endpoint, tuple(sorted(session.kinds))))
         known = [] if self.owners is None else self.owners.neighbours.entries()
         owners = tuple((str(ip_address(address)), node.hex()) for address, node in known)
+        now = Saved(tuple(links), owners)
+        if now == self._saved:
+            return
+        self._saved = now
         try:
-            save(self._saved_path, Saved(tuple(links), owners))
+            save(self._saved_path, now)
         except IpopError as error:
             log.warning("what a restart needs can't be saved", extra={"fields": {"error": str(error)}})
 

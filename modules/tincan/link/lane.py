@@ -28,7 +28,10 @@ _BUFFER: Final = MAX_BLOCK + _FRAME_SPACE
 
 
 class Lane:
-    """Moves packets. `question` takes the local kernel's ARP and neighbour discovery; `after` tells if events wait."""
+    """Moves packets. `after` tells if events wait.
+
+    `question` takes the local kernel's ARP and neighbour discovery, `group` its broadcasts, frame header and all.
+    """
 
     def __init__(
         self,
@@ -43,13 +46,21 @@ class Lane:
         self._after = after
         self._card: Card | None = None
         self._neighbours: Neighbours | None = None
+        self._group: Callable[[memoryview, float], None] = lambda _frame, _now: None
         self._question: Callable[[memoryview, float], None] = lambda _frame, _now: None
         self._out: Final = memoryview(bytearray(_BUFFER))
         self._in: Final = memoryview(bytearray(RECEIVE_SIZE))
         self.counters: Final[Counter[str]] = Counter()
 
-    def attach(self, card: Card, neighbours: Neighbours, question: Callable[[memoryview, float], None]) -> None:
+    def attach(
+        self,
+        card: Card,
+        neighbours: Neighbours,
+        question: Callable[[memoryview, float], None],
+        group: Callable[[memoryview, float], None],
+    ) -> None:
         """Serve a card."""
+        self._group = group
         self._card = card
         self._neighbours = neighbours
         self._question = question
@@ -83,7 +94,7 @@ class Lane:
             frame = at + FRAME_HEADER_SIZE
             kind = classify(view, frame, at + filled)
             if kind:
-                self._not_for_a_peer(kind, view[frame : at + filled], now)
+                self._not_for_a_peer(kind, view[at : at + filled], now)
                 continue
             target = node_of_mac(bytes(view[frame : frame + 6]))
             if target is None:
@@ -115,8 +126,8 @@ class Lane:
 
     def _not_for_a_peer(self, kind: int, frame: memoryview, now: float) -> None:
         if kind == QUESTION:
-            self._question(frame, now)
+            self._question(frame[FRAME_HEADER_SIZE:], now)
         elif kind == GROUP:
-            self.counters["drop_group"] += 1
+            self._group(frame, now)
         else:
             self.counters["drop_other"] += 1

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from . import control
 from .block import Buffer
 from .blocks import Blocks
-from .events import CardIdle, DirectWanted, Unplaced
+from .events import CardIdle, DirectWanted, GroupFrame, Unplaced
 from .session import CARD_IDLE, PROOF_REPEAT, Keys, Session, SourceCheck
 from .state import State
 
@@ -50,6 +50,15 @@ class CardTraffic:
         elif session.waiting.next_deadline is not None:
             self._state.timers.plan(node, session.waiting.next_deadline)
         return False
+
+    def send_group(self, session: Session, frame: bytes, now: float) -> None:
+        """Carry a BROADCAST frame to a member, now or when it has proven to be one. It asks for no direct path."""
+        if session.member and session.keys is not None:
+            self._blocks.send(session, frame, now)
+        elif session.waiting.add(frame, now):
+            self._state.timers.plan(session.node, session.waiting.next_deadline or now)
+        else:
+            self._counters["drop_waiting_full"] += 1
 
     def flush(self, session: Session, now: float) -> None:
         """Send what waited, if there are keys and the peer is a member."""
@@ -92,6 +101,14 @@ class CardTraffic:
         elif session.member:
             self._unplaced(session, frame, now)
         if not session.member and session.carries_card:
+            self._ask_for_proof(session, now)
+
+    def received_group(self, session: Session, body: memoryview, now: float) -> None:
+        """Take a BROADCAST frame's body: members alone have a part in that."""
+        if session.member:
+            self._state.events.append(GroupFrame(session.node, bytes(body)))
+        else:
+            self._counters["drop_not_member"] += 1
             self._ask_for_proof(session, now)
 
     def proven(self, session: Session, now: float) -> None:

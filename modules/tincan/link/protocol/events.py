@@ -85,6 +85,14 @@ class Unplaced:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupFrame:
+    """A member handed over the body of a BROADCAST frame."""
+
+    node: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class MemberRefused:
     """A peer wanted to be a member, but the namespace's authority does not vouch for it."""
 
@@ -179,6 +187,7 @@ Event: TypeAlias = (
     | ConnectFailed
     | MemberProven
     | Unplaced
+    | GroupFrame
     | MemberRefused
     | RevocationsLearnt
     | FilteringKnown

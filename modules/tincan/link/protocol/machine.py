@@ -13,7 +13,7 @@ from typing import Final
 
 from ipop_core.authority.revocation import RevocationList
 
-from ...frames import CARD, CONTROL, FRAME_HEADER, FRAME_HEADER_SIZE, RELAY
+from ...frames import BROADCAST, CARD, CONTROL, FRAME_HEADER, FRAME_HEADER_SIZE, RELAY
 from . import control, overlay
 from .block import MAX_BLOCK, Buffer
 from .blocks import Blocks
@@ -182,6 +182,14 @@ class LinkMachine:
         if not self._cards.send(node, frames, now):
             self.want_member(node, now)
 
+    def send_group(self, node: bytes, frame: bytes, now: float) -> None:
+        """Carry a BROADCAST frame (header and all) to a member, at once or as soon as there is a session."""
+        session = self._lifecycle.ensure(node, now)
+        session.carries_card = True
+        if not session.member:
+            self._proving.prove(session, now)
+        self._cards.send_group(session, frame, now)
+
     def block_limit(self, node: bytes) -> int:
         """The most bytes of card frames that one block to this node should hold."""
         session = self.sessions.get(node)
@@ -291,6 +299,9 @@ class LinkMachine:
                 self._cards.received(session, offload, size, body, now)
             elif kind == RELAY:
                 self._relaying.relayed(session, body, source, now)
+            elif kind == BROADCAST:
+                self.stirred = True
+                self._cards.received_group(session, body, now)
             elif kind == CONTROL:
                 self.stirred = True
                 self._conversation.received(session, keys, body, source, now)

@@ -1,0 +1,190 @@
+"""Broadcast and multicast frames of the card: one copy for each member of the namespace, over a tree of members.
+
+Whoever sends a frame sees the members as a circle, in the order of their ids. It cuts the circle into parts and gives
+each part to one member in it, which delivers the frame, cuts its part up further, and so on: a range of ids goes with
+every copy, and falls strictly, so no copy circles and nobody gets two (El-Ansary and others, IPTPS 2003). Where lists
+of members differ for a while, a copy may be missing or come twice; the second is dropped. Parts go to members with
+which there is a session, if there are any in them: others may be dead, and all behind them would miss the frame.
+
+A frame is signed by the member that it comes from, as others hand it on. A member's frames are limited in number
+wherever they pass, and no stranger sees any: copies travel in members' sessions. The body of a BROADCAST frame:
+
+    offset  size  field
+    0       8     sequence   of this origin's frames, growing: the time of its start in microseconds, and on from there
+    8       20    until      the end of the range, an id that is not in it any more
+    28      1     size of the key
+    29      1     size of the signature
+    30            key        the origin's public key, SPKI DER; its hash is the origin's id
+    ..            signature  ECDSA over P-256 with SHA-256, DER; of a label with the namespace's key, sequence and frame
+    ..            frame      a CARD frame, header and all
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from struct import Struct
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from ipop_core.token_bucket import TokenBucket
+
+from ...frames import BROADCAST, CARD, FRAME_HEADER, FRAME_HEADER_SIZE
+from .replay import ReplayWindow
+
+HEADER: Final = Struct("!Q20sBB")
+FANOUT: Final = 16
+RATE: Final = 100.0
+"""Frames a second, of one origin."""
+BURST: Final = 100.0
+MAX_ORIGINS: Final = 256
+RING: Final = 1 << 160
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What one member is to get: a whole BROADCAST frame."""
+
+    node: bytes
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A frame that an origin signed, and its range: give it to the card if its source holds, and hand it on."""
+
+    origin: bytes
+    frame: bytes
+    """A CARD frame, header and all."""
+    signed: bytes
+    """What follows the range on the wire."""
+    sequence: int
+    until: bytes
+
+
+class Refused(ValueError):
+    """A BROADCAST frame that goes nowhere; says under which name to count it."""
+
+
+@dataclass(slots=True)
+class _Origin:
+    bucket: TokenBucket
+    window: ReplayWindow
+
+
+class Broadcast:
+    """`members` are ids in any order, this node's own among them or not; `in_session` tells who is surely there."""
+
+    def __init__(
+        self, own: bytes, key: bytes, sign: Callable[[bytes], bytes], namespace_key: bytes, started: float
+    ) -> None:
+        """`key`: this node's public key, SPKI DER. `started`: Unix time now, in seconds."""
+        self._own: Final = own
+        self._key: Final = key
+        self._sign: Final = sign
+        self._label: Final = b"ipop broadcast 1" + sha256(namespace_key).digest()
+        self._sequence = int(started * 1_000_000)
+        self._origins: dict[bytes, _Origin] = {}
+
+    def originate(
+        self, frame: bytes, members: Sequence[bytes], in_session: Callable[[bytes], bool], now: float
+    ) -> list[Copy]:
+        """Copies of a CARD frame of this node's own. Raises Refused."""
+        if not self._origin(self._own, now).bucket.take(now):
+            raise Refused("group_limit")
+        self._sequence += 1
+        signature = self._sign(_signed(self._label, self._sequence, frame))
+        signed = bytes((len(self._key), len(signature))) + self._key + signature + frame
+        return self._copies(self._sequence, signed, members, self._own, in_session)
+
+    def received(self, body: memoryview, now: float) -> Arrived:
+        """The body of a BROADCAST frame that a member handed over. Raises Refused."""
+        if len(body) < HEADER.size:
+            raise Refused("group_malformed")
+        sequence, until, key_size, signature_size = HEADER.unpack_from(body)
+        at = HEADER.size + key_size
+        key, signature = bytes(body[HEADER.size : at]), bytes(body[at : at + signature_size])
+        frame = bytes(body[at + signature_size :])
+        if len(frame) < FRAME_HEADER_SIZE or FRAME_HEADER.unpack_from(frame)[0] != CARD:
+            raise Refused("group_malformed")
+        if FRAME_HEADER.unpack_from(frame)[3] != len(frame) - FRAME_HEADER_SIZE:
+            raise Refused("group_malformed")
+        origin = sha256(key).digest()[: len(until)]
+        if until == self._own:
+            raise Refused("group_malformed")
+        if origin == self._own:
+            raise Refused("group_own")
+        known = self._origin(origin, now)
+        if not known.window.check(sequence):
+            raise Refused("group_twice")
+        if not known.bucket.take(now):
+            raise Refused("group_limit")
+        if not _is_genuine(key, signature, _signed(self._label, sequence, frame)):
+            raise Refused("group_forged")
+        known.window.mark(sequence)
+        return Arrived(origin, frame, bytes(body[HEADER.size - 2 :]), sequence, until)
+
+    def onward(self, arrived: Arrived, members: Sequence[bytes], in_session: Callable[[bytes], bool]) -> list[Copy]:
+        """Copies for this node's part of the circle."""
+        others = [node for node in members if node != arrived.origin]
+        return self._copies(arrived.sequence, arrived.signed, others, arrived.until, in_session)
+
+    def _copies(
+        self, sequence: int, signed: bytes, members: Sequence[bytes], until: bytes, in_session: Callable[[bytes], bool]
+    ) -> list[Copy]:
+        return [Copy(node, _frame(sequence, end, signed)) for node, end in parts(self._own, members, until, in_session)]
+
+    def _origin(self, node: bytes, now: float) -> _Origin:
+        """What is known of an origin's frames; the one that was silent longest makes room."""
+        known = self._origins.pop(node, None) or _Origin(TokenBucket(RATE, BURST, now), ReplayWindow())
+        self._origins[node] = known
+        if len(self._origins) > MAX_ORIGINS:
+            del self._origins[next(iter(self._origins))]
+        return known
+
+
+def parts(
+    own: bytes, members: Sequence[bytes], until: bytes, in_session: Callable[[bytes], bool]
+) -> list[tuple[bytes, bytes]]:
+    """Who gets a copy, with the end of its range: the members strictly between `own` and `until`, clockwise.
+
+    From an id to itself is once round the circle.
+    """
+    start = int.from_bytes(own)
+    span = (int.from_bytes(until) - start) % RING or RING
+    inside = sorted((gap, node) for node in set(members) if 0 < (gap := (int.from_bytes(node) - start) % RING) < span)
+    nodes = [node for _, node in inside]
+    size = -(-len(nodes) // FANOUT)
+    found: list[tuple[bytes, bytes]] = []
+    for at in range(0, len(nodes), size or 1):
+        part = nodes[at : at + size]
+        end = nodes[at + size] if at + size < len(nodes) else until
+        head = next((place for place, node in enumerate(part) if in_session(node)), 0)
+        found += [(part[place], part[place + 1]) for place in range(head)]
+        found.append((part[head], end))
+    return found
+
+
+def _frame(sequence: int, until: bytes, signed: bytes) -> bytes:
+    body = HEADER.pack(sequence, until, *signed[:2]) + signed[2:]
+    return FRAME_HEADER.pack(BROADCAST, 0, 0, len(body)) + body
+
+
+def _signed(label: bytes, sequence: int, frame: bytes) -> bytes:
+    return label + sequence.to_bytes(8, "big") + frame
+
+
+def _is_genuine(key: bytes, signature: bytes, data: bytes) -> bool:
+    try:
+        public = load_der_public_key(key)
+        if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
+            return False
+        public.verify(signature, data, ec.ECDSA(SHA256()))
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
+    return True

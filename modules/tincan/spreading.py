@@ -1,0 +1,157 @@
+"""Broadcast and multicast of the card: from the kernel to all members, and from members to the kernel.
+
+Joins the card, the tree of members (`link/protocol/broadcast.py`) and the directory, which knows the members. IGMP, MLD
+and whatever else the kernel says to routers stay here: there are none on this network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from ipop_core.bus.api import Bus
+from ipop_core.contract import ModuleContext
+from ipop_core.errors import BusError
+from ipop_core.namespace import Namespace
+
+from .card.protocol.ethernet import mac_of
+from .card.protocol.group import is_for_routers
+from .card.protocol.ndp import link_local_of
+from .card.protocol.source import SourceCheck, source_of
+from .frames import FRAME_HEADER, FRAME_HEADER_SIZE, Card
+from .link.protocol.broadcast import Arrived, Broadcast, Copy, Refused
+from .link.protocol.machine import LinkMachine
+from .owners import Owners
+
+log = logging.getLogger("ipop.tincan")
+
+LIST_LIFETIME: Final = 5.0
+"""Seconds until the list of members is asked for again, while frames come."""
+MAX_WAITING: Final = 64
+"""Frames that wait for the first list of members, or for the directory's word on their source."""
+
+
+class Spreading:
+    def __init__(
+        self,
+        context: ModuleContext,
+        namespace: Namespace,
+        machine: LinkMachine,
+        owners: Owners,
+        card: Card,
+        *,
+        mtu: int,
+        clock: Callable[[], float],
+        after: Callable[[], None],
+    ) -> None:
+        identity = context.identity
+        self._bus: Bus = context.bus
+        self._machine = machine
+        self._owners = owners
+        self._card = card
+        self._longest = FRAME_HEADER_SIZE + 14 + mtu
+        self._clock = clock
+        self._after = after
+        self._broadcast = Broadcast(identity.node, identity.public_key_der, identity.sign, namespace.key, time.time())
+        self._members: list[bytes] = []
+        self._listed_at: float | None = None
+        self._listing: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def from_card(self, frame: memoryview, now: float) -> None:
+        """The local kernel sends a group frame (a CARD frame, header and all)."""
+        counters = self._machine.counters
+        if is_for_routers(frame[FRAME_HEADER_SIZE:]):
+            counters["drop_group_routers"] += 1
+        elif len(frame) > self._longest:
+            counters["drop_group_large"] += 1
+        else:
+            self._spawn(self._send_own(bytes(frame)))
+
+    def from_member(self, body: bytes, now: float) -> None:
+        """A member hands over a broadcast frame."""
+        try:
+            arrived = self._broadcast.received(memoryview(body), now)
+        except Refused as refusal:
+            self._machine.counters[f"drop_{refusal}"] += 1
+            return
+        self._machine.counters["group_received"] += 1
+        self._spawn(self._take(arrived))
+
+    async def _send_own(self, frame: bytes) -> None:
+        await self._know_members()
+        try:
+            copies = self._broadcast.originate(frame, self._members, self._is_in_session, self._clock())
+        except Refused as refusal:
+            self._machine.counters[f"drop_{refusal}"] += 1
+            return
+        self._machine.counters["group_sent"] += 1
+        self._send(copies)
+
+    async def _take(self, arrived: Arrived) -> None:
+        await self._know_members()
+        self._send(self._broadcast.onward(arrived, self._members, self._is_in_session))
+        frame = memoryview(arrived.frame)
+        _, offload, size, _ = FRAME_HEADER.unpack_from(frame)
+        frame = frame[FRAME_HEADER_SIZE:]
+        address = source_of(frame)
+        mac = mac_of(arrived.origin)
+        is_own = address is not None and (
+            address == link_local_of(mac) or await self._owners.find(address) == arrived.origin
+        )
+        addresses = [address] if is_own and address is not None else []
+        refusal = SourceCheck(mac, self._card.mac, addresses).refusal(frame, broadcast=True)
+        if refusal:
+            self._machine.counters[f"drop_group_{refusal}"] += 1
+        elif not self._card.write(offload, size, frame):
+            self._machine.counters["drop_card"] += 1
+
+    def _send(self, copies: list[Copy]) -> None:
+        now = self._clock()
+        for copy in copies:
+            self._machine.send_group(copy.node, copy.frame, now)
+        self._after()
+
+    def _is_in_session(self, node: bytes) -> bool:
+        session = self._machine.sessions.get(node)
+        return session is not None and session.member and session.keys is not None
+
+    async def _know_members(self) -> None:
+        """Wait for the list of members the first time; later the old one serves while a newer is asked for."""
+        now = self._clock()
+        if self._listing is None and (self._listed_at is None or now >= self._listed_at + LIST_LIFETIME):
+            self._listing = self._start(self._list())
+        if self._listed_at is None and self._listing is not None:
+            await asyncio.wait((self._listing,))
+
+    async def _list(self) -> None:
+        try:
+            reply = await self._bus.request("topology", "members")
+        except BusError as error:
+            log.debug("the members are not known", extra={"fields": {"error": str(error)}})
+        else:
+            if reply.body["certain"]:
+                self._members = [bytes.fromhex(node) for node in reply.body["nodes"]]
+                self._listed_at = self._clock()
+        finally:
+            self._listing = None
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if len(self._tasks) >= MAX_WAITING:
+            self._machine.counters["drop_group_waiting"] += 1
+            work.close()
+            return
+        self._start(work)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
