@@ -14,7 +14,7 @@ import msgspec
 
 from benchmarks.overlay_net.growing import Overlay
 from benchmarks.overlay_net.members import NAMESPACE_KEY, Kind, Recipe, cheap_sign
-from benchmarks.overlay_net.thin import KEEPALIVE, KEEPALIVE_BYTES, Network, Node
+from benchmarks.overlay_net.thin import Network, Node
 from ipop_modules.topology.protocol.messages import Copy, GetAnswer, MessageError, decode, encode
 from ipop_modules.topology.protocol.records import Record, signed_record
 
@@ -63,7 +63,7 @@ def idle(overlay: Overlay, seconds: float = 120.0) -> Figures:
     nodes = overlay.alive
     links = mean(len(node.links) for node in nodes)
     messages = (network.bytes_sent - before) / seconds / len(nodes)
-    return {"bytes_per_node_s": round(messages + links / 2 * KEEPALIVE_BYTES / KEEPALIVE, 1)}
+    return {"bytes_per_node_s": round(messages + links / 2 * network.keepalive_rate, 1)}
 
 
 # Lookups.

@@ -42,7 +42,10 @@ LINK_OVERHEAD = 90
 """Bytes around a message between neighbours: block, frame, role, and the UDP and IP headers."""
 ROUTED_OVERHEAD = 150
 KEEPALIVE_BYTES = 190
-"""A probe and its answer, which a link costs every KEEPALIVE seconds."""
+"""A probe and its answer."""
+PROBED = 10.0
+"""Seconds between them on a link of whole nodes (`full.py`): not only every KEEPALIVE, but also after a message that
+nothing answered."""
 
 
 @dataclass
@@ -89,6 +92,9 @@ class Packet:
 
 
 class Network(VirtualTime):
+    keepalive_rate = KEEPALIVE_BYTES / PROBED
+    """Bytes a second that a link costs and `bytes_sent` does not count."""
+
     def __init__(self, seed: int, loss: float = 0.0, *, latency: float = 0.02, recipe: Recipe | None = None) -> None:
         super().__init__()
         print(f"seed {seed}")
@@ -220,8 +226,8 @@ class Network(VirtualTime):
         if other is None or not other.alive or hops is None:
             self.after(CONNECT_TIMEOUT, lambda: self._connect_failed(node, wish))
             return
-        # INIT, RESPONSE and the first offer over the ring, then a probe and its answer.
-        self.after((3 * hops + 2) * self.weather.delay(), lambda: self._link(node, other))
+        # INIT, RESPONSE, the offer and its answer over the ring, then a probe and its answer.
+        self.after(sum(self.weather.delay() for _ in range(4 * hops + 2)), lambda: self._link(node, other))
 
     def _connect_failed(self, node: Node, wish: Connect) -> None:
         if node.alive and wish.node not in node.links:

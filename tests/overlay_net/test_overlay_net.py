@@ -9,11 +9,15 @@ import sys
 
 import pytest
 
-from benchmarks.overlay_net import scenarios
+from benchmarks.overlay_net import full, scenarios, thin
+from benchmarks.overlay_net.growing import Overlay
+from benchmarks.overlay_net.members import Recipe
 from ipop_core.simulation import World
+from ipop_modules.signal.protocol.rendezvous import Rendezvous
 from ipop_modules.topology.protocol import longlinks, ring
 from ipop_modules.topology.protocol.longlinks import LongLinks
 from ipop_modules.topology.protocol.lookahead import Lookahead
+from ipop_modules.topology.protocol.records import verify_p256
 
 SIZE = 72
 
@@ -73,6 +77,30 @@ def test_the_same_seed_gives_the_same_figures_in_every_process() -> None:
 
 
 COSTS = ("cpu_s", "memory_gb")
+
+
+@pytest.mark.slow
+def test_whole_nodes_form_the_ring_that_the_thin_model_forms() -> None:
+    """With 256 nodes: python -m benchmarks.overlay_net.agreement --nodes 256."""
+    figures = []
+    recipes = Recipe(long_links=None, verify=verify_p256), Recipe(long_links=None)
+    for network in (full.Network(3, latency=0.05, recipe=recipes[0]), thin.Network(3, latency=0.05, recipe=recipes[1])):
+        overlay = Overlay(network)
+        overlay.grow(24)
+        figures.append({**scenarios.routes(overlay), **scenarios.lookups(overlay)})
+    whole, model = figures
+    print(whole, model)
+    assert whole["unreached"] == whole["lookup_wrong"] == 0
+    assert whole["lookup_success"] == 1.0
+    assert whole["hops_mean"] == pytest.approx(model["hops_mean"], rel=0.15)
+
+
+@pytest.mark.slow
+def test_whole_nodes_whose_links_answer_no_offer_form_no_ring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Rendezvous, "receive", lambda self, *args: [])
+    overlay = Overlay(full.Network(3, latency=0.05))
+    with pytest.raises(TimeoutError):
+        overlay.grow(4)
 
 
 def test_the_network_delays_loses_and_splits_as_told() -> None:

@@ -231,6 +231,19 @@ def test_ping_counts_hops() -> None:
     assert (peers[0].of(PingAnswered)[-1].direct, peers[0].of(PingAnswered)[-1].hops) == (True, 1)
 
 
+def test_two_sides_that_are_sure_of_each_other_do_not_go_on_asking() -> None:
+    net = Net(12)
+    peers = ring(net, 5)
+    a, c = peers[0], peers[2]
+    for _ in range(2):
+        a.machine.send_role(c.id, "topology", b"nothing answers this", net.now)
+        net.run(5)
+    answered = len(a.of(PingAnswered)) + len(c.of(PingAnswered))
+    assert answered
+    net.run(30)
+    assert len(a.of(PingAnswered)) + len(c.of(PingAnswered)) == answered
+
+
 def test_half_open_handshakes_are_bounded_and_ask_for_a_token() -> None:
     net = Net(11)
     a = net.peer("10.0.0.1")

@@ -105,6 +105,7 @@ class Conversation:
             case control.Ping(token=token):
                 hops = source.hops if isinstance(source, Overlay) else 1
                 self.send(session, control.Pong(token, hops), now)
+                session.unheard_since = None  # nothing answers an answer: else both sides would ask each other for ever
             case control.Pong():
                 self._ponged(session, message, source, now)
             case control.Close():

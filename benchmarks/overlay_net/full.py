@@ -1,0 +1,313 @@
+"""Whole nodes in virtual time: topology, rendezvous and link machines over datagrams, with the real cipher and keys.
+
+Nothing of the links is a figure here, as it is in `thin.py`: handshakes, hole punching, keepalives, relaying and what
+they cost are the product's. Left out are the card, the bus and NATs; contact with a bootstrap is tried again until it
+answers, as the signal module does. `cipher` and the recipe's `verify` may be cheap ones for larger runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, ip_address
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from benchmarks.overlay_net import thin
+from benchmarks.overlay_net.members import EPOCH, NAMESPACE_KEY, Recipe
+from ipop_core.namespace import Namespace
+from ipop_modules.signal.protocol import rendezvous
+from ipop_modules.signal.protocol.rendezvous import Rendezvous
+from ipop_modules.tincan.link.protocol import events
+from ipop_modules.tincan.link.protocol.events import Endpoint, Event
+from ipop_modules.tincan.link.protocol.handshake import Credentials
+from ipop_modules.tincan.link.protocol.keys import Cipher
+from ipop_modules.tincan.link.protocol.machine import LinkMachine
+from ipop_modules.tincan.link.protocol.machine import Node as LinkNode
+from ipop_modules.topology.protocol.effects import (
+    Allocated,
+    Connect,
+    Effect,
+    Joined,
+    Listed,
+    Registered,
+    Release,
+    Resolved,
+    Routes,
+    Send,
+    Source,
+    Surveyed,
+)
+from ipop_modules.topology.protocol.records import verify_p256
+
+PORT = 4741
+HEADERS = 28
+"""Bytes of IP and UDP around a datagram."""
+CONNECT_SECONDS = 6.0
+CONTACT_RETRY = 1.0
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of P-256 (SEC 2, section 2.4.2): private keys are below it."""
+
+
+class Socket:
+    """The way out of one node."""
+
+    overflow = 0
+
+    def __init__(self, network: Network, endpoint: Endpoint) -> None:
+        self._network = network
+        self.endpoint = endpoint
+
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int) -> None:
+        self._network.transmit(self.endpoint, endpoint, b"".join(buffers), segment)
+
+    def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
+        return ip_address(endpoint[0]).packed, endpoint[1]
+
+    def branch(self, endpoint: Endpoint, count: int) -> Sequence[Endpoint]:
+        return ()
+
+
+@dataclass(kw_only=True)
+class Node(thin.Node):
+    endpoint: Endpoint
+    transport: LinkMachine
+    rendezvous: Rendezvous
+    waiting: set[tuple[bytes, str]] = field(default_factory=set)
+    """Connects that have not ended yet: node and kind."""
+    wake_at: float | None = None
+    """When the links or the rendezvous want to be woken next."""
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        return (f"{self.endpoint[0]}:{self.endpoint[1]}",)
+
+
+class Network(thin.Network):
+    keepalive_rate = 0.0
+
+    def __init__(
+        self,
+        seed: int,
+        loss: float = 0.0,
+        *,
+        latency: float = 0.02,
+        recipe: Recipe | None = None,
+        cipher: Callable[[bytes], Cipher] = AESGCM,
+    ) -> None:
+        super().__init__(seed, loss, latency=latency, recipe=recipe or Recipe(verify=verify_p256))
+        self._cipher = cipher
+        self._by_endpoint: dict[Endpoint, Node] = {}
+        self._last: dict[tuple[Endpoint, Endpoint], float] = {}
+        """When what was sent last on a way arrives."""
+        self._first = IPv4Address("10.128.0.1")
+
+    # Building.
+
+    def add(self, *, member: bool = True, key: bytes | None = None, namespace: bytes = NAMESPACE_KEY) -> Node:
+        """`key` is not for whole nodes: they have real ones."""
+        number = 1 + int.from_bytes(self.chance.randbytes(40), "big") % (_ORDER - 1)
+        private = ec.derive_private_key(number, ec.SECP256R1())
+        static = X25519PrivateKey.from_private_bytes(self.chance.randbytes(32))
+        credentials = Credentials(private, _certificate(private), static)
+        public = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        endpoint: Endpoint = (str(self._first + len(self.nodes)), PORT)
+        transport = LinkMachine(
+            LinkNode(
+                node=credentials.node,
+                credentials=credentials,
+                namespace=Namespace("benchmark", "open", namespace) if member else None,
+                cipher=self._cipher,
+                unix_time=lambda: EPOCH + self.now,
+            ),
+            Socket(self, endpoint),
+            lambda offload, size, frame: True,
+            self.chance.randbytes,
+        )
+        machine = self.recipe.machine(
+            credentials.node,
+            public if member else None,
+            self.chance.randbytes,
+            self.now,
+            namespace=namespace,
+            sign=lambda data: private.sign(data, ec.ECDSA(hashes.SHA256())),
+        )
+        node = Node(
+            credentials.node,
+            machine,
+            transport.routes,
+            endpoint=endpoint,
+            transport=transport,
+            rendezvous=Rendezvous(self.chance.randbytes, self.now),
+        )
+        self.nodes[node.id] = self._by_endpoint[endpoint] = node
+        self._set_timer(node)
+        return node
+
+    def contact(self, node: thin.Node, bootstrap: thin.Node) -> None:
+        here, there = _whole(node), _whole(bootstrap)
+        if not here.alive or there.id in here.links:
+            return
+        here.transport.contact(there.endpoint, None, self.now)
+        self._settle(here)
+        self.after(CONTACT_RETRY, lambda: self.contact(here, there))
+
+    def kill(self, node: thin.Node) -> None:
+        """Its neighbours find out as they would."""
+        node.alive = False
+
+    # What machines ask for.
+
+    def perform(self, node: thin.Node, effects: list[Effect]) -> None:
+        here = _whole(node)
+        for effect in effects:
+            match effect:
+                case Send():
+                    self._send(here, effect)
+                case Connect():
+                    self._want(here, effect)
+                case Release():
+                    here.transport.release(effect.node, effect.kind, self.now)
+                case Routes():
+                    here.transport.set_routes(effect.hops, member=effect.member)
+                case Joined() | Registered() | Allocated() | Resolved() | Listed() | Surveyed():
+                    here.events.append(effect)
+        self._set_timer(here)
+        self._settle(here)
+
+    def _send(self, node: Node, send: Send) -> None:
+        self.sent += 1
+        if send.mode == "link":
+            node.transport.send_role(send.to, "topology", send.payload, self.now, direct_only=True)
+        else:
+            closest = send.mode == "closest"
+            node.transport.send_routed(send.to, "topology", send.payload, self.now, closest=closest, via=send.via)
+
+    def _want(self, node: Node, wish: Connect) -> None:
+        self.attempts[wish.node] += 1
+        node.transport.connect(wish.node, wish.kind, wish.via, self.now)
+        session = node.transport.sessions.get(wish.node)
+        if session is not None and session.direct:
+            self.after(0.0, lambda: self._made(node, wish.node))
+        node.waiting.add((wish.node, wish.kind))
+        self.after(CONNECT_SECONDS, lambda: self._failed(node, wish.node, wish.kind))
+
+    def _made(self, node: Node, other: bytes) -> None:
+        kinds = [kind for wanted, kind in node.waiting if wanted == other]
+        node.waiting -= {(other, kind) for kind in kinds}
+        if kinds and node.alive and other in node.links:
+            self.perform(node, node.machine.link_up(other, self.now, initiator=True))
+
+    def _failed(self, node: Node, other: bytes, kind: str) -> None:
+        if (other, kind) in node.waiting:
+            node.waiting.discard((other, kind))
+            if node.alive:
+                self.perform(node, node.machine.connect_failed(other, kind, self.now))
+
+    # What the links tell.
+
+    def _settle(self, node: Node) -> None:
+        told = node.transport.events
+        while told:
+            taken = list(told)
+            told.clear()
+            for event in taken:
+                self._take(node, event)
+        times = [time for time in (node.transport.next_wake(), node.rendezvous.next_wake()) if time is not None]
+        due = min(times, default=None)
+        if due is not None and (node.wake_at is None or due < node.wake_at):
+            node.wake_at = due
+            self.after(due - self.now, lambda: self._tend(node, due))
+
+    def _tend(self, node: Node, due: float) -> None:
+        if node.wake_at == due:
+            node.wake_at = None
+            if node.alive:
+                node.transport.wake(self.now)
+                self._offer(node, node.rendezvous.wake(self.now))
+                self._settle(node)
+
+    def _take(self, node: Node, event: Event) -> None:
+        match event:
+            case events.RoleData():
+                self._message(node, event)
+            case events.LinkUp():
+                node.links.add(event.node)
+                node.rendezvous.link_up(event.node.hex())
+                session = node.transport.sessions.get(event.node)
+                initiator = event.initiator or (session is not None and bool(session.kinds))
+                self.perform(node, node.machine.link_up(event.node, self.now, initiator=initiator))
+                self._made(node, event.node)
+            case events.LinkDown(other):
+                node.links.discard(other)
+                self.perform(node, node.machine.link_down(other, self.now))
+            case events.Contacted(other):
+                node.transport.want(other, "bootstrap", self.now)
+            case events.ConnectFailed(other) if other is not None and other not in node.transport.sessions:
+                self._fail_all(node, other)
+            case events.SessionClosed(other):
+                self._fail_all(node, other)
+            case events.RendezvousWanted(other):
+                self._offer(node, node.rendezvous.want(other.hex(), node.candidates, self.now))
+            case _:
+                pass
+
+    def _fail_all(self, node: Node, other: bytes) -> None:
+        for wanted, kind in sorted(node.waiting):
+            if wanted == other:
+                self._failed(node, other, kind)
+
+    def _message(self, node: Node, message: events.RoleData) -> None:
+        proven = message.to is None
+        if message.role == "topology":
+            source = Source(message.sender, proven, message.link or message.sender)
+            self.perform(node, node.machine.receive(bytes(message.data), source, self.now))
+        elif proven:
+            sender, data = message.sender.hex(), bytes(message.data)
+            self._offer(node, node.rendezvous.receive(sender, data, node.candidates, self.now))
+
+    def _offer(self, node: Node, effects: list[rendezvous.Effect]) -> None:
+        for effect in effects:
+            other = bytes.fromhex(effect.node)
+            if isinstance(effect, rendezvous.Send):
+                node.transport.send_role(other, "signal", effect.data, self.now)
+            else:
+                places = [(host, int(port)) for host, port in (text.rsplit(":", 1) for text in effect.endpoints)]
+                node.transport.probe(other, places, self.now, early=effect.early)
+
+    # Datagrams.
+
+    def transmit(self, source: Endpoint, target: Endpoint, data: bytes, segment: int) -> None:
+        self.bytes_sent += len(data) + HEADERS * -(-len(data) // segment)
+        if target in self._by_endpoint and self.weather.passes(source, target):
+            # Delays vary, but datagrams of one way don't overtake each other: real ones seldom do.
+            arrival = max(self.now + self.weather.delay(), self._last.get((source, target), 0.0))
+            self._last[source, target] = arrival
+            node = self._by_endpoint[target]
+            self.after(arrival - self.now, lambda: self._datagram(node, source, data, segment))
+
+    def _datagram(self, node: Node, source: Endpoint, data: bytes, segment: int) -> None:
+        if node.alive:
+            node.transport.receive(memoryview(data), segment, source, self.now)
+            self._settle(node)
+
+
+def _whole(node: thin.Node) -> Node:
+    if not isinstance(node, Node):
+        raise TypeError("a node of the thin model among whole ones")
+    return node
+
+
+def _certificate(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The node's own, as it is where there is no authority (DER)."""
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "node")])
+    start = datetime.fromtimestamp(EPOCH, UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(start).not_valid_after(start + timedelta(days=365))
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
