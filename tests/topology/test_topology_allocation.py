@@ -106,12 +106,12 @@ def test_two_rings_that_gave_one_address_twice_agree_when_they_meet_and_the_late
     network = Network(7)
     one, other = ring(network, 5), [network.add() for _ in range(5)]
     ask(network, one[2], address(99))
-    network.run_until(lambda: bool(told(one[2], Allocated)), 5.0)
+    network.run_until(lambda: bool(told(one[2], Allocated)), 0.5)
     for node in other[1:]:
         network.contact(node, other[0])
     network.run(10.0)
     ask(network, other[3], address(99))
-    network.run_until(lambda: bool(told(other[3], Allocated)), 5.0)
+    network.run_until(lambda: bool(told(other[3], Allocated)), 0.5)
     assert given_to(one[2]) == given_to(other[3]) == address(99)
     network.contact(network.add(), one[0])
     common = network.add()

@@ -289,18 +289,18 @@ class Machine:
             while self.ring.out.loopback:
                 self._handle(self.ring.out.loopback.popleft(), me, now)
             latest = self.ring.out.drain()
-            if not latest:
-                return effects
             effects += latest
-            self._confirm(latest, now)
+            if not self._confirm(latest, now) and not latest:
+                return effects
 
-    def _confirm(self, latest: list[Effect], now: float) -> None:
-        """An allocation goes through a lookup."""
+    def _confirm(self, latest: list[Effect], now: float) -> bool:
+        """An allocation goes through a lookup; whether one was begun."""
         if self.registrations is None or self.lookups is None:
-            return
+            return False
         for effect in latest:
             if isinstance(effect, Resolved):
                 self.registrations.on_resolved(effect, now)
         stored, self.registrations.to_confirm = self.registrations.to_confirm, None
         if stored is not None:
             self.lookups.resolve(stored, now, fresh=True)
+        return stored is not None
