@@ -2,6 +2,7 @@
 
 world = World(seed=1, latency=0.05, loss=0.01)
 world.attach(("198.51.100.1", 4741), receive)       # receive(data, segment, source)
+world.nats.put("10.0.0.7", SimulatedNat(NatKind.SYMMETRIC, "203.0.113.7", world.chance))
 world.send(source, target, data, segment)
 world.run(seconds=10.0)
 """
@@ -13,6 +14,8 @@ import random
 from collections.abc import Callable, Hashable
 from itertools import count
 from typing import TypeAlias
+
+from ipop_core.simulated_nat import Nats
 
 Endpoint: TypeAlias = tuple[str, int]
 Receive: TypeAlias = Callable[[bytes, int, Endpoint], None]
@@ -80,12 +83,14 @@ class Weather:
 
 
 class World(VirtualTime):
-    """A network that carries datagrams between endpoints, with loss, latency and partitions."""
+    """A network that carries datagrams between endpoints, with loss, latency, partitions and NATs."""
 
     def __init__(self, seed: int, *, latency: float = 0.02, loss: float = 0.0, now: float = 0.0) -> None:
         super().__init__(now)
         self.chance = random.Random(seed)
         self.weather = Weather(self.chance, latency, loss)
+        self.nats = Nats()
+        """Who is behind which router: nobody, until somebody is put there."""
         self.bytes_sent = 0
         self.datagrams_sent = 0
         self._receivers: dict[Endpoint, Receive] = {}
@@ -98,13 +103,18 @@ class World(VirtualTime):
         self._receivers.pop(endpoint, None)
 
     def send(self, source: Endpoint, target: Endpoint, data: bytes, segment: int) -> None:
-        """Send `data` as datagrams of `segment` bytes, the last one at most that. They are lost together."""
+        """Send `data` as datagrams of `segment` bytes, the last one at most that. They are lost together.
+
+        `source` is the sender's own address; the receiver is told the one that it sees.
+        """
         self.bytes_sent += len(data)
         self.datagrams_sent += -(-len(data) // segment)
+        seen = self.nats.leave(source, target, self.now)
         if self.weather.passes(source, target):
-            self.after(self.weather.delay(), lambda: self._arrive(source, target, data, segment))
+            self.after(self.weather.delay(), lambda: self._arrive(seen, target, data, segment))
 
     def _arrive(self, source: Endpoint, target: Endpoint, data: bytes, segment: int) -> None:
-        receive = self._receivers.get(target)
+        inner = self.nats.arrive(source, target, self.now)
+        receive = None if inner is None else self._receivers.get(inner)
         if receive is not None:
             receive(data, segment, source)

@@ -32,6 +32,12 @@ def test_a_page_that_is_not_is_noticed(tmp_path: Path) -> None:
         assert "out of date" in check.stdout
 
 
+def test_the_example_in_virtual_time_runs() -> None:
+    code = PAGE.partition("<!-- run by tests/docs -->\n```python\n")[2].partition("```")[0]
+    assert "world.run" in code
+    exec(compile(code, "module-authors.md", "exec"), {})
+
+
 @pytest.mark.parametrize("hook", [name for name in vars(Hooks) if name.startswith("ipop_")])
 def test_every_hook_is_on_the_page(hook: str) -> None:
     assert f"#### `{hook}(" in PAGE

@@ -12,6 +12,8 @@ import pytest
 from benchmarks.overlay_net import full, scenarios, thin
 from benchmarks.overlay_net.growing import Overlay
 from benchmarks.overlay_net.members import Recipe
+from ipop_core.lab.nat import NatKind
+from ipop_core.simulated_nat import SimulatedNat
 from ipop_core.simulation import World
 from ipop_modules.signal.protocol.rendezvous import Rendezvous
 from ipop_modules.topology.protocol import longlinks, ring
@@ -77,6 +79,23 @@ def test_the_same_seed_gives_the_same_figures_in_every_process() -> None:
 
 
 COSTS = ("cpu_s", "memory_gb")
+
+
+def test_a_host_behind_a_nat_is_reached_by_whom_it_has_asked() -> None:
+    inside, outside, stranger = ("10.0.0.7", 4741), ("192.0.2.1", 4741), ("192.0.2.2", 4741)
+    world = World(seed=1)
+    world.nats.put(inside[0], SimulatedNat(NatKind.PORT_RESTRICTED, "203.0.113.7", world.chance))
+    came: dict[tuple[str, int], list[tuple[str, int]]] = {inside: [], outside: []}
+    for place, sources in came.items():
+        world.attach(place, lambda data, segment, source, sources=sources: sources.append(source))  # type: ignore[misc]  # mypy can't infer a lambda's default
+    world.send(inside, outside, b"anyone there?", 1200)
+    world.run(1.0)
+    (seen,) = came[outside]
+    assert seen[0] == "203.0.113.7"
+    for source in (outside, stranger):
+        world.send(source, seen, b"hello", 1200)
+    world.run(1.0)
+    assert came[inside] == [outside]
 
 
 @pytest.mark.slow
