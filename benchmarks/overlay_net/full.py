@@ -70,6 +70,9 @@ class Socket:
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         return ip_address(endpoint[0]).packed, endpoint[1]
 
+    def endpoint_at(self, ip: bytes, port: int) -> Endpoint | None:
+        return str(ip_address(ip)), port
+
     def branch(self, endpoint: Endpoint, count: int) -> Sequence[Endpoint]:
         return ()
 
