@@ -12,7 +12,7 @@ KINDS: Final = ("near", "long", "shortcut", "other")
 """Links by what they are for; the first that fits counts."""
 
 Surveys = Mapping[str, JsonObject]
-"""By node, its neighbours: `near`, `long` and `other`."""
+"""By node, its neighbours by kind."""
 
 
 def ring(figures: Figures, surveys: Surveys) -> JsonObject:
@@ -25,7 +25,7 @@ def ring(figures: Figures, surveys: Surveys) -> JsonObject:
     for node, told in surveys.items():
         if node == own:
             continue
-        for kind in reversed(("near", "long", "other")):
+        for kind in KINDS:
             for other in told[kind]:
                 if other in surveys and other not in (own, node):
                     _join(links, node, other, kind)
@@ -77,7 +77,7 @@ def _join(links: dict[tuple[str, str], dict[str, Any]], one: str, other: str, ki
 
 
 def _kind(place: str | None, wishes: Sequence[str]) -> str:
-    if place in ("near", "long"):
+    if place in ("near", "long", "shortcut"):
         return str(place)
     return "shortcut" if "shortcut" in wishes else "other"
 

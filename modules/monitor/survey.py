@@ -52,7 +52,7 @@ class Survey:
             return None
 
     def _keep(self, node: str, answer: JsonObject) -> None:
-        told = {kind: sorted(answer[kind]) for kind in ("near", "long", "other")}
+        told = {kind: sorted(answer.get(kind, ())) for kind in ("near", "long", "shortcut", "other")}
         if self.told.get(node) != told:
             self.told[node] = told
             self._changed()

@@ -104,7 +104,10 @@ def answers() -> dict[str, dict[str, Any]]:
             "status": link,
             "peers": {"peers": [peer(PEER, "direct", 1.25), peer(RELAYED, "overlay", 8.0, kinds=["shortcut"])]},
         },
-        "topology": {"status": topology, "survey": {"node": ME, "near": [PEER], "long": [], "other": []}},
+        "topology": {
+            "status": topology,
+            "survey": {"node": ME, "near": [PEER], "long": [], "shortcut": [], "other": []},
+        },
         "logger": {"recent": {"lines": []}},
         "signal": {"status": {"bootstraps": [{"name": "b", "state": "connected"}], "counters": {"offers_sent": 1}}},
     }

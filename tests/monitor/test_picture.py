@@ -34,7 +34,7 @@ def figures(*peers: dict[str, Any], places: dict[str, str] | None = None) -> Fig
 
 
 def survey(**told: list[str]) -> dict[str, list[str]]:
-    return {"near": [], "long": [], "other": [], **told}
+    return {"near": [], "long": [], "shortcut": [], "other": [], **told}
 
 
 def links(drawn: JsonObject) -> dict[frozenset[str], tuple[str, str | None]]:
@@ -60,7 +60,7 @@ def test_own_links_tell_their_path_and_others_their_kind() -> None:
 
 
 IDS = st.sampled_from([ME, PEER, RELAYED, FAR, "01" * 20, "02" * 20])
-TOLD = st.fixed_dictionaries({kind: st.lists(IDS, unique=True, max_size=4) for kind in ("near", "long", "other")})
+TOLD = st.fixed_dictionaries({kind: st.lists(IDS, unique=True, max_size=4) for kind in picture.KINDS})
 
 
 @given(st.dictionaries(IDS, TOLD), st.lists(IDS, unique=True))
@@ -122,7 +122,7 @@ def with_survey(told: dict[str, list[str]], work: Callable[[Survey, list[int]], 
         node = call.body.get("node", ME)
         if node not in told:
             raise IpopError(f"no answer from {node}")
-        return {"node": node, "near": told[node], "long": [], "other": []}
+        return {"node": node, "near": told[node], "long": [], "shortcut": [], "other": []}
 
     async def run() -> None:
         async with memory_bus() as bus:
