@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -62,11 +63,17 @@ def _make_recent(run: Path, process: str) -> Recent | None:
         return None
 
 
+def _stderr_is_the_journal() -> bool:
+    """Whether systemd has connected it there (systemd.exec(5), JOURNAL_STREAM); then lines keep their fields."""
+    stderr = os.fstat(STDERR)
+    return os.environ.get("JOURNAL_STREAM") == f"{stderr.st_dev}:{stderr.st_ino}"
+
+
 def _make_writer(process: str, settings: Settings, recent: Recent | None) -> Writer:
     lines: Render = json_line if settings.format == "json" else text_line
-    if settings.to == "stderr":
+    if settings.to == "stderr" and not (settings.format == "text" and _stderr_is_the_journal()):
         return Writer(process, lines, Descriptor(STDERR), recent)
-    if settings.to != "journal":
+    if settings.to not in ("stderr", "journal"):
         return Writer(process, lines, File(Path(settings.to)), recent)
     try:
         journal: Output = Journal()

@@ -100,8 +100,8 @@ class Announcements:
             case events.LinkDown(node, reason):
                 self._log("link is down", node, reason=reason)
                 self._bus.publish("link.down", {"node": node.hex(), "reason": reason})
-            case events.PathChanged(node, endpoint):
-                self._log("path changed", node, endpoint=self._show(endpoint))
+            case events.PathChanged(node, endpoint, reason):
+                self._log("path changed", node, endpoint=self._show(endpoint), reason=reason)
             case events.Contacted(node, endpoint):
                 for future in self._contacts.pop(endpoint, ()):
                     if not future.done():

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,6 +104,22 @@ def test_where_there_is_no_journal_stderr_takes_its_place(
     lines = capfd.readouterr().err.splitlines()
     assert "no journal on this machine" in lines[0]
     assert lines[1].endswith("tincan   warning here")
+
+
+def test_stderr_that_is_the_journal_gets_fields(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(tmp_path / "journal"))
+        monkeypatch.setattr(setup, "Journal", lambda: outputs.Journal(str(tmp_path / "journal")))
+        stderr = os.fstat(2)
+        for stream, heard in ((f"{stderr.st_dev}:{stderr.st_ino}", True), ("1:2", False)):
+            monkeypatch.setenv("JOURNAL_STREAM", stream)
+            ipop_process_started("tincan", configuration(), NO_RUN_FOLDER)
+            logging.getLogger("ipop.tincan").warning("here", extra={"fields": {"node": "ab"}})
+            journal.setblocking(False)
+            try:
+                assert (b"IPOP_NODE=ab\n" in journal.recv(4096)) == heard
+            except BlockingIOError:
+                assert not heard
 
 
 def test_a_forked_process_has_one_handler_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:

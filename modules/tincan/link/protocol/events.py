@@ -42,6 +42,7 @@ class PathChanged:
 
     node: bytes
     endpoint: Endpoint
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,7 +264,7 @@ class PathSet:
 
     def _choose(self, path: Path, now: float) -> None:
         active = self.active
-        if active is None or active.state is State.SUSPECT or _is_silent(active, now):
+        if active is None or active.state is State.SUSPECT or is_silent(active, now):
             self.active = path
         elif path.rtt is not None and active.rtt is not None:
             nearer = path.private and not active.private and path.rtt < NEARER * active.rtt + NEARER_SLACK
@@ -324,7 +324,7 @@ class PathSet:
         self.active = min(live, key=lambda other: other.rtt or 1.0, default=None)
 
 
-def _is_silent(path: Path, now: float) -> bool:
+def is_silent(path: Path, now: float) -> bool:
     return path.waiting_since is not None and now - path.waiting_since >= SILENT_AFTER
 
 

@@ -9,7 +9,8 @@ from . import control
 from .blocks import Blocks
 from .courtesy import Courtesy
 from .events import Endpoint, LinkDown, LinkUp, PathChanged
-from .path import Path
+from .path import Path, is_silent
+from .path import State as PathState
 from .seeking import Seeking
 from .session import Keys, Session
 from .source import Overlay, Source
@@ -98,10 +99,17 @@ class Probing:
             initiator = session.keys is not None and session.keys.pair.is_initiator
             events.append(LinkUp(session.node, after.endpoint, initiator))
         else:
-            events.append(PathChanged(session.node, after.endpoint))
+            events.append(PathChanged(session.node, after.endpoint, _why(session, before, after, now)))
 
     def _may_try(self, endpoint: Endpoint, now: float) -> bool:
         if self._courtesy.allows(self._state.wire.address(endpoint), now):
             return True
         self._state.counters["probe_held_back"] += 1
         return False
+
+
+def _why(session: Session, before: Path, after: Path, now: float) -> str:
+    """Why traffic moved from one direct path to another, for the log."""
+    if before not in session.paths or before.state is PathState.SUSPECT or is_silent(before, now):
+        return "the one before fell silent"
+    return "nearer" if after.private and not before.private else "faster"
