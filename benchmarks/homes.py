@@ -10,7 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,35 +35,49 @@ class Neighbourhood:
     alice: Home
     bob: Home
     nodes: dict[str, Node]
+    lab: Laboratory
 
 
 @contextmanager
 def two_homes(
     overlay: Overlay, kinds: tuple[NatKind, NatKind], *, delay: float, careful: bool
 ) -> Iterator[Neighbourhood]:
-    """Build them, start their nodes, and wait until both are in the ring. `delay` is in ms, for each home's way out.
+    """Homes side by side behind routers of these kinds; see `neighbourhood`. `careful`: as in `lab.nat.ruleset`."""
 
-    Raises LabError.
+    def build(lab: Laboratory) -> list[Home]:
+        return [
+            lab.home(name, overlay.public, kind, drop_unsolicited=careful)
+            for name, kind in zip(ADDRESSES, kinds, strict=True)
+        ]
+
+    with neighbourhood(overlay, build, delay=delay) as found:
+        yield found
+
+
+@contextmanager
+def neighbourhood(
+    overlay: Overlay, build: Callable[[Laboratory], list[Home]], *, delay: float = 0.0, bootstrap: str | None = None
+) -> Iterator[Neighbourhood]:
+    """Build the homes of Alice and Bob, start their nodes, and wait until both are in the ring.
+
+    `delay` is in ms, for each home's way out. Raises LabError.
     """
     namespace = f"benchmark-{secrets.token_hex(4)}"
     slow: list[subprocess.Popen[bytes]] = []
     nodes: dict[str, Node] = {}
     with Laboratory() as lab:
         try:
-            homes = [
-                lab.home(name, overlay.public, kind, drop_unsolicited=careful)
-                for name, kind in zip(ADDRESSES, kinds, strict=True)
-            ]
+            homes = build(lab)
             if delay:
                 slow += [_slow_down(overlay.public, home, delay) for home in homes]
             for home in homes:
-                nodes[home.name] = _node(lab.folder / home.name, home, overlay.bootstrap, namespace)
+                nodes[home.name] = _node(lab.folder / home.name, home, bootstrap or overlay.bootstrap, namespace)
             _draw_identities(nodes["alice"].state, nodes["bob"].state, overlay.ids)
             for node in nodes.values():
                 node.start(programs.own("ipop-controller"), "-c", node.folder / "controller.json")
             for node in nodes.values():
                 wait_for(node, _is_registered)
-            yield Neighbourhood(homes[0], homes[1], nodes)
+            yield Neighbourhood(homes[0], homes[1], nodes, lab)
         finally:
             stop(nodes.values())
             for process in slow:

@@ -27,6 +27,11 @@ from ipop_core.errors import IpopError
 from ipop_core.lab import FIVE_KINDS, Capture, NatKind
 
 BARE_NODES: Final = 7
+HARD: Final = (
+    (NatKind.SYMMETRIC, NatKind.PORT_RESTRICTED),
+    (NatKind.PORT_RESTRICTED, NatKind.SYMMETRIC),
+    (NatKind.SYMMETRIC, NatKind.SYMMETRIC),
+)
 _AFTER: Final = 1.0
 """Seconds of pings after the direct path is there."""
 
@@ -52,8 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options().parse_args(argv)
     cells = []
     with bare_overlay(BARE_NODES) as overlay:
-        for _ in range(options.runs):
+        for number in range(max(options.runs, options.hard_runs)):
             for a, b in options.pairs:
+                if number >= (options.hard_runs if (a, b) in HARD else options.runs):
+                    continue
                 cell = _run(overlay, a, b, options)
                 cells.append(cell)
                 _err.print(_progress(cell), highlight=False)
@@ -133,7 +140,8 @@ def _cell(runs: Sequence[Cell]) -> str:
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nat", description=__doc__)
     parser.add_argument("--pairs", type=_pairs, default=list(product(FIVE_KINDS, repeat=2)), metavar="A,B[:C,D...]")
-    parser.add_argument("--runs", type=int, default=1, help="of every pair (1)")
+    parser.add_argument("--runs", type=int, default=1, help="of every easy pair (1)")
+    parser.add_argument("--hard-runs", type=int, default=1, help="of the pairs that need a search or a relay (1)")
     parser.add_argument("--seconds", type=float, default=8.0, help="to wait for a direct path, at most (8)")
     parser.add_argument("--delay", type=float, default=20.0, metavar="MS", help="of each home's line, each way (20)")
     parser.add_argument("--careless", action="store_true", help="routers on which an early probe spoils a mapping")

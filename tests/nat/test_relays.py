@@ -21,7 +21,7 @@ EACH = 0.05
 
 def relayed_pair(seed: int) -> Pair:
     pair = Pair(NatKind.SYMMETRIC, NatKind.SYMMETRIC, seed, far=FAR)
-    pair.talk(12)
+    pair.talk(24)  # lists are told every 10 s, and a round trip that was not known yet is in the second one
     assert not pair.direct
     return pair
 
