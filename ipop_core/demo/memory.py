@@ -13,20 +13,21 @@ def pss_mb(pid: int) -> float | None:
 
     A page that several processes share counts in parts. None where the kernel doesn't tell.
     """
-    sizes = [_pss(member) for member in _family(pid)]
+    sizes = [_pss(member) for member in family(pid)]
     known = [size for size in sizes if size is not None]
     return round(sum(known) / 1e6, 1) if known else None
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
+    """A process and all its descendants."""
     children: dict[int, list[int]] = {}
     for folder in PROC.iterdir():
         if folder.name.isdigit() and (parent := _parent(folder)) is not None:
             children.setdefault(parent, []).append(int(folder.name))
-    family = [pid]
-    for member in family:
-        family += children.get(member, [])
-    return family
+    found = [pid]
+    for member in found:
+        found += children.get(member, [])
+    return found
 
 
 def _parent(folder: Path) -> int | None:
