@@ -110,7 +110,7 @@ class IpsecStory:
     async def _start(self) -> None:
         bootstrap = f"{self._hosts['bootstrap'].address}:{PORT}"
         for name, node in self._nodes.items():
-            values = {"node": name, "bootstraps": [bootstrap], "port": PORT}
+            values = {"node": name, "bootstraps": [bootstrap], "port": PORT, "card": None}
             if name in ADDRESSES:
                 values["address"] = f"{NETWORK.format(ADDRESSES[name])}/24"
                 values |= {"namespace": NAMESPACE, "authority": str(node.state / AUTHORITY_FILE)}
