@@ -41,6 +41,8 @@ class ModuleSpec:
     """The role that it fills: `link`, `topology`, `signal`, `crypto`, `logger`, or a new one."""
     needs: tuple[str, ...] = ()
     """Roles that must be filled, and are started before it."""
+    guards: tuple[str, ...] = ()
+    """Roles that let no traffic pass before this module has answered their request `guard`."""
     schema: Mapping[str, Any]
     """JSON schema (2020-12) of its section; `default` in it is what the person need not write."""
     settings: str
@@ -76,6 +78,8 @@ class ModuleContext:
     """A folder of the module's own that outlives everything; only the owner can read it."""
     run: Path
     """The node's folder for what lasts until the machine stops."""
+    guards: tuple[str, ...] = ()
+    """Roles whose action `guard` must have answered before this module lets traffic pass."""
     report_fault: Callable[[str], None] = field(default=lambda _: None)
     """Says one line to the operator at start: a fault that the module works around or waits out."""
 

@@ -160,10 +160,12 @@ def start_order(
     for spec in specs.values():
         graph[spec.name] = [fillers[role].name for role in spec.needs if role in fillers]
         if complete:
-            missing = [role for role in spec.needs if role not in fillers]
-            faults += [
-                ConfigError(f"modules.{spec.name}", f"needs the role {role}, which no module fills") for role in missing
-            ]
+            for verb, roles in (("needs", spec.needs), ("guards", spec.guards)):
+                faults += [
+                    ConfigError(f"modules.{spec.name}", f"{verb} the role {role}, which no module fills")
+                    for role in roles
+                    if role not in fillers and (verb == "needs" or role not in spec.needs)
+                ]
     try:
         return [specs[name] for name in graphlib.TopologicalSorter(graph).static_order()], faults
     except graphlib.CycleError as error:

@@ -120,6 +120,7 @@ def module_context(
     namespace: Namespace | None = None,
     identity: Identity | None = None,
     descriptors: DescriptorStore | None = None,
+    guards: Sequence[str] = (),
 ) -> ModuleContext:
     """A context with its folders below `folder`, a fresh identity unless one is given, and descriptors of its own."""
     return ModuleContext(
@@ -131,6 +132,7 @@ def module_context(
         descriptors=descriptors or LocalDescriptors(),
         state=private_folder(folder / "state"),
         run=private_folder(folder / "run"),
+        guards=tuple(guards),
     )
 
 

@@ -13,6 +13,12 @@ def default_modules() -> list[str]:
     return list(load_template("node")["modules"])
 
 
+def templates() -> list[str]:
+    """Those of nodes whose namespace has an authority."""
+    folder = files("ipop_schemas") / "templates"
+    return sorted(item.name.removesuffix(".json") for item in folder.iterdir() if '"$authority"' in item.read_text())
+
+
 def fill_template(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The template with every `"$key"` replaced by its value; keys whose value is None are left out."""
     filled: dict[str, Any] = _substitute(load_template(name), values)

@@ -13,12 +13,13 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from ipop_core.cli.template import fill_template
+from ipop_core.cli.template import fill_template, templates
 from ipop_core.config.document import parse_document, read_document
 from ipop_core.config.formats import FormatFault, parse_cidr
 from ipop_core.config.violations import violations
 from ipop_core.errors import ConfigError
 from ipop_core.faults import show_value
+from ipop_core.folders import state_folder
 from ipop_core.namespace import new_secret
 
 SITE_FILE: Final = Path("/etc/ipop/site.json")
@@ -39,10 +40,13 @@ class Wish:
     bare: bool
     port: int | None
     card: str | None
+    template: str | None
 
     def __post_init__(self) -> None:
-        if self.bare and (self.namespace or self.secret or self.card):
-            raise click.UsageError("a bare node has no namespace, address, secret or card")
+        if self.bare and (self.namespace or self.secret or self.card or self.template):
+            raise click.UsageError("a bare node has no namespace, address, secret, card or template")
+        if self.secret and self.template:
+            raise click.UsageError("--template takes its namespace from the authority; leave --secret out")
         if not self.bare and (self.namespace is None or self.address is None):
             raise click.UsageError("give NAMESPACE and ADDRESS, or --bare for a node without a card")
 
@@ -58,7 +62,12 @@ class Wish:
             return fill_template("bare", values)
         values["address"] = full_address(self.address)
         values["namespace"] = {"name": self.namespace, "secret": new_secret()} if self.secret else self.namespace
-        return fill_template("node", values)
+        if self.template is None:
+            return fill_template("node", values)
+        from ipop_core.authority.membership import AUTHORITY_FILE  # noqa: PLC0415 - cryptography, for this alone
+
+        values["authority"] = str(state_folder(node) / AUTHORITY_FILE)
+        return fill_template(self.template, values)
 
 
 def wish_options(command: F) -> F:
@@ -68,6 +77,9 @@ def wish_options(command: F) -> F:
         click.argument("address", required=False),
         click.option("--bootstrap", "bootstraps", multiple=True, metavar="HOST:PORT", help="A node to join through."),
         click.option("--secret", is_flag=True, help="Make the namespace secret, with a new secret."),
+        click.option(
+            "--template", type=click.Choice(templates()), help="More than the usual modules. Needs `ipop ca install`."
+        ),
         click.option("--bare", is_flag=True, help="A node that only carries others' packets: no namespace, no card."),
         click.option("--port", type=click.IntRange(0, 65535), help="UDP port to listen on; 0 picks one."),
         click.option("--card", metavar="NAME", help="The virtual card, where several nodes have one each. [tapipop]"),

@@ -19,7 +19,9 @@ from ipop_core.contract import Finding
 from ipop_core.doctor.examination import Examination
 from ipop_core.errors import ConfigError
 
-EXAMPLE: Final = Wish(namespace="example", address="1", bootstraps=(), secret=False, bare=False, port=None, card=None)
+EXAMPLE: Final = Wish(
+    namespace="example", address="1", bootstraps=(), secret=False, bare=False, port=None, card=None, template=None
+)
 """What a machine is judged by that has no configuration yet."""
 
 

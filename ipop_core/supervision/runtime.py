@@ -59,6 +59,7 @@ def build_module(
         descriptors=descriptors,
         state=private_folder(node.state / spec.name),
         run=node.run,
+        guards=tuple(other.spec.role for other in runtime.configuration.modules if spec.role in other.spec.guards),
         report_fault=report_fault,
     )
     module: Module = resolve(spec.factory, f"modules.{spec.name}")(context)

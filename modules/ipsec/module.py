@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Final
 
-from ipop_core.bus.api import Call, Event, JsonObject
+from ipop_core.bus.api import Call, JsonObject
 from ipop_core.contract import ModuleContext
 from ipop_core.errors import BusError, ConfigError, IpopError
 from ipop_modules.ipsec.acquires import Acquires
@@ -53,9 +53,10 @@ class Ipsec:
                 xfrm.try_esp(interface.ip)
         self._credentials = self._read_credentials()
         await self._turn_on()
-        for action, handler in {"status": self._status, "on": self._serve_on, "off": self._serve_off}.items():
-            bus.serve(action, handler)
-        await bus.subscribe("link.card", self._card_changed)
+        bus.serve("guard", self._guard)
+        bus.serve("status", self._status)
+        bus.serve("on", self._serve_on)
+        bus.serve("off", self._serve_off)
         await bus.subscribe("link.*", lambda _: self._news.set())
         self._looking = asyncio.create_task(self._look())
 
@@ -113,14 +114,20 @@ class Ipsec:
         with Xfrm() as xfrm:
             xfrm.put_policies(policies_for(self._card.interfaces, self._card.index), self._card.tag)
 
-    def _card_changed(self, event: Event) -> None:
-        """Tincan was restarted: the card may be another one of the same name."""
-        try:
-            self._take_card(event.body)
-            if self._on:
-                self._put_policies()
-        except IpopError as error:
-            self._has_fault(str(error))
+    async def _guard(self, call: Call) -> None:
+        """The link module was started or restarted: the card may be another one of the same name."""
+        async with self._changing:
+            old = self._card
+            self._take_card(call.body)
+            if not self._on:
+                return
+            self._put_policies()
+            if self._card == old:
+                return
+            await self._end_negotiation()
+            await self._turn_on()
+            with Xfrm() as xfrm:
+                xfrm.delete_policies(xfrm.policies(old.tag))
 
     async def _look(self) -> None:
         while True:

@@ -20,6 +20,7 @@ def ipop_module() -> ModuleSpec:
         contract=1,
         role="crypto",
         needs=("link",),
+        guards=("link",),
         schema=json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8")),
         settings="ipop_modules.ipsec.settings:Settings",
         factory="ipop_modules.ipsec.module:Ipsec",

@@ -30,6 +30,7 @@ from .card.settings import CardSettings, Interface
 from .card.tap import Tap
 from .card.user import UserCard
 from .credentials import own_node
+from .guarding import wait_for_guards
 from .link.gateway import Gateway
 from .link.lane import Lane
 from .link.loop import add_lane, remove_lane
@@ -78,6 +79,8 @@ class Tincan:
         self._bringing_up: asyncio.Task[None] | None = None
         self._filtering_tested = -inf
         self.card_is_up = False
+        self._passing: Tap | UserCard | None = None
+        """The card, once packets may pass it."""
         self._timer: asyncio.TimerHandle | None = None
         self._saving: asyncio.TimerHandle | None = None
         self._saved: Saved | None = None
@@ -166,8 +169,8 @@ class Tincan:
         self.sockets.close()
         remove_lane(loop, self.udp.fileno())
         self.udp.close()
+        self._let_nothing_pass()
         if self.card is not None:
-            remove_lane(loop, self.card.fileno())
             self.card.close()
         self._saved_path.unlink(missing_ok=True)
 
@@ -257,7 +260,7 @@ class Tincan:
         return self.announcements.pending
 
     def _deliver(self, offload: int, size: int, frame: memoryview) -> bool:
-        return self.card is not None and self.card.write(offload, size, frame)
+        return self._passing is not None and self._passing.write(offload, size, frame)
 
     async def _open_card(self, settings: CardSettings) -> Tap | UserCard | None:
         node, kept, self._kept_card = self._context.identity.node, self._kept_card, None
@@ -301,12 +304,28 @@ class Tincan:
                 self.machine,
                 self.owners,
                 card,
+                deliver=self._deliver,
                 mtu=self._settings.mtu,
                 clock=boot_clock,
                 after=self.settle,
             )
             self.lane.attach(card, neighbours, self.owners.question, self.spreading.from_card)
+        if not context.guards:
+            self._let_pass(card)
+
+    def _let_pass(self, card: Tap | UserCard) -> None:
+        self._passing = card
         add_lane(asyncio.get_running_loop(), card.fileno(), self.lane.card_ready)
+
+    def _let_nothing_pass(self) -> None:
+        if self._passing is not None:
+            remove_lane(asyncio.get_running_loop(), self._passing.fileno())
+            self._passing = None
+
+    async def _pass_when_guarded(self, card: Tap | UserCard) -> None:
+        if self._context.guards:
+            await wait_for_guards(self._context.bus, self._context.guards, self._card_facts(card))
+            self._let_pass(card)
 
     def _automatic(self, settings: CardSettings) -> AutomaticAddress | None:
         if settings.network is None or settings.card is None:
@@ -345,7 +364,7 @@ class Tincan:
         for part in (self.owners, self.spreading):
             if part is not None:
                 part.close()
-        remove_lane(asyncio.get_running_loop(), card.fileno())
+        self._let_nothing_pass()
         if isinstance(card, Tap):
             self._kept_card = os.dup(card.fileno())
         card.close()
@@ -357,9 +376,14 @@ class Tincan:
     async def _bring_up_in_time(self, card: Tap | UserCard, *, registered: bool = False) -> None:
         """Bring the card up when this node has registered, as nobody can find anybody before; or after a moment.
 
-        Where it takes longer, the kernel is told to hold its packets for longer than usual.
+        Where it takes longer, the kernel is told to hold its packets for longer than usual. However long it takes, no
+        card comes up before its guards have answered.
         """
         if not isinstance(card, Tap):
+            if self._context.guards:
+                raise ConfigError(
+                    "modules.tincan.card_type", "user, which no kernel guards; give this node a real card"
+                )
             self.card_is_up = True
             self._announce_card()
             return
@@ -376,9 +400,12 @@ class Tincan:
 
         await self._context.bus.subscribe("topology.registered", on_registered)
 
-        async def wait() -> None:
+        async def registration() -> None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(has_registered.wait(), BRING_UP_AFTER)
+
+        async def wait() -> None:
+            await asyncio.gather(self._pass_when_guarded(card), registration())
             try:
                 await asyncio.to_thread(bring_up, card.name, card.mac, self.interfaces)
             except CardError as error:
@@ -391,13 +418,15 @@ class Tincan:
 
         self._bringing_up = asyncio.get_running_loop().create_task(wait())
 
+    def _card_facts(self, card: Tap | UserCard) -> JsonObject:
+        return {"name": card.name, "mac": card.mac.hex(":"), "addresses": [str(item) for item in self.interfaces]}
+
     def _announce_card(self) -> None:
-        card = self.card
-        if card is not None:
-            addresses = [str(interface) for interface in self.interfaces]
-            log.info("card is up", extra={"fields": {"card": card.name, "addresses": " ".join(addresses)}})
-            body = {"name": card.name, "mac": card.mac.hex(":"), "addresses": addresses}
-            self._context.bus.publish("link.card", body)
+        if self.card is not None:
+            facts = self._card_facts(self.card)
+            fields = {"card": facts["name"], "addresses": " ".join(facts["addresses"])}
+            log.info("card is up", extra={"fields": fields})
+            self._context.bus.publish("link.card", facts)
 
     async def _resume(self) -> None:
         """After a restart: shake hands at once with the peers that were there."""

@@ -43,6 +43,7 @@ class Spreading:
         owners: Owners,
         card: Card,
         *,
+        deliver: Callable[[int, int, memoryview], bool],
         mtu: int,
         clock: Callable[[], float],
         after: Callable[[], None],
@@ -52,6 +53,7 @@ class Spreading:
         self._machine = machine
         self._owners = owners
         self._card = card
+        self._deliver = deliver
         self._longest = FRAME_HEADER_SIZE + 14 + mtu
         self._clock = clock
         self._after = after
@@ -110,7 +112,7 @@ class Spreading:
         refusal = SourceCheck(mac, self._card.mac, addresses).refusal(frame, broadcast=True)
         if refusal:
             self._machine.counters[f"drop_group_{refusal}"] += 1
-        elif not self._card.write(offload, size, frame):
+        elif not self._deliver(offload, size, frame):
             self._machine.counters["drop_card"] += 1
 
     def _send(self, copies: list[Copy]) -> None:
