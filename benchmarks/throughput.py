@@ -41,18 +41,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = {peer.name: Result(peer.name, peer.version()) for peer in peers}
     for repeat in range(options.repeats):
         for peer in peers:
-            _run(peer, results[peer.name], conditions, options.seconds, options.congestion)
+            _run(peer, results[peer.name], conditions, options)
             _err.print(f"{repeat + 1}/{options.repeats} {_progress(results[peer.name])}", highlight=False)
     _tell(list(results.values()), conditions, options)
     return 0 if all(result.runs for result in results.values()) else 1
 
 
-def _run(peer: Peer, result: Result, conditions: Conditions, seconds: int, congestion: str) -> None:
+def _run(peer: Peer, result: Result, conditions: Conditions, options: argparse.Namespace) -> None:
     try:
         with stage(conditions) as scene:
             tunnel = peer.start(scene)
             try:
-                result.runs.append(measure(scene, tunnel, seconds, congestion))
+                run = measure(scene, tunnel, options.seconds, options.congestion, search=not options.quick)
+                result.runs.append(run)
                 result.configuration = tunnel.configuration
                 result.card_mtu = _mtu(scene.left.namespace, tunnel.card)
             finally:
@@ -117,6 +118,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--peers", type=_names, default=[], metavar="A,B", help=f"of {', '.join(names)} (all)")
     parser.add_argument("--seconds", type=int, default=3, help="of each iperf3 run (3)")
     parser.add_argument("--repeats", type=int, default=5, help="rounds through all peers (5)")
+    parser.add_argument("--quick", action="store_true", help="don't look for the UDP rate that loses under 1%%")
     parser.add_argument("--path", choices=("direct", "relay"), default="direct", help="relay: a third node in between")
     parser.add_argument("--mtu", type=int, default=1500, help="of the wire (1500)")
     parser.add_argument(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from . import control
-from .block import Buffer, batches, cut
+from .block import MAX_SEALED, MIN_SEALED, Buffer, batches, cut
 from .events import Endpoint
 from .joining import Budget, Joiner, read_runs
 from .keys import BadBlock, KeysExhausted
@@ -85,6 +85,13 @@ class Blocks:
 
     def receive(self, buffer: memoryview, segment: int, source: Source, now: float) -> list[memoryview]:
         """Take what one receive gave, datagrams of `segment` bytes; returns those that are no well-formed fragments."""
+        if segment >= len(buffer) >= FRAGMENT_HEADER_SIZE + MIN_SEALED:
+            # A whole block in one datagram, as every small packet is: there is nothing to join.
+            kind, rid, number, offset, total = FRAGMENT_HEADER.unpack_from(buffer)
+            whole = kind == FRAGMENT and not offset and total == len(buffer) - FRAGMENT_HEADER_SIZE <= MAX_SEALED
+            if whole and (receiving := self._by_rid.get(rid)) is not None:
+                self._open(receiving, number, buffer[FRAGMENT_HEADER_SIZE:], source, now)
+                return []
         runs, others = read_runs(buffer, segment)
         for run in runs:
             receiving = self._by_rid.get(run.rid)

@@ -40,7 +40,7 @@ class CardTraffic:
         session.last_card = now
         keys = session.keys
         if session.member and keys is not None:
-            if session.idle_told or not session.paths.active:
+            if session.idle_told or not keys.pair.is_short_lived or session.paths.active is None:
                 self.flows(session, keys, now)
             self._blocks.send(session, frames, now)
             return True

@@ -58,7 +58,9 @@ class KeyPair:
         "_next_number",
         "created",
         "is_initiator",
+        "is_short_lived",
         "local_rid",
+        "refuse_at",
         "rekey_at",
         "remote_rid",
         "window",
@@ -71,7 +73,11 @@ class KeyPair:
         self.remote_rid = remote_rid
         self.is_initiator = is_initiator
         self.created = now
+        self.is_short_lived = False
+        """Card traffic was noted under these keys."""
         self.rekey_at = rekey_time(now, inf)
+        self.refuse_at = self.rekey_at + REFUSE_AFTER_REKEY
+        """From this time on the keys neither seal nor open; the caller's session checks it, for every block."""
         self.window = ReplayWindow()
         self._next_number = 0
         # Bound methods, looked up once: seal and open run for every block.
@@ -101,12 +107,9 @@ class KeyPair:
 
     def note_card_traffic(self, now: float) -> None:
         """The session carries card traffic at `now`: from here on the short lifetime holds."""
+        self.is_short_lived = True
         self.rekey_at = min(self.rekey_at, rekey_time(self.created, now))
-
-    @property
-    def refuse_at(self) -> float:
-        """From this time on the keys neither seal nor open; the caller's session checks it."""
-        return self.rekey_at + REFUSE_AFTER_REKEY
+        self.refuse_at = self.rekey_at + REFUSE_AFTER_REKEY
 
 
 def rekey_time(created: float, first_card_traffic: float) -> float:

@@ -309,7 +309,8 @@ class LinkMachine:
                 self.counters["drop_unknown_frame"] += 1
         if card and session.member:
             session.last_card = now
-            self._cards.flows(session, keys, now)
+            if session.idle_told or not keys.pair.is_short_lived or session.paths.active is None:
+                self._cards.flows(session, keys, now)
 
     def _ask(self, node: bytes, message: control.AnyControl, now: float) -> None:
         self._conversation.send(self._lifecycle.ensure(node, now), message, now)
