@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from ipaddress import ip_address
 
 import pytest
 
+from ipop_core.lab import Router
 from tests.system.conftest import Town
 from tests.system.node import Node
 from tests.system.traffic import Flow
@@ -15,6 +20,7 @@ from tests.system.traffic import Flow
 pytestmark = [pytest.mark.net, pytest.mark.slow]
 
 RATE = 100
+TCP_PORT = 7300
 LONGEST_SILENCE = 5.0
 
 
@@ -88,13 +94,50 @@ def test_a_computer_that_moves_to_another_network_goes_on(town: Town) -> None:
     friend = town.overlay.home("friend").router
     assert friend is not None
     flow = Flow(town.alice, town.bob, rate=RATE, seconds=12.0)
-    time.sleep(1.0)
-    namespace = town.alice.host.namespace
-    namespace.ip(f"link del {town.alice.host.interface}")
-    friend.lan.attach("visitor", namespace, "eth1")
+    with ThreadPoolExecutor(1) as pool:
+        transfer = pool.submit(send_slowly, town.alice, town.bob, 10.0)
+        time.sleep(1.0)
+        leave(town, friend)
+        sent, arrived_whole = transfer.result(timeout=60)
+    assert arrived_whole == sent, "a TCP transfer that ran meanwhile goes on"
     there, back = flow.finish()
     for arrived in (there, back):
         print(f"silent for {arrived.longest_gap:.2f} s, {len(arrived.missing)} of {arrived.sent} lost")
         assert arrived.longest_gap < LONGEST_SILENCE
     town.bob.until_direct(town.alice, timeout=30.0)
     assert endpoint(town.bob, town.alice).startswith(friend.wan.address)
+
+
+def leave(town: Town, friend: Router) -> None:
+    """Alice's computer goes from her home's network to another."""
+    namespace = town.alice.host.namespace
+    namespace.ip(f"link del {town.alice.host.interface}")
+    friend.lan.attach("visitor", namespace, "eth1")
+
+
+def send_slowly(sender: Node, receiver: Node, seconds: float) -> tuple[str, str]:
+    """Send over one TCP connection for so long; the SHA-256 of what was sent, and of what arrived."""
+    sent, arrived = sha256(), sha256()
+
+    def take(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(30)
+            while data := connection.recv(1 << 16):
+                arrived.update(data)
+
+    with (
+        receiver.host.namespace.call(lambda: socket.create_server((receiver.address, TCP_PORT))) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        server.settimeout(10)
+        taking = pool.submit(take, server)
+        with sender.host.namespace.call(lambda: socket.create_connection((receiver.address, TCP_PORT), 30)) as client:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                data = os.urandom(8192)
+                sent.update(data)
+                client.sendall(data)
+                time.sleep(0.02)
+        taking.result(timeout=30)
+    return sent.hexdigest(), arrived.hexdigest()
