@@ -26,6 +26,7 @@ INSIDE = "IPOP_INSIDE_UML"
 REPORTS = "reports"
 BOOT_SECONDS = 1500.0
 LAST_LINES = 40
+GROUP = "uml"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     for item in _marked(items):
         item.add_marker(pytest.mark.timeout(0))  # the first one waits for all
-        item.add_marker(pytest.mark.xdist_group("uml"))
+        item.add_marker(pytest.mark.xdist_group(GROUP))
 
 
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
@@ -46,7 +47,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
         return None
     results = _results(item.session)
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for report in results.get(item.nodeid) or [_missing(item, results)]:
+    for report in results.get(_name(item)) or [_missing(item, results)]:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
@@ -84,7 +85,7 @@ def _boot(session: pytest.Session) -> dict[str, Any]:
     right = uml_right()
     if not right:
         return {"absent": right.reason}
-    names = [item.nodeid for item in _marked(session.items)]
+    names = [_name(item) for item in _marked(session.items)]
     root = session.config.rootpath
     with tempfile.TemporaryDirectory(prefix="ipop-uml-") as folder:
         shared = Path(folder)
@@ -117,6 +118,11 @@ def _missing(item: pytest.Item, results: dict[str, Any]) -> pytest.TestReport:
     call = CallInfo.from_call(explain, when="call")
     report: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
     return report
+
+
+def _name(item: pytest.Item) -> str:
+    """As it is called inside, where pytest-xdist has not added its group."""
+    return item.nodeid.removesuffix(f"@{GROUP}")
 
 
 def _marked(items: list[pytest.Item]) -> list[pytest.Item]:
