@@ -48,6 +48,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     results = _results(item.session)
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for report in results.get(_name(item)) or [_missing(item, results)]:
+        report.nodeid = item.nodeid
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
