@@ -176,10 +176,3 @@ def test_altered_certificates_are_refused(data: st.DataObject) -> None:
         return
     # How the signature is written may vary (the count of unused bits before it, for one), what is signed may not.
     assert dataclasses.replace(certificate, der=ISSUED) == read_certificate(ISSUED)
-
-
-def test_the_one_byte_that_may_vary_changes_nothing() -> None:
-    altered = bytearray(ISSUED)
-    signature = x509.load_der_x509_certificate(ISSUED).signature
-    altered[len(ISSUED) - len(signature) - 1] = 1
-    assert dataclasses.replace(read_certificate(bytes(altered)), der=ISSUED) == read_certificate(ISSUED)

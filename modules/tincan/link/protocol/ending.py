@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from .blocks import Blocks
 from .events import LinkDown, SessionClosed
 from .session import Session
 from .state import State
+
+MAX_FORMER: Final = 4096
 
 
 def end_session(state: State, blocks: Blocks, session: Session, reason: str) -> None:
@@ -19,6 +23,10 @@ def end_session(state: State, blocks: Blocks, session: Session, reason: str) -> 
     state.counters["drop_no_session"] += len(session.waiting) + len(session.waiting_control)
     if state.sessions.pop(session.node, None) is not None:
         state.ended.add(session.counters)
+        if session.paths.history.trials:
+            state.former[session.node] = None
+        if len(state.former) > MAX_FORMER:
+            del state.former[next(iter(state.former))]
     state.timers.forget(session.node)
     if direct:
         state.events.append(LinkDown(session.node, reason))

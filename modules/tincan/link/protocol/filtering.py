@@ -72,8 +72,8 @@ class FilteringTest:
         """Ask; FilteringKnown follows. `outer` is this node's address as peers see it, `members` are of the ring."""
         state = self._state
         ours = [session for session in state.sessions.values() if session.direct and self._is_ipv4(session)]
-        paths = [path for session in state.sessions.values() for path in session.paths]
-        self._known = {state.wire.address(path.endpoint)[0] for path in paths}
+        tried = [endpoint for session in state.sessions.values() for endpoint in session.paths.history.trials]
+        self._known = {state.wire.address(endpoint)[0] for endpoint in tried}
         self._questions, self._ends = {}, now + PATIENCE
         self.hairpin = None
         for session in ours[:NEIGHBOURS]:
@@ -84,7 +84,7 @@ class FilteringTest:
                 self._blocks.send_to(path.endpoint, keys, control.frame(knock))
         if outer is None:
             return
-        strangers = [node for node in members if node not in state.sessions or not any(state.sessions[node].paths)]
+        strangers = [node for node in members if self._is_stranger(node)]
         for node in strangers[:STRANGERS]:
             token = self._question(node, now, is_neighbour=False)
             self._ask(node, control.Knock(token, *outer, 0, other_port=False), now)
@@ -108,7 +108,10 @@ class FilteringTest:
         if question is None or question.node != session.node or isinstance(source, Overlay):
             self._state.counters["drop_unasked"] += 1
             return
+        trial = session.paths.history.trials.get(source)
         session.paths.leave(source)
+        if not question.is_neighbour and trial is not None and trial.probes:
+            return  # this node has sent there meanwhile: it tells nothing
         question.came_from = self._state.wire.address(source)[0]
         question.settled_at = now
 
@@ -146,6 +149,11 @@ class FilteringTest:
             return None
         settled = max((question.settled_at for question in self._questions.values()), default=self._ends)
         return min(self._ends, max(settled, self._ends - PATIENCE + GRACE))
+
+    def _is_stranger(self, node: bytes) -> bool:
+        """Whether this node has never sent to it directly, as far as it remembers: a NAT remembers, too."""
+        session = self._state.sessions.get(node)
+        return node not in self._state.former and (session is None or not session.paths.history.trials)
 
     def _question(self, node: bytes, now: float, *, is_neighbour: bool) -> bytes:
         token = self._state.random(TOKEN)

@@ -71,6 +71,8 @@ class State:
     counters: Counter[str] = field(default_factory=Counter)
     ended: Counters = field(default_factory=Counters)
     """What sessions that are over had carried."""
+    former: dict[bytes, None] = field(default_factory=dict)
+    """Nodes that this one has sent to directly and whose sessions are over; of very many the last."""
     lifetime: Lifetime = field(default_factory=Lifetime)
     """How long the NAT in front of this node keeps a mapping."""
     events: list[Event] = field(default_factory=list)
