@@ -13,7 +13,6 @@ from ipaddress import ip_address
 import pytest
 
 from ipop_core.lab import Router
-from ipop_modules.tincan.link.protocol.filtering import Filtering
 from tests.system.conftest import Town
 from tests.system.node import Node
 from tests.system.traffic import Flow
@@ -47,8 +46,7 @@ def test_netcheck_and_why_say_what_there_is(town: Town) -> None:
     assert behind["ipv4"]["mapping"] == "endpoint-independent"
     assert behind["ipv4"]["outer"].startswith(town.overlay.homes["alice"].public_address)
     assert behind["ipv4"]["preserves_port"] is True
-    # Which filter is found is not asserted: on a busy machine strangers' datagrams were seen to come in (docs/nat.md).
-    assert behind["filtering"] in {kind.value for kind in Filtering}
+    assert behind["filtering"] in ("address-and-port-dependent", "unknown"), "unknown where no answer came in time"
     assert behind["hairpin"] is False
     assert outside["filtering"] != "address-and-port-dependent"
     assert outside["ipv4"]["mapping"] == "none"

@@ -116,8 +116,8 @@ class Relays(Control, tag=13):
 class Knock(Control, tag=14):
     """Send me a datagram that I have not asked for at that address (`unasked.py`), `delay` seconds from now.
 
-    With an IP address: there, from an address that I have not sent to. Without: to where this came from, with
-    `other_port` from another port of yours.
+    With an IP address: there, from a new port of yours. Without: to where this came from, with `other_port` from a new
+    port.
     """
 
     token: Token

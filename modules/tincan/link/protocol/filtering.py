@@ -1,8 +1,9 @@
 """How the NAT or firewall before this node filters, and whether it turns packets round: RFC 4787, sections 5 and 6.
 
 A neighbour is asked to send from another port of its own, and members of the ring that this node has never sent
-anything to are asked to send from theirs (`unasked.py`). What comes through, and what was sent and does not, tells the
-kind. A datagram to this node's own outer address tells of hairpin.
+anything to are asked to send from theirs (`unasked.py`), from new ports as well: a NAT still lets in whom this node
+talked to before it was restarted. What comes through, and what was sent and does not, tells the kind. A datagram to
+this node's own outer address tells of hairpin.
 """
 
 from __future__ import annotations
@@ -108,10 +109,7 @@ class FilteringTest:
         if question is None or question.node != session.node or isinstance(source, Overlay):
             self._state.counters["drop_unasked"] += 1
             return
-        trial = session.paths.history.trials.get(source)
         session.paths.leave(source)
-        if not question.is_neighbour and trial is not None and trial.probes:
-            return  # this node has sent there meanwhile: it tells nothing
         question.came_from = self._state.wire.address(source)[0]
         question.settled_at = now
 

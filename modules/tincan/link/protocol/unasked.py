@@ -73,7 +73,7 @@ class Unasked:
         return source
 
     def _named(self, session: Session, knock: control.Knock, now: float) -> Endpoint | None:
-        """An address that this node has no path to, by the peer's word."""
+        """An address that this node has no path to, by the peer's word: from a new port, which no NAT remembers."""
         if len(knock.ip) not in (4, 16) or knock.delay or knock.port < 1024 or session.direct:
             return None
         ip = ip_address(knock.ip)
@@ -82,7 +82,7 @@ class Unasked:
         endpoint = self._state.wire.endpoint_at(knock.ip, knock.port)
         if endpoint is None or not self._courtesy.allows((knock.ip, knock.port), now):
             return None
-        return endpoint
+        return next(iter(self._state.wire.branch(endpoint, 1)), None)
 
     def _send(self, session: Session, token: bytes, target: Endpoint, now: float) -> None:
         keys = session.sending_keys()
