@@ -9,6 +9,7 @@ import pytest
 from ipop_core.lab.nat import NatKind
 from ipop_core.simulated_nat import SimulatedNat
 from ipop_modules.tincan.link.protocol import control
+from ipop_modules.tincan.link.protocol.ending import end_session
 from ipop_modules.tincan.link.protocol.events import FilteringKnown
 from ipop_modules.tincan.link.protocol.filtering import Filtering
 from ipop_modules.tincan.link.protocol.lifetime import Lifetime
@@ -63,6 +64,23 @@ def test_without_a_stranger_the_looser_kinds_are_not_told_apart() -> None:
     town.a.machine.filtering.begin(town.a.nat().outer, [], town.net.now)
     town.net.run(4)
     assert town.a.machine.filtering.filtering is Filtering.UNKNOWN
+
+
+def test_whom_an_earlier_life_of_the_node_sent_to_proves_nothing() -> None:
+    town = Neighbourhood(NatKind.PORT_RESTRICTED)
+    town.net.send(town.a.endpoint, town.stranger.endpoint, b"of an earlier life", 18)
+    town.net.run(0.5)
+    assert town.test() is Filtering.DEPENDENT
+
+
+def test_a_node_whose_session_is_over_is_no_stranger() -> None:
+    town = Neighbourhood(NatKind.ADDRESS_RESTRICTED)
+    machine, net = town.a.machine, town.net
+    machine.contact(town.stranger.endpoint, town.stranger.id, net.now)
+    net.run(0.5)
+    for one, other in ((town.a, town.stranger), (town.stranger, town.a)):
+        end_session(one.machine._state, one.machine._blocks, one.machine.sessions[other.id], "over")
+    assert town.test() is Filtering.UNKNOWN
 
 
 def test_a_peer_that_would_not_send_teaches_nothing() -> None:
