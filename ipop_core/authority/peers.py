@@ -90,6 +90,9 @@ def read_certificate(der: bytes) -> PeerCertificate:
 
 def _read(der: bytes) -> PeerCertificate:
     certificate = x509.load_der_x509_certificate(der)
+    if not der.endswith(b"\0" + certificate.signature):
+        # X.690, section 8.6.2.2: the parser lets a count of unused bits pass that is not 0.
+        raise BadCertificate("unreadable", "certificate's signature is not whole bytes")
     public_key = certificate.public_key()
     if not isinstance(public_key, ec.EllipticCurvePublicKey) or not isinstance(public_key.curve, ec.SECP256R1):
         raise BadCertificate("key-type", f"certificate has a {type(public_key).__name__}, expected a key on P-256")
