@@ -14,7 +14,7 @@ def address(number: int) -> bytes:
     return bytes([192, 168, 10, number])
 
 
-def ring(network: Network, size: int) -> list[Node]:
+def overlay(network: Network, size: int) -> list[Node]:
     """Members that start together and claim the addresses 1, 2, ...; the first is the bootstrap."""
     nodes = [network.add() for _ in range(size)]
     for number, node in enumerate(nodes, start=1):
@@ -22,6 +22,12 @@ def ring(network: Network, size: int) -> list[Node]:
         if number > 1:
             network.contact(node, nodes[0])
     network.run_until(network.ring_is_right, 15.0)
+    return nodes
+
+
+def ring(network: Network, size: int) -> list[Node]:
+    """The same, once it has settled."""
+    nodes = overlay(network, size)
     network.run(6.0)
     return nodes
 

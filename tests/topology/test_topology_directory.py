@@ -5,21 +5,7 @@ import pytest
 from benchmarks.overlay_net.members import NAMESPACE_KEY
 from benchmarks.overlay_net.thin import Network, Node
 from ipop_modules.topology.protocol.records import address_key
-
-
-def address(number: int) -> bytes:
-    return bytes([192, 168, 10, number])
-
-
-def overlay(network: Network, size: int) -> list[Node]:
-    """Nodes that start together and claim the addresses 1, 2, ...; the first is the bootstrap."""
-    nodes = [network.add() for _ in range(size)]
-    for number, node in enumerate(nodes, start=1):
-        network.claim(node, address(number))
-        if number > 1:
-            network.contact(node, nodes[0])
-    network.run_until(network.ring_is_right, 15.0)
-    return nodes
+from tests.topology.rings import address, overlay
 
 
 def all_registered(nodes: list[Node]) -> bool:
