@@ -81,6 +81,27 @@ def test_nobody_is_certain_only_when_there_was_time_to_hear() -> None:
     assert alice.owner(ADDRESS, 100.1 + rules.YOUNG) == (None, True)
 
 
+def test_who_was_heard_of_and_is_not_linked_yet_may_own_it() -> None:
+    alice, bob = mesh(ALICE), mesh(BOB)
+    bob.link_up(CAROL, 0.0)
+    tell(bob, alice, BOB, 100.0)
+    assert alice.owner(ADDRESS, 100.1 + rules.YOUNG) == (None, False)
+    assert alice.owner(ADDRESS, 100.1 + rules.AWAITED) == (None, True)
+    alice.link_up(CAROL, 101.0)
+    assert alice.owner(ADDRESS, 101.1 + rules.YOUNG) == (None, True)
+
+
+def test_what_was_said_before_the_other_sides_link_is_up_is_said_again() -> None:
+    alice, bob = mesh(ALICE), mesh(BOB)
+    bob.set_addresses([ADDRESS], 1000, 0.0)
+    (early,) = bob.link_up(ALICE, 0.0).send
+    alice.receive(BOB, early[1], 0.1)
+    (answer,) = bob.receive(ALICE, alice.link_up(BOB, 0.2).send[0][1], 0.2).send
+    again = alice.receive(BOB, answer[1], 0.3)
+    assert alice.owner(ADDRESS, 0.3) == (BOB, True)
+    assert bob.receive(ALICE, again.send[0][1], 0.4).send == []
+
+
 def test_another_namespace_learns_nothing() -> None:
     alice, bob = mesh(ALICE, b"x" * 32), mesh(BOB)
     bob.set_addresses([ADDRESS], 1000, 0.0)

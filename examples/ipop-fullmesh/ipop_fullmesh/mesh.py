@@ -15,6 +15,8 @@ TELL_EVERY = 5.0
 CONNECT_AGAIN = 3.0
 YOUNG = 2.0
 """Seconds without news after which nobody else is about to turn up."""
+AWAITED = 10.0
+"""Seconds for which a node that was heard of, and is not linked yet, may still turn out to own an address."""
 
 Id = Annotated[bytes, msgspec.Meta(min_length=20, max_length=20)]
 Key = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
@@ -55,6 +57,8 @@ class Mesh:
         self._told: dict[bytes, Hello] = {}
         """By neighbour, what it said last."""
         self._tried: dict[bytes, float] = {}
+        self._awaited: dict[bytes, float] = {}
+        """When each node that is not linked yet was first tried."""
         self._tell_at = 0.0
         self._changed_at = 0.0
         self.links: set[bytes] = set()
@@ -71,6 +75,7 @@ class Mesh:
 
     def link_up(self, node: bytes, now: float) -> Doings:
         self.links.add(node)
+        self._awaited.pop(node, None)
         self._changed_at = now
         return self._tell(now)
 
@@ -88,6 +93,9 @@ class Mesh:
         if sender not in self.links:
             return Doings()
         doings = self._wish(now, sender, hello)
+        if sender not in self._told:
+            # It may have missed ours: its side of the link may have come up after this one.
+            doings.send.append((sender, self._hello()))
         if self._told.get(sender) != hello:
             self._told[sender] = hello
             self._changed_at = now
@@ -113,13 +121,16 @@ class Mesh:
             claims.append((self._own[address].since, self._me))
         if claims:
             return min(claims)[1], True
-        return None, self.joined and now > self._changed_at + YOUNG
+        is_awaited = any(now < since + AWAITED for since in self._awaited.values())
+        return None, self.joined and now > self._changed_at + YOUNG and not is_awaited
 
     def _tell(self, now: float) -> Doings:
         self._tell_at = now + TELL_EVERY
-        hello = Hello(tuple(sorted(self.links)), tuple(self._own.values()))
-        data = msgspec.msgpack.encode(hello)
+        data = self._hello()
         return Doings(send=[(node, data) for node in sorted(self.links)], news=True)
+
+    def _hello(self) -> bytes:
+        return msgspec.msgpack.encode(Hello(tuple(sorted(self.links)), tuple(self._own.values())))
 
     def _wish(self, now: float, neighbour: bytes, hello: Hello) -> Doings:
         doings = Doings()
@@ -127,9 +138,11 @@ class Mesh:
             due = self._tried.get(node, now - CONNECT_AGAIN) + CONNECT_AGAIN <= now
             if node != self._me and node not in self.links and due and len(self.links) < self._most:
                 self._tried[node] = now
+                self._awaited.setdefault(node, now)
                 doings.connect.append((node, neighbour))
         if len(self._tried) > 4 * self._most:
             self._tried.clear()
+            self._awaited.clear()
         return doings
 
     def _key(self, address: bytes) -> bytes:
