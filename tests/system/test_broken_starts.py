@@ -19,7 +19,9 @@ from tests.system.node import BIN, Node
 pytestmark = [pytest.mark.net, pytest.mark.slow]
 
 NUMBERS = count(50)
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+READ = "+dac_read_search"
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"--inh-caps={READ}", f"--ambient-caps={READ}"]
+"""May read everything, so that the project may lie in root's own folder, and do nothing else."""
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +140,7 @@ def as_nobody(node: Node, folder: Path, host: Host) -> tuple[int, str]:
     config = folder / "controller.json"
     config.write_text(json.dumps(node.document))
     config.chmod(0o644)
-    done = host.run([*NOBODY, str(BIN / "ipop-controller"), "-c", str(config)], check=False)
+    done = host.run([*NOBODY, "--", str(BIN / "ipop-controller"), "-c", str(config)], check=False)
     return done.returncode, done.stderr
 
 
