@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from math import inf
 from typing import Final
 
@@ -37,18 +37,17 @@ from .link.loop import add_lane, remove_lane
 from .link.protocol.events import Endpoint
 from .link.protocol.machine import LinkMachine
 from .link.sockets import Sockets
-from .link.udp import UdpSocket, read_endpoint, show_endpoint
+from .link.udp import UdpSocket, show_endpoint
 from .link.watching import AddressWatch
 from .owners import Owners
 from .reach import Reach
+from .resuming import Resuming
 from .revoked import Revoked
-from .saved import Saved, SavedLink, load, save
 from .settings import TincanSettings
 from .spreading import Spreading
 
 log = logging.getLogger("ipop.tincan")
 
-SAVE_DELAY: Final = 0.2
 BRING_UP_AFTER: Final = 1.0
 TEST_AGAIN: Final = 30.0
 """Seconds for which the answers of peers to a test of the NAT's filter are believed."""
@@ -74,7 +73,6 @@ class Tincan:
     def __init__(self, context: ModuleContext) -> None:
         self._context: Final = context
         self._settings: TincanSettings = context.settings
-        self._saved_path = context.run / "tincan-links.json"
         self._deadline = 0.0
         self._bringing_up: asyncio.Task[None] | None = None
         self._filtering_tested = -inf
@@ -82,9 +80,6 @@ class Tincan:
         self._passing: Tap | UserCard | None = None
         """The card, once packets may pass it."""
         self._timer: asyncio.TimerHandle | None = None
-        self._saving: asyncio.TimerHandle | None = None
-        self._saved: Saved | None = None
-        """What the file holds that a restart reads."""
         self._watch = AddressWatch(self._addresses_changed)
         self._looking: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -103,6 +98,7 @@ class Tincan:
         self.lane: Lane
         self.announcements: Announcements
         self.revoked: Revoked
+        self._resuming: Resuming
 
     async def start(self) -> None:
         context = self._context
@@ -131,12 +127,14 @@ class Tincan:
         self.lane = Lane(self.machine, self.udp, boot_clock, self._after_turn)
         self.announcements = Announcements(context.bus, self)
         self.revoked = Revoked(context.bus, self.machine, context.identity.folder, clock=boot_clock, after=self.settle)
+        path = context.run / "tincan-links.json"
+        self._resuming = Resuming(path, self.machine, self.udp, self._neighbours)
         if self.card is not None:
             self._serve_card(self.card)
             await self._bring_up_in_time(self.card)
         if automatic is not None:
             self._following = loop.create_task(self._follow(automatic))
-        await self._resume()
+        self._resuming.resume(boot_clock())
         add_lane(loop, self.udp.fileno(), self.lane.socket_ready)
         self._watch.start()
         if self._settings.port_mapping:
@@ -155,9 +153,8 @@ class Tincan:
         self.revoked.close()
         if self._bringing_up is not None:
             self._bringing_up.cancel()
-        for timer in (self._timer, self._saving):
-            if timer is not None:
-                timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         for part in (self.owners, self.spreading):
             if part is not None:
                 part.close()
@@ -172,7 +169,7 @@ class Tincan:
         self._let_nothing_pass()
         if self.card is not None:
             self.card.close()
-        self._saved_path.unlink(missing_ok=True)
+        self._resuming.forget()
 
     async def reconfigure(self, settings: TincanSettings) -> None:
         self._settings = settings
@@ -226,6 +223,9 @@ class Tincan:
         fields = {} if mapped is None else {"at": show_endpoint((mapped.ip, mapped.port)), "by": mapped.protocol}
         log.info("the router's port mapping is gone" if mapped is None else "port mapping", extra={"fields": fields})
 
+    def _neighbours(self) -> Neighbours | None:
+        return None if self.owners is None else self.owners.neighbours
+
     def _endpoints(self) -> set[Endpoint]:
         return self.machine.endpoints()
 
@@ -237,7 +237,7 @@ class Tincan:
         """Tell what happened and plan the next wake-up; called after anything that touched the machine."""
         if self.machine.events:
             self.announcements.publish()
-            self._save_soon()
+            self._resuming.soon()
         due = self.machine.next_wake()
         if due is None or (self._timer is not None and self._deadline <= due):
             return
@@ -427,49 +427,6 @@ class Tincan:
             fields = {"card": facts["name"], "addresses": " ".join(facts["addresses"])}
             log.info("card is up", extra={"fields": fields})
             self._context.bus.publish("link.card", facts)
-
-    async def _resume(self) -> None:
-        """After a restart: shake hands at once with the peers that were there."""
-        saved = load(self._saved_path)
-        now = boot_clock()
-        if self.owners is not None:
-            owners = [(ip_address(address).packed, bytes.fromhex(node)) for address, node in saved.owners]
-            self.owners.neighbours.restore(owners, now)
-        members = {node for _, node in saved.owners}
-        # Those with card traffic first: their packets are waiting.
-        for link in sorted(saved.links, key=lambda link: link.node not in members):
-            ip, port = read_endpoint(link.endpoint)
-            endpoint = self.udp.endpoint(ip, port)
-            node = bytes.fromhex(link.node)
-            for kind in link.kinds:
-                self.machine.want(node, kind, now)
-            if endpoint is not None:
-                self.machine.contact(endpoint, node, now)
-        if saved.links:
-            log.info("resuming", extra={"fields": {"links": len(saved.links)}})
-
-    def _save_soon(self) -> None:
-        if self._saving is None:
-            self._saving = asyncio.get_running_loop().call_later(SAVE_DELAY, self._save)
-
-    def _save(self) -> None:
-        self._saving = None
-        links = []
-        for session in self.machine.sessions.values():
-            path = session.paths.active
-            if path is not None and session.keys is not None:
-                endpoint = show_endpoint(self.udp.address(path.endpoint))
-                links.append(SavedLink(session.node.hex(), endpoint, tuple(sorted(session.kinds))))
-        known = [] if self.owners is None else self.owners.neighbours.entries()
-        owners = tuple((str(ip_address(address)), node.hex()) for address, node in known)
-        now = Saved(tuple(links), owners)
-        if now == self._saved:
-            return
-        self._saved = now
-        try:
-            save(self._saved_path, now)
-        except IpopError as error:
-            log.warning("what a restart needs can't be saved", extra={"fields": {"error": str(error)}})
 
 
 def _fault(error: CardError) -> ConfigError:
