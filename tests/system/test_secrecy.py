@@ -26,14 +26,14 @@ def test_a_canary_is_seen_by_nobody_on_the_way(town: Town, way: str) -> None:
         else:
             town.make_direct()
         on_the_way, on_the_cards = captures(town, stack)
-        before = sum(bare.counters().get("relayed", 0) for bare in town.overlay.bare)
+        before = handed_on(town)
         pattern, words, plain = os.urandom(16), os.urandom(24), os.urandom(24)
         assert alice.ping(bob.address, "-p", pattern.hex(), count=5).received == 5
         assert exchange(alice, bob, words) == words
         # Beside the tunnel a canary is seen everywhere.
         for node in (alice, bob):
-            for bare in town.overlay.bare:
-                send_in_clear(node, bare, plain)
+            for other in others(town):
+                send_in_clear(node, other, plain)
         for capture in on_the_way.values():
             capture.wait_for(lambda packet: plain in packet.raw)
         for name, capture in on_the_cards.items():
@@ -43,7 +43,7 @@ def test_a_canary_is_seen_by_nobody_on_the_way(town: Town, way: str) -> None:
             assert (capture.find(pattern), capture.find(words)) == ([], []), name
         homes = town.overlay.homes
         between_homes = on_the_way["public"].count(homes["alice"].public_address, homes["bob"].public_address)
-        relayed = sum(bare.counters().get("relayed", 0) for bare in town.overlay.bare) - before
+        relayed = handed_on(town) - before
         print(f"{way}: {between_homes} datagrams between the homes, {relayed} handed on by others")
         assert relayed >= 12 if way == "relayed" else between_homes >= 6
     for name, capture in (on_the_way | on_the_cards).items():
@@ -106,6 +106,15 @@ def test_an_address_without_an_owner_is_unreachable(town: Town) -> None:
     assert town.alice.ping(town.bob.address).received == 3
 
 
+def others(town: Town) -> list[Node]:
+    """Whoever may hand on what Alice and Bob say to each other: the nearest of them does."""
+    return [*town.overlay.bare, town.carol, town.mallory]
+
+
+def handed_on(town: Town) -> int:
+    return sum(node.counters().get("relayed", 0) for node in others(town))
+
+
 def captures(town: Town, stack: ExitStack) -> tuple[dict[str, Capture], dict[str, Capture]]:
     """Running captures: everywhere between the two hosts, and on their cards."""
     lab, overlay = town.lab, town.overlay
@@ -113,7 +122,7 @@ def captures(town: Town, stack: ExitStack) -> tuple[dict[str, Capture], dict[str
     for name, home in overlay.homes.items():
         assert home.router
         on_the_way |= {f"{name}'s home": lab.capture(home.router.lan), f"{name}'s router": lab.capture(home.router.wan)}
-    on_the_way |= {node.name: lab.capture(node.host) for node in overlay.bare}
+    on_the_way |= {node.name: lab.capture(node.host) for node in others(town)}
     on_the_cards = {node.name: lab.capture(node.host, "tapipop") for node in (town.alice, town.bob)}
     for capture in (on_the_way | on_the_cards).values():
         stack.enter_context(capture)
