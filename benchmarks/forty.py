@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 PORT: Final = 4741
 NETWORK: Final = IPv4Network("198.18.0.0/16")
 PATIENCE: Final = 120.0
-AT_ONCE: Final = 8
-"""Lookups of one node that are under way together."""
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -136,24 +134,22 @@ def _until_placed(member: Member, begun: float) -> str:
 
 
 async def _all_lookups(members: list[Member], ids: dict[str, str]) -> Counter[str]:
-    """Everyone looks up everybody else, past the cache."""
+    """Everyone looks up everybody else, past the cache, one after the other.
+
+    A lookup costs about ten milliseconds of CPU, all nodes on its way together: 40 at once keep two cores busy already.
+    """
     answers = Counter[str](right=0, wrong=0, failed=0)
 
     def lookups(member: Member) -> Callable[[Bus], Any]:
         async def work(bus: Bus) -> None:
-            turns = asyncio.Semaphore(AT_ONCE)
-
-            async def look_up(address: str) -> None:
-                async with turns:
-                    try:
-                        found = (await bus.request("topology", "resolve", {"address": address, "fresh": True})).body
-                    except BusError:
-                        answers["failed"] += 1
-                        return
+            for address in ids.keys() - {member.address}:
+                try:
+                    found = (await bus.request("topology", "resolve", {"address": address, "fresh": True})).body
+                except BusError:
+                    answers["failed"] += 1
+                    continue
                 is_right = found["node"] == ids[address]
                 answers["right" if is_right else "failed" if found["node"] is None else "wrong"] += 1
-
-            await asyncio.gather(*(look_up(address) for address in ids if address != member.address))
 
         return work
 
