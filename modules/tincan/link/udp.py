@@ -6,6 +6,7 @@ import errno
 import socket
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from struct import Struct
 from typing import Final
@@ -141,9 +142,7 @@ class UdpSocket:
             self.counters[_DROPS.get(error.errno or 0, "socket_failed")] += 1
 
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
-        ip = ip_address(endpoint[0].partition("%")[0])
-        mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
-        return (mapped or ip).packed, endpoint[1]
+        return _packed(endpoint[0]), endpoint[1]
 
     def endpoint(self, ip: IPv4Address | IPv6Address, port: int) -> Endpoint | None:
         """The socket's own form of an address; None when the socket's family cannot reach it."""
@@ -161,6 +160,14 @@ class UdpSocket:
     def _one_by_one(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray]) -> None:
         for at in range(0, len(buffers), 2):
             self._send(buffers[at : at + 2], (), 0, endpoint)
+
+
+@lru_cache(maxsize=4096)
+def _packed(host: str) -> bytes:
+    """The 4 or 16 bytes of an address as the kernel writes it, with a mapped IPv4 address (RFC 4291) as such."""
+    ip = ip_address(host.partition("%")[0])
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return (mapped or ip).packed
 
 
 def show_endpoint(address: tuple[bytes, int]) -> str:
