@@ -21,9 +21,10 @@ Every packet arrives inside a block of the link with the neighbour, so its neigh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from struct import Struct
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
+
+from ...frames import FRAME_HEADER, RELAY
 
 HEADER: Final = Struct("!BBBB20s20s")
 ID_SIZE: Final = 20
@@ -49,8 +50,7 @@ class BadPacket(ValueError):
     """Bytes from a neighbour that are no overlay packet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """One overlay packet; ids are 20 bytes."""
 
     to: bytes
@@ -66,8 +66,8 @@ class Packet:
     strict: bool = False
 
 
-def encode(packet: Packet) -> bytes:
-    """The body of a RELAY frame that carries this packet."""
+def frame(packet: Packet) -> bytes:
+    """The RELAY frame that carries this packet, its body copied once."""
     flags = (CLOSEST if packet.closest else 0) | (STRICT if packet.strict else 0)
     nodes = b""
     for flag, node in ((TO_VIA, packet.to_via), (FROM_VIA, packet.from_via), (MARK, packet.mark)):
@@ -75,7 +75,8 @@ def encode(packet: Packet) -> bytes:
             flags |= flag
             nodes += node
     header = HEADER.pack(flags, packet.content, packet.hop_limit, packet.hops, packet.to, packet.sender)
-    return b"".join((header, nodes, packet.payload))
+    length = HEADER.size + len(nodes) + len(packet.payload)
+    return b"".join((FRAME_HEADER.pack(RELAY, 0, 0, length), header, nodes, packet.payload))
 
 
 def decode(body: memoryview) -> Packet:
@@ -100,14 +101,14 @@ def decode(body: memoryview) -> Packet:
 
 
 def one_hop_on(packet: Packet, mark: bytes | None = None, *, strict: bool = False) -> bytes:
-    """The body in which a relay hands the packet on."""
+    """The frame in which a relay hands the packet on."""
     hops = min(packet.hops + 1, 255)
-    return encode(replace(packet, hop_limit=packet.hop_limit - 1, hops=hops, mark=mark, strict=strict))
+    return frame(packet._replace(hop_limit=packet.hop_limit - 1, hops=hops, mark=mark, strict=strict))
 
 
 def past_via(packet: Packet) -> Packet:
     """The packet as it goes on from the node that it was routed through."""
-    return replace(packet, to_via=None, mark=None, strict=False)
+    return packet._replace(to_via=None, mark=None, strict=False)
 
 
 def encode_message(role: str, data: bytes) -> bytes:

@@ -7,7 +7,6 @@ from typing import Final, TypeAlias
 
 from ipop_core.token_bucket import TokenBucket
 
-from ...frames import FRAME_HEADER, RELAY
 from . import overlay
 from .events import RoleData, TraceAnswered
 from .hospitality import Hospitality
@@ -141,8 +140,8 @@ class Relaying:
             self._counters["drop_no_route"] += 1
 
     def _hand_on(self, step: Step, packet: Packet, now: float) -> bool:
-        body = overlay.one_hop_on(packet, step.mark, strict=step.strict)
-        return self._send(self._state.sessions[step.following], FRAME_HEADER.pack(RELAY, 0, 0, len(body)) + body, now)
+        onward = overlay.one_hop_on(packet, step.mark, strict=step.strict)
+        return self._send(self._state.sessions[step.following], onward, now)
 
     def _hops_ended(self, packet: Packet, now: float) -> None:
         if packet.content == overlay.TRACE:
