@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # mypy sees the folders under the names that they are installed by.
 TREE := build/tree
+EXAMPLES := hello fullmesh wireguard
 
 .PHONY: help demo test check lint types unit wheel deb package-test bench clean
 
@@ -30,7 +31,7 @@ lint: $(READY)
 	$(BIN)/lint-imports --no-cache
 
 types: $(READY) $(TREE)
-	MYPYPATH=$(TREE) $(BIN)/mypy -p ipop_core -p ipop_modules -p ipop_schemas -p benchmarks
+	MYPYPATH=$(TREE) $(BIN)/mypy -p ipop_core -p ipop_modules -p ipop_schemas -p benchmarks $(EXAMPLES:%=-p ipop_%)
 
 unit: $(READY)
 	$(BIN)/pytest -q -n auto -m "not net and not slow"
@@ -63,6 +64,7 @@ $(TREE):
 	ln -sfn ../../modules $@/ipop_modules
 	ln -sfn ../../schemas $@/ipop_schemas
 	ln -sfn ../../benchmarks $@/benchmarks
+	for name in $(EXAMPLES); do ln -sfn ../../examples/ipop-$$name/ipop_$$name $@/ipop_$$name; done
 
 clean:
 	rm -rf build dist *.egg-info $(VENV)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,18 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipop_core.lab import Laboratory, capabilities
-from tests.examples.test_hello import setuptools_makes_wheels
+from tests.examples.installing import EXAMPLES, install
 from tests.system.conftest import require
 from tests.system.node import Node
 from tests.system.overlay import Overlay
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "ipop-fullmesh"
 ALICE, BOB, CAROL = (letter * 20 for letter in (b"a", b"b", b"c"))
 ADDRESS = bytes([192, 168, 10, 10])
 
 
 def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fullmesh_rules", EXAMPLE / "ipop_fullmesh" / "mesh.py")
+    spec = importlib.util.spec_from_file_location(
+        "fullmesh_rules", EXAMPLES / "ipop-fullmesh" / "ipop_fullmesh" / "mesh.py"
+    )
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -125,15 +125,7 @@ def swapped(node: Node) -> Node:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = ["--quiet", "--no-deps", "--disable-pip-version-check"]
-    if setuptools_makes_wheels():
-        options.append("--no-build-isolation")
-    source = tmp_path / "source"
-    subprocess.run(["cp", "-r", EXAMPLE, source], check=True)
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", *options, "--target", tmp_path / "site", source], check=True
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", str(install("ipop-fullmesh", tmp_path)))
 
 
 @pytest.mark.net

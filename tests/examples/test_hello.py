@@ -1,6 +1,5 @@
 """A stranger's module, from `pip install` to an answer on the bus, in an environment of its own."""
 
-import importlib.metadata
 import json
 import shutil
 import signal
@@ -13,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.examples.installing import EXAMPLES, pip_options
+
 pytestmark = pytest.mark.slow
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "ipop-hello"
+EXAMPLE = EXAMPLES / "ipop-hello"
 START_LIMIT = 20.0
 PROGRAMS = {"ipop": "ipop_core.cli.main", "ipop-controller": "ipop_core.controller.main"}
 
@@ -34,11 +35,8 @@ class Environment:
         self._install(source)
 
     def _install(self, source: Path) -> None:
-        options = ["--quiet", "--no-deps", "--disable-pip-version-check"]
-        if setuptools_makes_wheels():
-            options.append("--no-build-isolation")  # else pip fetches one that does
         pip = [sys.executable, "-m", "pip", "--python", str(self.python)]
-        subprocess.run([*pip, "install", *options, str(source)], check=True)
+        subprocess.run([*pip, "install", *pip_options(), str(source)], check=True)
 
     def command(self, program: str, *arguments: str) -> list[str]:
         start = f"from {PROGRAMS[program]} import main; main()"
@@ -48,15 +46,6 @@ class Environment:
         return subprocess.run(
             self.command(program, *arguments), capture_output=True, text=True, timeout=60, check=False, cwd="/"
         )
-
-
-def setuptools_makes_wheels() -> bool:
-    """Those before 70.1 need the package `wheel` besides."""
-    try:
-        major, minor = importlib.metadata.version("setuptools").split(".")[:2]
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return (int(major), int(minor)) >= (70, 1)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""WireGuard between virtual addresses: fills the role `crypto` instead of modules/ipsec."""

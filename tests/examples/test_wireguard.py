@@ -1,0 +1,160 @@
+"""WireGuard instead of IPsec, swapped in by configuration: real nodes, and captures on their cards as the judge."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from msgspec import msgpack
+
+from ipop_core.lab import Laboratory, capabilities
+from tests.examples.installing import install
+from tests.system.conftest import require
+from tests.system.node import family, wait_until_dead
+from tests.system.overlay import Overlay
+from tests.system.test_streams import send_file
+
+pytestmark = [pytest.mark.net, pytest.mark.slow]
+
+PORT = 51820
+PATTERN = ("-p", "deadbeef")
+READABLE = bytes.fromhex("deadbeefdeadbeef")
+
+
+class Pair:
+    """Alice and Bob, with the example's section in their configurations."""
+
+    def __init__(self, lab: Laboratory) -> None:
+        self.lab = lab
+        public = lab.segment()
+        overlay = Overlay(lab, public, bare_nodes=2)
+        overlay.start()
+        self.alice, self.bob = (
+            overlay.member(
+                name,
+                overlay.home(name).host,
+                [f"192.168.10.{number}/24", f"fd00:10::{number}/64"],
+                tincan={"card": f"tap{name}"},  # WireGuard's socket is a file, named after the card
+                wireguard={},
+            ).start()
+            for name, number in (("alice", 10), ("bob", 20))
+        )
+        for node in (self.alice, self.bob):
+            node.ready(60.0)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    for right in (capabilities().laboratory, capabilities().tun):
+        require(right)
+    with pytest.MonkeyPatch.context() as patch, Laboratory() as lab:
+        patch.setenv("PYTHONPATH", str(install("ipop-wireguard", tmp_path_factory.mktemp("wireguard"))))
+        yield Pair(lab)
+
+
+def test_every_ping_from_the_first_on_is_answered_and_none_can_be_read(pair: Pair) -> None:
+    alice, bob = pair.alice, pair.bob
+    with pair.lab.capture(alice.host, "tapalice") as capture:
+        for address in bob.addresses:
+            assert alice.ping(address, *PATTERN, count=10).received == 10
+        assert bob.ping(alice.address, *PATTERN).received == 3
+        protected = [packet for packet in capture.datagrams() if packet.destination_port == PORT]
+        assert len(protected) >= 2 * (10 + 10 + 3)
+        assert capture.find(READABLE) == []
+    assert capture.dropped == 0
+    (state,) = {item["state"] for item in alice.ask("crypto", "status")["associations"]}
+    assert state == "protected"
+    shown = bob.cli("wireguard", "status").stdout
+    assert "on" in shown
+    assert all(address in shown for address in alice.addresses)
+
+
+def test_full_size_tcp_flows_both_ways(pair: Pair) -> None:
+    alice, bob = pair.alice, pair.bob
+    for sender, receiver in ((alice, bob), (bob, alice)):
+        data = os.urandom(4 << 20)
+        assert send_file(sender, receiver, data) == hashlib.sha256(data).hexdigest()
+    # The largest that fits, which may not be cut: 28 bytes are headers.
+    inner = 1500 - 80
+    assert alice.ping(bob.address, "-M", "do", "-s", str(inner - 28)).received == 3
+    assert alice.ping(bob.address, "-M", "do", "-s", str(inner - 27), "-W", "1", count=1).received == 0
+
+
+def test_the_key_is_the_owners_alone(pair: Pair) -> None:
+    (key,) = Path(pair.alice.document["node"]["state"]).rglob("wireguard.key")
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("claimed", ["192.168.10.30", "192.168.10.10", "10.1.2.3"])
+def test_a_peer_is_let_in_with_no_other_address_than_its_own(pair: Pair, claimed: str) -> None:
+    alice, bob = pair.alice, pair.bob
+    before = alice.ask("crypto", "status")
+    message = msgpack.encode([os.urandom(32), PORT, [ip_address(claimed).packed], False])
+    to = {"to": alice.node_id(), "mode": "session", "role": "crypto"}
+    bob.on_bus(lambda bus: bus.request("link", "send", to, [message]))
+    refused = before["counters"].get("refused_address", 0) + 1
+    after = alice.until("crypto", "status", lambda body: body["counters"].get("refused_address") == refused)
+    assert {item["peer"] for item in after["associations"]} == {item["peer"] for item in before["associations"]}
+    assert alice.ping(bob.address).received == 3
+
+
+@pytest.mark.parametrize("victim", ["the module", "wireguard-go"])
+def test_killing_it_leaves_the_card_closed_and_it_comes_back(pair: Pair, victim: str) -> None:
+    alice, bob = pair.alice, pair.bob
+    module = alice.module_pid("wireguard")
+    children = [pid for pid in family(module) if pid != module]
+    with pair.lab.capture(alice.host, "tapalice") as capture:
+        pings = alice.host.popen(["ping", "-n", "-q", "-i", "0.05", *PATTERN, bob.address], stdout=subprocess.PIPE)
+        alice.until_answered(bob.address)
+        victims = [module] if victim == "the module" else children
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        assert wait_until_dead([*victims, *children], 10.0) == []
+        seconds = alice.until_answered(bob.address, timeout=40.0)
+        pings.send_signal(signal.SIGINT)
+        output, _ = pings.communicate(timeout=10.0)
+        assert capture.find(READABLE) == []
+    assert capture.dropped == 0
+    assert bob.ping(alice.address).received == 3
+    print(f"{victim} killed: answered again after {seconds:.1f} s\n{output.decode()}")
+
+
+def test_off_on_one_side_lets_nothing_through_and_off_on_both_lets_all(pair: Pair) -> None:
+    alice, bob = pair.alice, pair.bob
+    with pair.lab.capture(alice.host, "tapalice") as capture:
+        assert bob.cli("wireguard", "off").returncode == 0
+        assert alice.ping(bob.address, *PATTERN, "-W", "1").received == 0
+        assert bob.ping(alice.address, *PATTERN, "-W", "1").received == 0
+        readable = len(capture.find(READABLE))
+        assert capture.packets(alice.address, bob.address)
+        assert [packet for packet in capture.find(READABLE) if packet.source == alice.address] == []
+        assert alice.cli("wireguard", "off").returncode == 0
+        assert alice.ping(bob.address, *PATTERN, count=5).received == 5
+        assert len(capture.find(READABLE)) == readable + 10
+        for node in (alice, bob):
+            assert node.cli("wireguard", "on").returncode == 0
+        seen = len(capture.find(READABLE))
+        assert alice.ping(bob.address, *PATTERN, count=5).received == 5
+        assert len(capture.find(READABLE)) == seen
+    assert capture.dropped == 0
+
+
+def test_without_its_section_nothing_is_left_of_it(pair: Pair) -> None:
+    """Last: the pair is of no use to others afterwards."""
+    alice, bob = pair.alice, pair.bob
+    for node in (alice, bob):
+        assert node.stop() == 0
+        del node.document["modules"]["wireguard"]
+    for node in (alice, bob):
+        node.start()
+    for node in (alice, bob):
+        node.ready(60.0)
+    for address in bob.addresses:
+        assert alice.ping(address, count=5).received == 5
+    assert alice.stop() == bob.stop() == 0
