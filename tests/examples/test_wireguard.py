@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -16,7 +18,7 @@ from msgspec import msgpack
 from ipop_core.lab import Laboratory, capabilities
 from tests.examples.installing import install
 from tests.system.conftest import require
-from tests.system.node import family, wait_until_dead
+from tests.system.node import Node, family, wait_until_dead
 from tests.system.overlay import Overlay
 from tests.system.test_streams import send_file
 
@@ -131,18 +133,38 @@ def test_off_on_one_side_lets_nothing_through_and_off_on_both_lets_all(pair: Pai
         assert bob.cli("wireguard", "off").returncode == 0
         assert alice.ping(bob.address, *PATTERN, "-W", "1").received == 0
         assert bob.ping(alice.address, *PATTERN, "-W", "1").received == 0
+        assert not is_received(alice, bob)
         readable = len(capture.find(READABLE))
         assert capture.packets(alice.address, bob.address)
         assert [packet for packet in capture.find(READABLE) if packet.source == alice.address] == []
         assert alice.cli("wireguard", "off").returncode == 0
         assert alice.ping(bob.address, *PATTERN, count=5).received == 5
         assert len(capture.find(READABLE)) == readable + 10
+        assert is_received(alice, bob)
         for node in (alice, bob):
             assert node.cli("wireguard", "on").returncode == 0
         seen = len(capture.find(READABLE))
         assert alice.ping(bob.address, *PATTERN, count=5).received == 5
         assert len(capture.find(READABLE)) == seen
     assert capture.dropped == 0
+
+
+def is_received(alice: Node, bob: Node) -> bool:
+    """Whether a program at Alice's gets a datagram that Bob's kernel sends unprotected."""
+
+    def listen() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind((alice.address, 7300))
+        sock.settimeout(1.0)
+        return sock
+
+    word = os.urandom(16)
+    with alice.host.namespace.call(listen) as sock:
+        with bob.host.namespace.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:
+            sender.sendto(word, (alice.address, 7300))
+        with contextlib.suppress(TimeoutError):
+            return sock.recv(100) == word
+    return False
 
 
 def test_without_its_section_nothing_is_left_of_it(pair: Pair) -> None:
