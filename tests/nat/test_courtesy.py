@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipop_core.lab.nat import NatKind
+from ipop_core.simulated_nat import SimulatedNat
 from ipop_modules.tincan.link.protocol.courtesy import MAX_KNOWN, TO_A_HOST, TO_ALL, TO_AN_ADDRESS, WINDOW, Courtesy
 from ipop_modules.tincan.link.protocol.path import MAX_PATHS
 from ipop_modules.tincan.link.protocol.searching import Part
-from tests.nat.streets import Pair
+from tests.nat.streets import PORT, Pair
 
 VICTIM = bytes([192, 0, 2, 66])
 
@@ -96,4 +97,50 @@ def test_a_search_spends_its_budget_once_and_then_rests() -> None:
         machine.probe(pair.b.id, [], net.now, search=(Part.GUESS, ("192.0.2.66", 9)))
         pair.talk(0.5)
     assert machine.counters["search_sent"] == 2000 - 256
+    assert machine.counters["search_resting"] > 0
+
+
+def test_whoever_was_searched_for_in_vain_is_left_alone_by_whatever_member_it_is_named() -> None:
+    pair = Pair(NatKind.SYMMETRIC, NatKind.SYMMETRIC, seed=1)
+    pair.talk(1)
+    machine, net = pair.a.machine, pair.net
+    mallory = net.member(NatKind.SYMMETRIC, 30)
+    for relay in pair.relays:
+        mallory.machine.contact(relay.endpoint, relay.id, net.now)
+    net.run(1)
+    mallory.machine.set_routes([(node, node) for node in mallory.machine.sessions], member=False)
+    machine.want_member(mallory.id, net.now)
+    net.run(3)
+    assert machine.sessions[mallory.id].member
+    for port, node in enumerate([pair.b.id] * 40 + [mallory.id] * 40, 1):
+        machine.probe(node, [], net.now, search=(Part.GUESS, ("192.0.2.66", port)))
+        pair.talk(0.5)
+    assert machine.counters["search_sent"] == 2000 - 256
+    machine.probe(mallory.id, [], net.now, search=(Part.GUESS, ("192.0.2.67", 9)))
+    pair.talk(2)
+    assert machine.counters["search_sent"] > 2000 - 256, "another host may still be searched for"
+
+
+def test_a_peer_that_is_found_elsewhere_than_it_said_buys_its_victim_no_second_search() -> None:
+    pair = Pair(NatKind.SYMMETRIC, NatKind.SYMMETRIC, seed=1)
+    pair.talk(1)
+    machine, net = pair.a.machine, pair.net
+    machine.probe(pair.b.id, [], net.now, search=(Part.GUESS, ("192.0.2.66", 9)))
+    pair.talk(3)
+    sent = machine.counters["search_sent"]
+    assert 0 < sent < 2000 - 256
+    for member, number in ((pair.a, 10), (pair.b, 20)):
+        net.nats.put(member.endpoint[0], SimulatedNat(NatKind.FULL_CONE, f"203.0.113.{number}", net.random))
+    for _ in range(2):  # the first makes the mappings
+        machine.probe(pair.b.id, [("203.0.113.20", PORT)], net.now)
+        pair.b.machine.probe(pair.a.id, [("203.0.113.10", PORT)], net.now)
+        pair.talk(1)
+    assert pair.direct
+    sent = machine.counters["search_sent"]
+    machine.sessions[pair.b.id].paths.drop_all()
+    for member, number in ((pair.a, 10), (pair.b, 20)):
+        net.nats.put(member.endpoint[0], SimulatedNat(NatKind.SYMMETRIC, f"203.0.113.{number}", net.random))
+    machine.probe(pair.b.id, [], net.now, search=(Part.GUESS, ("192.0.2.66", 9)))
+    pair.talk(3)
+    assert machine.counters["search_sent"] == sent
     assert machine.counters["search_resting"] > 0

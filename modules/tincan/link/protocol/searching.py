@@ -6,8 +6,10 @@ the birthday paradox 256 flows and 1,744 tries meet in 999 cases of 1,000. The a
 
 Many flows are a burden for a router. So an attempt has a budget for both sides together, there is one attempt at a
 time, a peer that was searched for in vain is left alone for ever longer, and only a member of this node's namespace is
-searched for. What is sent is a usual probe under the session's keys, and a hit is a peer's probe from an address that
-was not known: path.py takes it from there, so nothing here has to be remembered.
+searched for. Where the router is, only the peer says, and in an open namespace a member costs nothing: so the network
+that was sent to in vain is left alone as well, whoever names it. What is sent is a usual probe under the session's
+keys, and a hit is a peer's probe from an address that was not known: path.py takes it from there, so nothing here has
+to be remembered.
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ SENT_A_TICK: Final = 10
 LINGER: Final = 4.0
 REST: Final = 60.0
 LONGEST_REST: Final = 3600.0
-MAX_RESTING: Final = 256
+MAX_RESTING: Final = 512
+"""Peers and networks, two for an attempt."""
+NETWORK: Final = 8
+"""Bytes of an IPv6 address that are its owner's network; an IPv4 address has fewer, and counts whole."""
 LOWEST_PORT: Final = 1024
 PORTS: Final = 65_536 - LOWEST_PORT
 
@@ -92,7 +97,8 @@ class Searching:
         self.limits = limits
         """Those of the next attempt."""
         self._attempt: Attempt | None = None
-        self._resting: dict[bytes, _Rest] = {}
+        self._resting: Final[dict[bytes, _Rest]] = {}
+        """By node id (20 bytes), and by network (NETWORK bytes or 4)."""
         self.opened: Sequence[Endpoint] = ()
         """The peer's address by way of each socket that was opened for the attempt."""
 
@@ -115,10 +121,10 @@ class Searching:
 
     def begin(self, session: Session, part: Part, target: Endpoint, now: float) -> None:
         """Search for a way to this peer, if its ordinary probes come to nothing."""
-        rest = self._resting.get(session.node)
+        rests = [rest for key in self._keys(session.node, target) if (rest := self._resting.get(key)) is not None]
         if not self.allowed or self._attempt is not None or session.direct or session.keys is None:
             return
-        if rest is not None and now < rest.until:
+        if any(now < rest.until for rest in rests):
             self._state.counters["search_resting"] += 1
             return
         begins = now + PATIENCE + (OPENING if part is Part.GUESS else 0.0)
@@ -172,17 +178,31 @@ class Searching:
             return 0.0
         return OPENING + self.limits.guesses / SENT_A_TICK * TICK
 
+    def _keys(self, node: bytes, target: Endpoint) -> tuple[bytes, bytes]:
+        """What rests after an attempt in vain."""
+        return node, self._state.wire.address(target)[0][:NETWORK]
+
     def _end(self, attempt: Attempt, *, found: bool, now: float) -> None:
         self._attempt, self.opened = None, ()
-        if found:
-            self._resting.pop(attempt.node, None)
-            self._state.counters["searches_found"] += bool(attempt.sent)
-            return
         if not attempt.sent:
             return
-        rest = self._resting.pop(attempt.node, None) or _Rest(now, 0)
+        self._state.counters["searches_found"] += found
+        node, network = self._keys(attempt.node, attempt.target)
+        if not found:
+            self._rest(node, now)
+            self._rest(network, now)
+            return
+        self._resting.pop(node, None)
+        path = self._state.sessions[node].paths.active
+        if path is not None and self._keys(node, path.endpoint)[1] == network:
+            self._resting.pop(network, None)
+        else:
+            self._rest(network, now)  # the peer is elsewhere than it said
+
+    def _rest(self, key: bytes, now: float) -> None:
+        rest = self._resting.setdefault(key, _Rest(now, 0))
         rest.until = now + min(REST * 2**rest.failures, LONGEST_REST)
         rest.failures += 1
-        self._resting[attempt.node] = rest
         if len(self._resting) > MAX_RESTING:
-            self._resting.pop(next(iter(self._resting)))
+            # Not the oldest: many short attempts must not make room for the next one on who was searched for often.
+            del self._resting[min(self._resting, key=lambda key: self._resting[key].until)]
