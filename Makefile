@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # mypy sees the folders under the names that they are installed by.
 TREE := build/tree
-EXAMPLES := hello fullmesh wireguard
+EXAMPLES := $(patsubst examples/ipop-%,%,$(wildcard examples/ipop-*))
 
 .PHONY: help demo test check lint types unit wheel deb package-test bench clean
 
@@ -58,13 +58,14 @@ $(READY): pyproject.toml packaging/system-packages
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-$(TREE):
+$(TREE): Makefile examples
 	mkdir -p $@
 	ln -sfn ../../ipop_core $@/ipop_core
 	ln -sfn ../../modules $@/ipop_modules
 	ln -sfn ../../schemas $@/ipop_schemas
 	ln -sfn ../../benchmarks $@/benchmarks
 	for name in $(EXAMPLES); do ln -sfn ../../examples/ipop-$$name/ipop_$$name $@/ipop_$$name; done
+	touch $@
 
 clean:
 	rm -rf build dist *.egg-info $(VENV)

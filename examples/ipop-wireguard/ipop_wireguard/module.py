@@ -92,6 +92,7 @@ class WireGuard:
     async def _unprotect(self, *, open_card: bool) -> None:
         await self._protection.end(open_card=open_card)
         self._peers.clear()
+        self._agreed.clear()
         self._greeted.clear()
 
     async def _put_again(self) -> None:
@@ -223,8 +224,10 @@ class WireGuard:
             gone, changed = found
             if anew and not changed and clock() - self._agreed.get(peer.node, clock()) > YOUNG:
                 gone = changed = [peer]
-            if changed:
-                self._agreed[peer.node] = clock()
+            for item in gone:
+                self._agreed.pop(item.node, None)
+            for item in changed:
+                self._agreed[item.node] = clock()
             try:
                 await self._protection.put(changed, gone)
             except IpopError as error:  # it is put there again with all others
