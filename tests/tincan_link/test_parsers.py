@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipop_modules.tincan.frames import CONTROL, FRAME_HEADER, FRAME_HEADER_SIZE
+from ipop_modules.tincan.frames import CONTROL, FRAME_HEADER, FRAME_HEADER_SIZE, RELAY
 from ipop_modules.tincan.link.protocol import control, overlay
 from ipop_modules.tincan.link.protocol.overlay import BadPacket, Packet
 
@@ -52,7 +52,9 @@ def altered(data: bytes, changes: list[tuple[int, int]], cut: int) -> memoryview
 
 
 def body(packet: Packet) -> bytes:
-    return overlay.frame(packet)[FRAME_HEADER_SIZE:]
+    frame = overlay.frame(packet)
+    assert FRAME_HEADER.unpack_from(frame) == (RELAY, 0, 0, len(frame) - FRAME_HEADER_SIZE)
+    return frame[FRAME_HEADER_SIZE:]
 
 
 def check(packet: Packet, data: bytes | memoryview) -> None:
