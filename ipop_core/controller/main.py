@@ -14,6 +14,7 @@ import click
 
 from ipop_core.bus import contracts
 from ipop_core.config import load, print_schema, read_document
+from ipop_core.controller.capable import check_guards
 from ipop_core.controller.controller import PROCESS, Controller
 from ipop_core.controller.service_manager import ServiceManager
 from ipop_core.errors import ConfigError, IpopError
@@ -63,12 +64,14 @@ def _print_schema(path: Path | None) -> None:
 
 
 def _check(path: Path) -> None:
-    configuration = load(path, Registry())
+    registry = Registry()
+    configuration = load(path, registry)
     contracts.load(module.spec.messages for module in configuration.modules).verify()
     if configuration.namespace is not None:
         build_namespace(configuration.namespace)
     for module in configuration.modules:
         module.settings()
+    check_guards(configuration, registry)
     names = ", ".join(module.spec.name for module in configuration.modules)
     count = len(configuration.modules)
     node = configuration.node

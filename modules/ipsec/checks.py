@@ -11,7 +11,7 @@ from typing import Final
 from ipop_core.contract import CheckContext, Finding
 from ipop_core.errors import IpopError
 from ipop_modules.ipsec.settings import Settings
-from ipop_modules.ipsec.xfrm import Xfrm
+from ipop_modules.ipsec.xfrm import NotPermittedError, Xfrm
 
 PROFILES: Final = Path("/sys/kernel/security/apparmor/profiles")
 """One line for each profile that is loaded: its name, and its mode in brackets."""
@@ -27,6 +27,8 @@ def _examine_esp() -> Finding:
     try:
         with Xfrm() as xfrm:
             xfrm.try_esp(ip_address("127.0.0.1"))
+    except NotPermittedError as error:
+        return Finding(check=check, verdict="unknown", found=str(error), mend="run as root")
     except (IpopError, OSError) as error:
         mend = "run as root; modprobe esp4 esp6 xfrm_user; or a kernel with CONFIG_INET_ESP"
         return Finding(check=check, verdict="bad", found=str(error), mend=mend)

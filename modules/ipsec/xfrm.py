@@ -54,6 +54,10 @@ class KnownPolicy:
     spi: int
 
 
+class NotPermittedError(IpopError):
+    """This user may not change policies and associations."""
+
+
 class Xfrm:
     """One netlink socket in this network namespace. Every method raises IpopError with the kernel's own reason."""
 
@@ -119,6 +123,8 @@ class Xfrm:
         spi = secrets.randbelow(2**31) + 256
         try:
             self._ask(_trial_state(host, spi), messages.NEWSA)
+        except NotPermittedError:
+            raise
         except IpopError as error:
             kind = "esp4" if host.version == 4 else "esp6"
             raise IpopError(f"this kernel can't encrypt with ESP ({kind}, rfc4106(gcm(aes))): {error}") from None
@@ -141,6 +147,8 @@ class Xfrm:
         for answer_kind, data in self._receive():
             if answer_kind == messages.ERROR:
                 number = -int.from_bytes(data[16:20], sys.byteorder, signed=True)
+                if number == errno.EPERM:
+                    raise NotPermittedError("IPsec's policies and keys are root's to change")
                 if number and number not in harmless:
                     raise IpopError(os.strerror(number))
                 return

@@ -18,7 +18,7 @@ from msgspec import msgpack
 from ipop_core.lab import Laboratory, capabilities
 from tests.examples.installing import install
 from tests.system.conftest import require
-from tests.system.node import Node, family, wait_until_dead
+from tests.system.node import BIN, Node, family, wait_until_dead
 from tests.system.overlay import Overlay
 from tests.system.test_streams import send_file
 
@@ -86,6 +86,15 @@ def test_full_size_tcp_flows_both_ways(pair: Pair) -> None:
     inner = 1500 - 80
     assert alice.ping(bob.address, "-M", "do", "-s", str(inner - 28)).received == 3
     assert alice.ping(bob.address, "-M", "do", "-s", str(inner - 27), "-W", "1", count=1).received == 0
+
+
+def test_its_needs_are_asked_for_by_check_and_by_the_doctor(pair: Pair) -> None:
+    check = pair.alice.host.run([str(BIN / "ipop-controller"), "-c", str(pair.alice.config), "--check"], check=False)
+    assert (check.returncode, check.stderr) == (0, "")
+    nowhere = ["env", f"PATH={pair.alice.folder}"]
+    missing = pair.alice.host.run([*nowhere, *check.args[-4:]], check=False)
+    assert missing.returncode == 2
+    assert "modules.wireguard: wg: is missing; to mend: apt-get install wireguard-tools\n" in missing.stderr
 
 
 def test_the_key_is_the_owners_alone(pair: Pair) -> None:

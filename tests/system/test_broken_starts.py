@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ipop_core.lab import Host
+from ipop_core.lab.esp import esp_right
 from tests.system.conftest import Town
 from tests.system.node import BIN, Node
 
@@ -66,6 +67,29 @@ def test_a_card_that_another_controller_holds(town: Town, node: Node) -> None:
     assert "tapipop" in line
     assert "in use" in line
     node.ready()
+
+
+def test_ipsec_where_the_kernel_has_no_esp(node: Node) -> None:
+    if esp_right():
+        pytest.skip("this kernel has ESP")
+    node.document["modules"]["ipsec"] = {}
+    code, said = node.start().end(15)
+    assert code == 2
+    assert "Traceback" not in said
+    assert "this kernel can't encrypt with ESP" in said.splitlines()[-1]
+    # Not half-protected: the card never came up.
+    assert "card is up" not in said
+    assert "UP" not in node.host.run(["ip", "-o", "link", "show", "tapipop", "up"], check=False).stdout
+    command = [str(BIN / "ipop-controller"), "-c", str(node.config), "--check"]
+    check = node.host.run(command, check=False)
+    assert check.returncode == 2
+    (line,) = check.stderr.splitlines()
+    assert line.startswith("modules.ipsec: kernel ESP: this kernel can't encrypt with ESP")
+    # Who may not look can't say so either.
+    unprivileged = node.host.run(["setpriv", "--bounding-set=-net_admin", *command], check=False)
+    assert unprivileged.returncode == 0
+    del node.document["modules"]["ipsec"]
+    node.start().ready()
 
 
 def test_a_udp_port_in_use(node: Node) -> None:
