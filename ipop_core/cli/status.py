@@ -57,6 +57,9 @@ def _problems(core: Body, roles: Mapping[str, Body]) -> Iterator[str]:
     for role, body in roles.items():
         if "error" in body:
             yield f"the role {role} does not answer: {body['error']}"
+    card = roles.get("link", {}).get("card") or {}
+    if card.get("blocked"):
+        yield f"nothing passes the card {card['name']}: {card['blocked']}"
     topology, signal = roles.get("topology", {}), roles.get("signal", {})
     if topology.get("joined") is False and signal.get("bootstraps"):
         yield "this node is not in the ring yet"

@@ -82,6 +82,7 @@ class Actions:
                 "addresses": [str(interface) for interface in tincan.interfaces],
                 "mtu": settings.mtu,
                 "up": tincan.card_is_up,
+                "blocked": tincan.guards.blocked,
             },
             "listening": [f"[::]:{tincan.udp.port}"],
             "observed": tincan.reach.seen(),

@@ -62,6 +62,10 @@ def _examine_own_card(ask: Ask) -> Finding:
     if not card:
         mend = "see the log of the role link"
         return Finding(check="card", verdict="bad", found="the running node has none", mend=mend)
+    if card.get("blocked"):
+        mend = "the log of that role says why; ipop modules says whether it runs"
+        found = f"nothing passes {card['name']}: {card['blocked']}"
+        return Finding(check="card", verdict="bad", found=found, mend=mend)
     if not card["up"]:
         mend = "wait a moment; then the log of the role link says why"
         return Finding(check="card", verdict="bad", found=f"{card['name']} is not up", mend=mend)

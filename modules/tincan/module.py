@@ -30,7 +30,7 @@ from .card.settings import CardSettings, Interface
 from .card.tap import Tap
 from .card.user import UserCard
 from .credentials import own_node
-from .guarding import wait_for_guards
+from .guarding import Guards
 from .link.gateway import Gateway
 from .link.lane import Lane
 from .link.loop import add_lane, remove_lane
@@ -88,6 +88,7 @@ class Tincan:
         self.interfaces: tuple[Interface, ...] = ()
         """The card's addresses; none until the directory has given one, where it chooses."""
         self.card: Tap | UserCard | None = None
+        self.guards = Guards(context.bus, context.guards)
         self.owners: Owners | None = None
         self.spreading: Spreading | None = None
         self.udp: UdpSocket
@@ -310,7 +311,7 @@ class Tincan:
                 after=self.settle,
             )
             self.lane.attach(card, neighbours, self.owners.question, self.spreading.from_card)
-        if not context.guards:
+        if not self.guards:
             self._let_pass(card)
 
     def _let_pass(self, card: Tap | UserCard) -> None:
@@ -323,8 +324,8 @@ class Tincan:
             self._passing = None
 
     async def _pass_when_guarded(self, card: Tap | UserCard) -> None:
-        if self._context.guards:
-            await wait_for_guards(self._context.bus, self._context.guards, self._card_facts(card))
+        if self.guards:
+            await self.guards.answered(self._card_facts(card))
             self._let_pass(card)
 
     def _automatic(self, settings: CardSettings) -> AutomaticAddress | None:
@@ -380,7 +381,7 @@ class Tincan:
         card comes up before its guards have answered.
         """
         if not isinstance(card, Tap):
-            if self._context.guards:
+            if self.guards:
                 raise ConfigError(
                     "modules.tincan.card_type", "user, which no kernel guards; give this node a real card"
                 )

@@ -41,6 +41,16 @@ def test_no_card_before_its_guard_has_answered(guarded: Node, tmp_path: Path) ->
     while time.monotonic() < deadline:
         assert not is_up(guarded)
         time.sleep(0.05)
+    # Who asks is told, and so is the log, which nobody had to ask.
+    why = "its guard, the role crypto, has not answered yet"
+    status, doctor = guarded.cli("status"), guarded.cli("doctor", timeout=60.0)
+    assert (status.returncode, doctor.returncode) == (1, 1)
+    assert f"nothing passes the card tapipop: {why}" in status.stdout
+    assert f"nothing passes tapipop: {why}" in " ".join(doctor.stdout.split())
+    deadline = time.monotonic() + 30.0
+    while (said := guarded.log.read_text().count("its guard does not answer")) == 0 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert said == 1
     (tmp_path / "gate").touch()
     guarded.ready()
     assert is_up(guarded)
