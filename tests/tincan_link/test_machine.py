@@ -175,6 +175,23 @@ def test_crossed_handshakes_agree_on_keys(seed: int) -> None:
     assert (mine.local_rid, mine.remote_rid) == (theirs.remote_rid, theirs.local_rid)
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("after", [0.05, 0.5, 3.0])
+def test_a_peer_that_is_restarted_right_after_a_handshake_is_heard_and_hears(seed: int, after: float) -> None:
+    net = Net(seed)
+    a, b = net.peer("10.0.0.1"), net.peer("10.0.0.2")
+    a.machine.contact(b.endpoint, None, net.now)
+    net.run(after)
+    assert a.machine.sessions[b.id].direct
+    b.restart()
+    b.machine.contact(a.endpoint, None, net.now)
+    net.run(0.5)
+    for one, other in ((a, b), (b, a)):
+        assert one.machine.send_role(other.id, "topology", b"do you hear me", net.now, direct_only=True)
+        net.run(0.1)
+        assert [event.data for event in other.of(RoleData)] == [b"do you hear me"]
+
+
 def test_a_lossy_way_still_ends_in_a_session() -> None:
     net = Net(7)
     a, b = net.peer("10.0.0.1"), net.peer("10.0.0.2")

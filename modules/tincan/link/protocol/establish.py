@@ -33,7 +33,8 @@ TOKEN_BUCKET: Final = 60.0
 class Links(Protocol):
     """What a handshake needs of the link machine."""
 
-    def established(self, agreed: Established, source: Source, rtt: float | None, now: float) -> None: ...
+    def established(self, agreed: Established, source: Source, rtt: float | None, begun: float, now: float) -> None:
+        """`begun`: when the INIT that was answered went out, or came in."""
 
     def failed(self, node: bytes | None, endpoint: Endpoint | None, reason: str, now: float) -> None: ...
 
@@ -222,13 +223,14 @@ class Establishing:
                 self._links.failed(outgoing.node, outgoing.endpoint, error.reason, now)
                 return
             raise
-        rtt = now - outgoing.sent if outgoing.repeats == 0 else None
+        begun = outgoing.sent
+        rtt = now - begun if outgoing.repeats == 0 else None
         outgoing.datagram = finish
         outgoing.finishing = True
         outgoing.repeats = 0
         outgoing.next_repeat = now + REPEAT_DELAYS[0]
         self._send(outgoing, now)
-        self._links.established(agreed, source, rtt, now)
+        self._links.established(agreed, source, rtt, begun, now)
 
     def _on_finish(self, finish: wire.Finish, source: Source, now: float) -> None:
         incoming = self._incoming.get(finish.receiver)
@@ -239,7 +241,7 @@ class Establishing:
         agreed = incoming.responder.on_finish(finish)
         self._forget(finish.receiver)
         self._check(agreed)
-        self._links.established(agreed, source, now - incoming.answered, now)
+        self._links.established(agreed, source, now - incoming.answered, incoming.answered, now)
 
     def _on_retry(self, retry: wire.Retry, source: Source, now: float) -> None:
         outgoing = self._outgoing.get(retry.receiver)

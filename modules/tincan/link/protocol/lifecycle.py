@@ -117,7 +117,7 @@ class Lifecycle:
 
     # What handshakes need, and what comes of them.
 
-    def established(self, agreed: Established, source: Source, rtt: float | None, now: float) -> None:
+    def established(self, agreed: Established, source: Source, rtt: float | None, begun: float, now: float) -> None:
         """Take the keys that a handshake agreed on."""
         state = self._state
         known = state.sessions.get(agreed.node)
@@ -129,7 +129,7 @@ class Lifecycle:
         session = state.session(agreed.node, now)
         session.certificate = agreed.certificate
         session.heard = now
-        keys = self._take_keys(session, agreed, now)
+        keys = self._take_keys(session, agreed, begun, now)
         before = session.paths.active
         if isinstance(source, Overlay):
             session.via, session.hops = source.via, source.hops
@@ -192,7 +192,7 @@ class Lifecycle:
     def count(self, what: str) -> None:
         self._state.counters[what] += 1
 
-    def _take_keys(self, session: Session, agreed: Established, now: float) -> Keys:
+    def _take_keys(self, session: Session, agreed: Established, begun: float, now: float) -> Keys:
         cipher = self._state.node.cipher
         pair = KeyPair(
             cipher(agreed.send_key),
@@ -204,7 +204,7 @@ class Lifecycle:
         )
         keys = Keys(pair, agreed.handshake_hash, not agreed.initiator, BlockSizer(now))
         self._blocks.accept(session, keys, now)
-        for dropped in session.take_keys(keys, self._state.own, now):
+        for dropped in session.take_keys(keys, self._state.own, begun):
             self._blocks.refuse(dropped)
         return keys
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 MAX_WAITING_CONTROL: Final = 256
 MAX_HELD: Final = 64
-CROSSED: Final = 5.0
-"""Two handshakes that finish within this many seconds crossed: both sides prefer the lower id's."""
 CARD_IDLE: Final = 60.0
 SESSION_IDLE: Final = 120.0
 SEEK_AGAIN: Final = 16.0
@@ -150,10 +148,14 @@ class Session:
         """Whether this side sends keepalives."""
         return bool(self.kinds) or now - self.last_card < CARD_IDLE
 
-    def take_keys(self, fresh: Keys, own: bytes, now: float) -> list[Keys]:
-        """Use new keys where both sides will prefer them; returns those that are no longer needed."""
+    def take_keys(self, fresh: Keys, own: bytes, begun: float) -> list[Keys]:
+        """Use new keys where both sides will prefer them; returns those that are no longer needed.
+
+        `begun` is when their handshake began. One that began after the current keys were made is news: the peer may
+        have been restarted and have no others.
+        """
         current = self.keys
-        if current is None or not self._prefers_current(current, fresh, own, now):
+        if current is None or not self._prefers_current(current, fresh, own, begun):
             if current is not None:
                 self.older.insert(0, current)
             self.keys = fresh
@@ -163,8 +165,9 @@ class Session:
         del self.older[2:]
         return dropped
 
-    def _prefers_current(self, current: Keys, fresh: Keys, own: bytes, now: float) -> bool:
-        if now - current.pair.created > CROSSED or current.pair.is_initiator == fresh.pair.is_initiator:
+    def _prefers_current(self, current: Keys, fresh: Keys, own: bytes, begun: float) -> bool:
+        """Of two handshakes that crossed, both sides prefer the one of the lower id."""
+        if begun > current.pair.created or current.pair.is_initiator == fresh.pair.is_initiator:
             return False
         lower_is_ours = own < self.node
         return current.pair.is_initiator == lower_is_ours
