@@ -8,7 +8,6 @@ import importlib.metadata
 import logging
 import os
 import signal
-import time
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -18,6 +17,8 @@ from ipop_core.bus.client import BusClient
 from ipop_core.bus.hub import Hub
 from ipop_core.bus.memory import MemoryTransport
 from ipop_core.bus.zeromq import RouterLine
+from ipop_core.clock import boot_clock, unix_time_of
+from ipop_core.controller.clock_watch import ClockWatch
 from ipop_core.controller.reload import Reloader
 from ipop_core.controller.service_manager import ServiceManager
 from ipop_core.errors import BusError, IpopError
@@ -43,7 +44,8 @@ class Controller:
         self._runtime = runtime
         self._nursery = nursery
         self._manager = manager
-        self._begun = time.time()
+        self._begun = boot_clock()
+        self._clock = ClockWatch(_tell_clock)
         self._stop = asyncio.Event()
         self._nursery_lost = False
         self._hub = Hub()
@@ -69,10 +71,12 @@ class Controller:
             self._core.serve(action, handler)
         await self._core.hello()
         self._core.started()
+        self._clock.start()
         try:
             await self._run_modules()
         finally:
             self._manager.stopping()
+            self._clock.stop()
             for task in self._tasks:
                 task.cancel()
             await self._supervisor.stop()
@@ -149,11 +153,12 @@ class Controller:
             "name": self._runtime.configuration.node.name,
             "pid": os.getpid(),
             "version": importlib.metadata.version("ipop"),
-            "started": self._begun,
+            "started": unix_time_of(self._begun),
             "ready": all(state.state == "running" for state in states),
             "namespace": None if namespace is None else namespace.name,
             "modules": [state.show() for state in states],
             "bus": dataclasses.asdict(self._hub.broker.counters),
+            "clock_moved_s": self._clock.total,
         }
 
     async def _stopped(self, _: Call) -> None:
@@ -193,3 +198,10 @@ class Controller:
         if "module" not in body:
             self._levels.clear()
         self._levels[body.get("module", "")] = body
+
+
+def _tell_clock(seconds: float) -> None:
+    way = "went back" if seconds < 0 else "was set on"
+    _log.warning(
+        "this machine's clock %s by %.0f s; links stay, new certificates are judged by the new date", way, abs(seconds)
+    )

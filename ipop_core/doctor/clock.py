@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from ipop_core.contract import Finding
@@ -12,6 +12,8 @@ from ipop_core.contract import Finding
 SET_CLOCK: Final = "timedatectl set-ntp true"
 TOLERANCE: Final = 86_400.0
 """Seconds by which a certificate may be ahead: its authority's clock may be."""
+MOVED: Final = 60.0
+"""Seconds by which a clock may be set while a node runs without a word about it."""
 _STA_UNSYNC: Final = 0x0040
 
 
@@ -43,6 +45,14 @@ def examine_clock(stamps: Mapping[str, float]) -> Finding:
         found = f"it says {_date(now)}, and nothing on this machine keeps it right"
         return Finding(check="clock", verdict="warning", found=found, mend=SET_CLOCK)
     return Finding(check="clock", verdict="good", found="kept right by a time server")
+
+
+def examine_moves(seconds: float) -> Iterator[Finding]:
+    """By how much the clock was set since the node started."""
+    if abs(seconds) >= MOVED:
+        way = "back" if seconds < 0 else "on"
+        found = f"was set {way} by {abs(seconds):.0f} s since the node started, which judges new certificates by it"
+        yield Finding(check="clock", verdict="warning", found=found, mend=SET_CLOCK)
 
 
 def is_synchronized() -> bool | None:

@@ -11,7 +11,7 @@ from ipop_core import pidfile
 from ipop_core.config.build import Configuration, ConfiguredModule, load
 from ipop_core.contract import CheckContext, Finding
 from ipop_core.doctor.asking import Asker
-from ipop_core.doctor.clock import examine_clock
+from ipop_core.doctor.clock import examine_clock, examine_moves
 from ipop_core.doctor.keeping import examine_certificates, examine_state, stamps
 from ipop_core.doctor.stand_in import stand_in
 from ipop_core.errors import ConfigError, IpopError
@@ -67,6 +67,7 @@ class Examination:
             found = "the controller runs, but does not answer"
             yield Finding(check="modules", verdict="bad", found=found, mend="ipop down, and start it again")
             return
+        yield from examine_moves(status["clock_moved_s"])
         for module in status["modules"]:
             if module["state"] != "running":
                 found = f"{module['name']} is {module['state']}, after {module['restarts']} restarts"

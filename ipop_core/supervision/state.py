@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ipop_core.clock import boot_clock, unix_time_of
 from ipop_core.config import ConfiguredModule
 
 State = Literal["starting", "running", "restarting", "stopped"]
@@ -24,14 +24,14 @@ class Operator:
 
 @dataclass
 class ModuleState:
-    """One module's state; `since` is in Unix seconds."""
+    """One module's state; `since` is a moment of the boot clock."""
 
     configured: ConfiguredModule
     changed: Callable[[str, State], None]
     state: State = "starting"
     pid: int | None = None
     restarts: int = 0
-    since: float = field(default_factory=time.time)
+    since: float = field(default_factory=boot_clock)
 
     @property
     def runs(self) -> bool:
@@ -41,7 +41,7 @@ class ModuleState:
         if state == self.state:
             return
         self.state = state
-        self.since = time.time()
+        self.since = boot_clock()
         self.changed(self.configured.spec.name, state)
 
     def show(self) -> dict[str, Any]:
@@ -52,6 +52,6 @@ class ModuleState:
             "pid": self.pid,
             "state": self.state,
             "restarts": self.restarts,
-            "since": self.since,
+            "since": unix_time_of(self.since),
             "isolation": self.configured.isolation,
         }

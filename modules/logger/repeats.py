@@ -18,18 +18,18 @@ class Repeats:
         self._count = 0
         self._since = 0.0
 
-    def see(self, record: logging.LogRecord) -> list[logging.LogRecord]:
-        """The records to write now: perhaps a count of what came before, perhaps this one."""
+    def see(self, record: logging.LogRecord, now: float) -> list[logging.LogRecord]:
+        """The records to write at `now` (seconds): perhaps a count of what came before, perhaps this one."""
         key = (record.name, record.levelno, record.msg, record.args, str(fields_of(record)), record.exc_info is None)
         if key != self._key or record.exc_info:
             lines = [*self.settle(), record]
-            self._last, self._key, self._since = record, key, record.created
+            self._last, self._key, self._since = record, key, now
             return lines
         self._last = record
         self._count += 1
-        if record.created - self._since < LONGEST_SILENCE:
+        if now - self._since < LONGEST_SILENCE:
             return []
-        self._since = record.created
+        self._since = now
         return self.settle()
 
     def settle(self) -> list[logging.LogRecord]:

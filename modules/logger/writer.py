@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
+from ipop_core.clock import boot_clock
 from ipop_modules.logger.outputs import Output
 from ipop_modules.logger.recent import Recent
 from ipop_modules.logger.repeats import Repeats
@@ -40,7 +41,7 @@ class Writer(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            lines = self._repeats.see(record)
+            lines = self._repeats.see(record, boot_clock())
         except Exception:  # arguments that can't be compared, or don't fit their message
             lines = [record]
         self._counters.repeated += record not in lines

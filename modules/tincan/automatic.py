@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from ipop_core.bus.api import Bus, Event
-from ipop_core.errors import BusError, IpopError
-from ipop_core.files import write_private
+from ipop_core.errors import BusError
+from ipop_core.kept_file import KeptFile
 
 from .card.settings import Interface, Network
 
@@ -29,7 +29,7 @@ class AutomaticAddress:
     def __init__(self, bus: Bus, path: Path, network: Network) -> None:
         """`path`: the file that keeps the address."""
         self._bus = bus
-        self._path = path
+        self._file = KeptFile(path, "this node's addresses", log)
         self._network = network
         self._lost = asyncio.Event()
         self.kept: Final = _read(path, network)
@@ -42,7 +42,7 @@ class AutomaticAddress:
         while True:
             address = await self._claim(address)
             self._lost.clear()
-            self._keep(address)
+            self._file.keep(f"{address}\n".encode())
             yield address
             await self._lost.wait()
             log.warning("another node had the address first", extra={"fields": {"address": str(address)}})
@@ -65,12 +65,6 @@ class AutomaticAddress:
         is_ours = address is not None and event.body.get("address") == str(address.ip)
         if is_ours and event.body["state"] == "taken":
             self._lost.set()
-
-    def _keep(self, address: Interface) -> None:
-        try:
-            write_private(self._path, f"{address}\n".encode())
-        except IpopError as error:
-            log.warning("the address can't be kept for the next start", extra={"fields": {"error": str(error)}})
 
 
 def _read(path: Path, network: Network) -> Interface | None:

@@ -10,13 +10,13 @@ import asyncio
 import logging
 import os
 import socket
-import time
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from math import inf
 from typing import Final
 
 from ipop_core.bus.api import Event, JsonObject
+from ipop_core.clock import boot_clock
 from ipop_core.contract import Module, ModuleContext
 from ipop_core.errors import ConfigError, IpopError
 
@@ -60,11 +60,6 @@ _SOCKET: Final = "socket"
 
 def create(context: ModuleContext) -> Module:
     return Tincan(context)
-
-
-def boot_clock() -> float:
-    """Seconds on a clock that goes on while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Tincan:

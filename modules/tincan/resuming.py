@@ -12,12 +12,14 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from ipop_core.errors import IpopError
+import msgspec
+
+from ipop_core.kept_file import KeptFile
 
 from .card.protocol.neighbours import Neighbours
 from .link.protocol.machine import LinkMachine
 from .link.udp import UdpSocket, read_endpoint, show_endpoint
-from .saved import Saved, SavedLink, load, save
+from .saved import Saved, SavedLink, load
 
 log = logging.getLogger("ipop.tincan")
 
@@ -30,17 +32,17 @@ class Resuming:
     def __init__(
         self, path: Path, machine: LinkMachine, udp: UdpSocket, neighbours: Callable[[], Neighbours | None]
     ) -> None:
-        self._path: Final = path
+        self._file: Final = KeptFile(path, "links that a restart takes up again", log)
         self._machine: Final = machine
         self._udp: Final = udp
         self._neighbours: Final = neighbours
         self._timer: asyncio.TimerHandle | None = None
         self._saved: Saved | None = None
-        """What the file holds."""
+        """What the file holds, or is to hold."""
 
     def resume(self, now: float) -> None:
         """Shake hands at once with the peers that were there."""
-        saved = load(self._path)
+        saved = load(self._file.path)
         neighbours = self._neighbours()
         if neighbours is not None:
             owners = [(ip_address(address).packed, bytes.fromhex(node)) for address, node in saved.owners]
@@ -67,7 +69,8 @@ class Resuming:
         """Write no more, and leave nothing for the next start."""
         if self._timer is not None:
             self._timer.cancel()
-        self._path.unlink(missing_ok=True)
+        self._file.close()
+        self._file.path.unlink(missing_ok=True)
 
     def _save(self) -> None:
         self._timer = None
@@ -83,7 +86,4 @@ class Resuming:
         if now == self._saved:
             return
         self._saved = now
-        try:
-            save(self._path, now)
-        except IpopError as error:
-            log.warning("what a restart needs can't be saved", extra={"fields": {"error": str(error)}})
+        self._file.keep(msgspec.json.encode(now))

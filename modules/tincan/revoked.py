@@ -15,8 +15,8 @@ from cryptography import x509
 
 from ipop_core.authority.revocation import BadRevocationList, RevocationList, authority_id, read_revocation_list
 from ipop_core.bus.api import Bus
-from ipop_core.errors import BusError, ConfigError
-from ipop_core.files import write_private
+from ipop_core.errors import BusError
+from ipop_core.kept_file import KeptFile
 
 from .link.protocol.machine import LinkMachine
 
@@ -56,6 +56,8 @@ class Revoked:
         self._folder = folder
         self._clock = clock
         self._after = after
+        self._files: dict[bytes, KeptFile] = {}
+        """By authority."""
         self._asking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -69,12 +71,10 @@ class Revoked:
     def keep(self, learnt: RevocationList) -> None:
         """Write a newer list, tell the other modules, and all members that can be found."""
         path = list_path(self._folder, learnt.authority)
+        file = self._files.setdefault(learnt.authority, KeptFile(path, "lists of revoked certificates", log))
         fields = {"number": str(learnt.number), "revoked": str(len(learnt.entries))}
         log.info("new list of revoked certificates", extra={"fields": fields})
-        try:
-            write_private(path, learnt.der)
-        except ConfigError as error:
-            log.warning("it can't be kept", extra={"fields": {"error": str(error)}})
+        file.keep(learnt.der)
         body = {"authority": learnt.authority.hex(), "number": learnt.number, "file": str(path)}
         self._bus.publish("link.crl", body)
         self.close()

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import msgspec
 
-from ipop_core.files import write_private
-
 
 class SavedLink(msgspec.Struct, frozen=True):
     """One peer with a direct path; `endpoint` is as `udp.show_endpoint` writes it."""
@@ -33,8 +31,3 @@ def load(path: Path) -> Saved:
         return msgspec.json.decode(path.read_bytes(), type=Saved)
     except (OSError, msgspec.MsgspecError):
         return Saved()
-
-
-def save(path: Path, saved: Saved) -> None:
-    """Replace the file. Raises OSError."""
-    write_private(path, msgspec.json.encode(saved))

@@ -15,6 +15,7 @@ from typing import Any, Final
 from ipop_core.bus.api import Bus
 from ipop_core.contract import ModuleContext
 from ipop_core.errors import BusError
+from ipop_core.kept_file import KeptFile
 from ipop_core.namespace import Namespace
 
 from .card.protocol.ethernet import mac_of
@@ -24,6 +25,7 @@ from .card.protocol.source import SourceCheck, source_of
 from .frames import FRAME_HEADER, FRAME_HEADER_SIZE, Card
 from .link.protocol.broadcast import Arrived, Broadcast, Copy, Refused
 from .link.protocol.machine import LinkMachine
+from .numbering import first_number
 from .owners import Owners
 
 log = logging.getLogger("ipop.tincan")
@@ -57,7 +59,8 @@ class Spreading:
         self._longest = FRAME_HEADER_SIZE + 14 + mtu
         self._clock = clock
         self._after = after
-        self._broadcast = Broadcast(identity.node, identity.public_key_der, identity.sign, namespace.key, time.time())
+        first = first_number(KeptFile(context.state / "broadcast", "numbers of broadcast frames", log), time.time())
+        self._broadcast = Broadcast(identity.node, identity.public_key_der, identity.sign, namespace.key, first)
         self._members: list[bytes] = []
         self._listed_at: float | None = None
         self._listing: asyncio.Task[None] | None = None

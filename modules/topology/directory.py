@@ -9,9 +9,9 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final, TypeAlias
 
 from ipop_core.bus.api import Bus, Call, JsonObject
+from ipop_core.clock import boot_clock
 from ipop_core.errors import IpopError
 from ipop_core.namespace import Namespace
-from ipop_modules.topology.driver import boot_clock
 from ipop_modules.topology.protocol.effects import Allocated, Effect, Listed, Resolved
 from ipop_modules.topology.protocol.machine import Machine
 from ipop_modules.topology.protocol.names import read_name

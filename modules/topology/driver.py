@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from ipaddress import ip_address
 from typing import Any, Final, TypeAlias
 
 from ipop_core.bus.api import Bus
+from ipop_core.clock import boot_clock
 from ipop_core.errors import BusError
 from ipop_modules.topology.protocol.effects import (
     Allocated,
@@ -32,11 +32,6 @@ Answer: TypeAlias = Resolved | Allocated | Listed | Surveyed
 
 CONNECT_SECONDS: Final = 6.0
 CONFIRM_ROUTES: Final = 1.0
-
-
-def boot_clock() -> float:
-    """Seconds since the machine started, suspended time included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Driver:

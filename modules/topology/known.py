@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from ipop_core.bus.api import Bus
-from ipop_core.errors import BusError, IpopError
-from ipop_core.files import write_private
+from ipop_core.errors import BusError
+from ipop_core.kept_file import KeptFile
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ SAVE_AFTER: Final = 2.0
 class KnownPeers:
     def __init__(self, bus: Bus, path: Path, has_links: Callable[[], bool]) -> None:
         self._bus = bus
-        self._path = path
+        self._file = KeptFile(path, "known peers", _log)
         self._has_links = has_links
         self._endpoints = _load(path)
         """By node, the oldest first."""
@@ -48,7 +48,8 @@ class KnownPeers:
         while True:
             await asyncio.sleep(SAVE_AFTER)
             if self._changed:
-                self._save()
+                self._changed = False
+                self._file.keep(msgspec.json.encode(self._endpoints))
             lonely = 0.0 if self._has_links() else lonely + SAVE_AFTER
             if lonely >= LONELY and self._endpoints:
                 await self._ask(turn)
@@ -69,13 +70,6 @@ class KnownPeers:
         _log.info("found a known peer", extra={"fields": {"node": node, "endpoint": endpoint}})
         # The ring wants the links that it needs by itself; until then it stays for want of a reason to close it.
         self._bus.notify("link", "release", {"node": node, "kind": KIND})
-
-    def _save(self) -> None:
-        self._changed = False
-        try:
-            write_private(self._path, msgspec.json.encode(self._endpoints))
-        except (OSError, IpopError) as fault:
-            _log.warning("known peers can't be saved", extra={"fields": {"fault": str(fault)}})
 
 
 def _load(path: Path) -> dict[str, str]:

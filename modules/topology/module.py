@@ -6,16 +6,16 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_interface
 from typing import Any, Final
 
 from ipop_core.bus.api import Call, Event, JsonObject
+from ipop_core.clock import boot_clock, boot_epoch
 from ipop_core.contract import ModuleContext
 from ipop_core.errors import BusError, IpopError
 from ipop_modules.topology.directory import Directory
-from ipop_modules.topology.driver import Answer, Driver, boot_clock
+from ipop_modules.topology.driver import Answer, Driver
 from ipop_modules.topology.known import KnownPeers
 from ipop_modules.topology.protocol.effects import Source, Surveyed
 from ipop_modules.topology.protocol.machine import Machine, Member
@@ -215,7 +215,7 @@ def _make_machine(context: ModuleContext) -> Machine:
         owner = Owner(
             key=identity.public_key_der,
             sign=identity.sign,
-            epoch=time.time() - now,
+            epoch=boot_epoch(),
             lease=settings.lease,
             certificate=(lambda: own_certificate(identity)) if authorities else bytes,
         )

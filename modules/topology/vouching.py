@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ipop_core.authority.peers import BadCertificate, read_certificate, verify_by_authority
+from ipop_core.authority.peers import BadCertificate, read_certificate
+from ipop_core.authority.verifying import Verifier
+from ipop_core.clock import boot_clock
 from ipop_core.identity import CERTIFICATE_FILE, Identity
 from ipop_modules.topology.protocol.lookup import Vouches
 
@@ -26,12 +28,13 @@ def own_certificate(identity: Identity) -> bytes:
 
 
 def vouching(authorities: Sequence[x509.Certificate]) -> Vouches:
-    """Check certificates by these authorities at the time that it is when they are asked."""
+    """Check certificates by these authorities at the time that it is when they are first asked of one."""
+    verifier = Verifier(authorities)
 
     def vouches(der: bytes, node: bytes, address: bytes) -> bool:
         try:
             certificate = read_certificate(der)
-            verify_by_authority(certificate, authorities, time.time())
+            verifier.verify(certificate, time.time(), boot_clock())
         except BadCertificate:
             return False
         return certificate.node == node and address in {given.packed for given in certificate.addresses}

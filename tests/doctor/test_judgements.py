@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipop_core.cli.main import cli
-from ipop_core.doctor.clock import examine_clock
+from ipop_core.doctor.clock import examine_clock, examine_moves
 from ipop_core.doctor.keeping import examine_certificates, examine_state
 from ipop_modules.ipsec.checks import examine_apparmor
 from ipop_modules.tincan.network_checks import LEAST_MTU, Route, judge_mtu, judge_ranges
@@ -29,6 +29,13 @@ def test_a_clock_that_is_behind_what_was_made_before() -> None:
     assert finding.verdict == "bad"
     assert finding.mend == "timedatectl set-ntp true"
     assert examine_clock({"this program": time.time() + 60}).verdict != "bad"
+
+
+def test_a_clock_that_was_set_while_the_node_runs() -> None:
+    assert list(examine_moves(-59.0)) == []
+    (finding,) = examine_moves(-31_536_000.0)
+    assert (finding.check, finding.verdict, finding.mend) == ("clock", "warning", "timedatectl set-ntp true")
+    assert "back by 31536000 s" in finding.found
 
 
 @pytest.mark.parametrize(("left", "verdict"), [(-1, "bad"), (10, "warning"), (60, "good")])

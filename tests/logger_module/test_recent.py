@@ -12,6 +12,7 @@ from ipop_modules.logger.writer import Writer
 
 
 def record(message: str, created: float = 0.0) -> logging.LogRecord:
+    """`created` is by a clock that may be set at any time."""
     made = logging.LogRecord("ipop.tincan", logging.INFO, __file__, 0, message, (), None)
     made.created = created
     made.fields = {"node": "ab"}
@@ -21,8 +22,8 @@ def record(message: str, created: float = 0.0) -> logging.LogRecord:
 def test_lines_of_all_processes_in_order(tmp_path: Path) -> None:
     one, other = Recent(tmp_path, "tincan"), Recent(tmp_path, "signal")
     for moment in range(0, 10, 2):
-        one.add(record(f"line {moment}", moment))
-        other.add(record(f"line {moment + 1}", moment + 1))
+        one.add(record(f"line {moment}", 1e9 - moment * 3e6))
+        other.add(record(f"line {moment + 1}", 1e9 + moment * 3e6))
     lines = read_recent(tmp_path, 4)
     assert [line["message"] for line in lines] == ["line 6", "line 7", "line 8", "line 9"]
     assert (lines[0]["process"], lines[0]["level"], lines[0]["node"]) == ("tincan", "info", "ab")
@@ -49,7 +50,7 @@ def test_a_huge_line_is_left_out(tmp_path: Path) -> None:
 def test_garbage_in_the_folder_is_passed_over(tmp_path: Path) -> None:
     recent = Recent(tmp_path, "tincan")
     recent.add(record("good"))
-    (tmp_path / FOLDER / "bad.jsonl").write_bytes(b"\xff{\n[1]\n{}\n" + b'{"time": "half')
+    (tmp_path / FOLDER / "bad.log").write_bytes(b"\xff{\n1 [1]\n1 {}\nx {\n\n" + b'{"time": "half')
     assert [line["message"] for line in read_recent(tmp_path, 10)] == ["good"]
 
 

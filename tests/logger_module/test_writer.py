@@ -52,10 +52,8 @@ def writer_of(log: logging.Logger) -> Writer:
     return writer
 
 
-def record(message: str, at: float) -> logging.LogRecord:
-    made = logging.LogRecord("ipop.test", logging.INFO, "file.py", 1, message, (), None)
-    made.created = at
-    return made
+def record(message: str) -> logging.LogRecord:
+    return logging.LogRecord("ipop.test", logging.INFO, "file.py", 1, message, (), None)
 
 
 def test_a_line_that_repeats_is_counted(log: logging.Logger, memory: Memory) -> None:
@@ -80,7 +78,7 @@ def test_no_traceback_is_left_out(log: logging.Logger, memory: Memory) -> None:
 
 def test_a_line_that_goes_on_repeating_is_told_now_and_then() -> None:
     repeats = Repeats()
-    told = [line.getMessage() for second in range(25) for line in repeats.see(record("x", float(second)))]
+    told = [line.getMessage() for second in range(25) for line in repeats.see(record("x"), float(second))]
     assert LONGEST_SILENCE == 10
     assert told == ["x", "x (repeated 10 times)", "x (repeated 10 times)"]
 

@@ -41,6 +41,7 @@ def core_status() -> dict[str, Any]:
         "namespace": "town",
         "modules": [module("tincan", "link", os.getpid(), 2), module("topology", "topology", 1 << 22)],
         "bus": {"garbage": 0, "queue_full": 3},
+        "clock_moved_s": 0.0,
     }
 
 

@@ -26,7 +26,7 @@ class Member:
         key = ec.generate_private_key(ec.SECP256R1())
         der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self.id = node_of(key.public_key())
-        self.tree = Broadcast(self.id, der, lambda data: key.sign(data, ec.ECDSA(SHA256())), namespace, 1e9)
+        self.tree = Broadcast(self.id, der, lambda data: key.sign(data, ec.ECDSA(SHA256())), namespace, 10**15)
 
 
 def body(copy: Copy) -> memoryview:

@@ -8,11 +8,28 @@ from pathlib import Path
 import pytest
 
 from ipop_core.bus.api import Call, JsonObject
+from ipop_core.kept_file import KeptFile
 from ipop_core.testing import FakeRole, memory_bus
 from ipop_modules.topology import known
 from ipop_modules.topology.known import MOST, KnownPeers
 
 NODE, ENDPOINT = "ab" * 20, "192.0.2.1:4741"
+
+
+async def saved(peers: KnownPeers) -> None:
+    """Let it run until it has kept its file."""
+    kept = asyncio.Event()
+    with pytest.MonkeyPatch.context() as patch:
+        write = KeptFile.keep
+
+        def keep(file: KeptFile, data: bytes) -> None:
+            write(file, data)
+            kept.set()
+
+        patch.setattr(KeptFile, "keep", keep)
+        keeping = asyncio.create_task(peers.keep())
+        await asyncio.wait_for(kept.wait(), 10)
+        keeping.cancel()
 
 
 @pytest.mark.parametrize("lonely", [True, False])
@@ -35,7 +52,7 @@ def test_a_node_that_starts_without_any_link_asks_those_it_knew(
             await link.start()
             before = KnownPeers(await bus.connect(), path, lambda: True)
             before.note(NODE, ENDPOINT)
-            before._save()
+            await saved(before)
             after = asyncio.create_task(KnownPeers(await bus.connect(), path, lambda: not lonely).keep())
             if lonely:
                 await asyncio.wait_for(released.wait(), 5.0)
@@ -48,7 +65,8 @@ def test_a_node_that_starts_without_any_link_asks_those_it_knew(
     asyncio.run(story())
 
 
-def test_only_the_newest_are_kept_and_a_broken_file_is_none(tmp_path: Path) -> None:
+def test_only_the_newest_are_kept_and_a_broken_file_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "SAVE_AFTER", 0.02)
     path = tmp_path / "known.json"
     path.write_bytes(b"{ no json")
 
@@ -57,7 +75,7 @@ def test_only_the_newest_are_kept_and_a_broken_file_is_none(tmp_path: Path) -> N
             peers = KnownPeers(await bus.connect(), path, lambda: True)
             for number in range(MOST + 5):
                 peers.note(f"{number:040x}", ENDPOINT)
-            peers._save()
+            await saved(peers)
             again = KnownPeers(await bus.connect(), path, lambda: True)
             assert list(again._endpoints) == [f"{number:040x}" for number in range(5, MOST + 5)]
 

@@ -81,14 +81,14 @@ class Broadcast:
     """`members` are ids in any order, this node's own among them or not; `in_session` tells who is surely there."""
 
     def __init__(
-        self, own: bytes, key: bytes, sign: Callable[[bytes], bytes], namespace_key: bytes, started: float
+        self, own: bytes, key: bytes, sign: Callable[[bytes], bytes], namespace_key: bytes, first: int
     ) -> None:
-        """`key`: this node's public key, SPKI DER. `started`: Unix time now, in seconds."""
+        """`key`: this node's public key, SPKI DER. `first`: this node's frames get numbers above this one."""
         self._own: Final = own
         self._key: Final = key
         self._sign: Final = sign
         self._label: Final = b"ipop broadcast 1" + sha256(namespace_key).digest()
-        self._sequence = int(started * 1_000_000)
+        self._sequence = first
         self._origins: dict[bytes, _Origin] = {}
 
     def originate(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ipop_core.authority.peers import BadCertificate, PeerCertificate, verify_by_authority
+from ipop_core.authority.peers import BadCertificate, PeerCertificate
 from ipop_core.authority.revocation import RevocationList
+from ipop_core.authority.verifying import Verifier
 
 from . import control
 from .blocks import Blocks
@@ -29,6 +30,7 @@ class Certification:
         self._blocks: Final = blocks
         namespace = state.node.namespace
         self._authorities: Final = () if namespace is None else namespace.authorities
+        self._verifier: Final = Verifier(self._authorities)
         self._revocations: Final = Revocations(self._authorities, state.node.revocations)
 
     def is_revoked(self, certificate: PeerCertificate) -> bool:
@@ -40,7 +42,7 @@ class Certification:
         if not self._authorities or certificate is None:
             return
         try:
-            verify_by_authority(certificate, self._authorities, self._state.node.unix_time())
+            self._verifier.verify(certificate, self._state.node.unix_time(), now)
         except BadCertificate as error:
             self._withdraw(session, error)
             return
