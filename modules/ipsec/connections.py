@@ -17,6 +17,8 @@ from ipop_modules.ipsec.policies import NEGOTIATED
 IKE_PROPOSALS: Final = ["aes128gcm16-prfsha256-ecp256"]
 ESP_PROPOSALS: Final = ["aes128gcm16-ecp256", "aes128gcm16"]
 """AES-GCM (RFC 4106). The second is for the first association of a connection, whose keys come from IKE's own."""
+PEER_KEYS: Final = "ecdsa-256"
+"""Of this kind and strength, those of authorities included. Charon reads a kind alone as no condition at all."""
 CHILD: Final = "esp"
 """Name of the one child in every connection."""
 IKE_REKEY: Final = 4 * 3600
@@ -68,7 +70,7 @@ def connection(terms: Terms, own: Address, peer: Address) -> dict[str, Any]:
         "send_certreq": "yes",
         "send_cert": "always",
         "local": {"auth": "pubkey", "id": str(own)} | _certificates("certs", terms.certificate),
-        "remote": {"auth": "ecdsa", "id": str(peer)} | _certificates("cacerts", terms.root),
+        "remote": {"auth": PEER_KEYS, "id": str(peer)} | _certificates("cacerts", terms.root),
         "children": {
             CHILD: {
                 "mode": "transport",

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from cryptography import x509
@@ -36,9 +36,9 @@ def p256() -> ec.EllipticCurvePrivateKey:
 class Authority:
     """One that keeps nothing on disk."""
 
-    def __init__(self, name: str = "town") -> None:
+    def __init__(self, name: str = "town", networks: Sequence[IPv4Network | IPv6Network] = NETWORKS) -> None:
         self.key = p256()
-        self.certificate = make_authority(self.key, name, NETWORKS, NOW - timedelta(days=400))
+        self.certificate = make_authority(self.key, name, networks, NOW - timedelta(days=400))
         self.namespace = Namespace(name, "authority", bytes(32), (self.certificate,))
         self.revoked: list[Revoked] = []
         self.number = 0
@@ -80,12 +80,15 @@ class Member(Peer):
         super().__init__(net, host, (), namespace)
         der = certificate if isinstance(certificate, bytes) else certificate.public_bytes(Encoding.DER)
         self.key = key
-        self.certificate = x509.load_der_x509_certificate(der)
         shown = credentials(key, der)
         self._node = dataclasses.replace(self._node, node=shown.node, credentials=shown, revocations=tuple(revocations))
         self.id = shown.node
         self.restart()
         net.peers[self.endpoint] = self
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        return x509.load_der_x509_certificate(self._node.credentials.certificate)
 
 
 def credentials(key: ec.EllipticCurvePrivateKey, der: bytes) -> Credentials:

@@ -197,7 +197,7 @@ def test_payloads_of_a_rogue_are_refused_for_what_is_wrong() -> None:
     assert answered(lambda rogue: pack(rogue.hello(role=b"I"))) == "signature"
     assert answered(lambda rogue: pack(rogue.hello(handshake_hash=bytes(32)))) == "signature"
     assert answered(lambda rogue: pack(replace(rogue.hello(), certificate=credentials().certificate))) == "signature"
-    assert answered(lambda rogue: pack(replace(rogue.hello(), certificate=bytes(5000)))) == "certificate"
+    assert answered(lambda rogue: pack(replace(rogue.hello(), certificate=bytes(5000)))) == "too-long"
     assert answered(lambda rogue: pack(replace(rogue.hello(), version=2))) == "version"
     assert answered(lambda rogue: pack(rogue.hello(who=ALICE))) == "own-id"
     assert answered(lambda rogue: pack(replace(rogue.hello(), capabilities=2**32))) == "payload"

@@ -54,6 +54,7 @@ async def _attempt(client: ViciClient, wish: dict[str, Any]) -> dict[str, Any]:
     terms = Terms(TAG, 3600, base64.b64decode(wish["certificate"]))
     told = connection(terms, own, peer)
     told["local"]["id"] = wish["id"]
+    told["send_cert"] = "always" if wish["shows"] else "never"
     told["remote"]["auth"] = "pubkey"
     await client.command("load-conn", {NAME: told})
     try:

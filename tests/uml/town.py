@@ -10,51 +10,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ipop_core.authority.certificates import make_authority, make_member
-from ipop_core.authority.revocation import Revoked, make_revocation_list
-from ipop_core.identity import CERTIFICATE_FILE, Identity, load_or_create
+from ipop_core.identity import CERTIFICATE_FILE, load_or_create
 from ipop_core.lab import Laboratory, Namespace
+from tests.authority.makers import Authority
 
 CARD = "tapipop"
-NETWORKS = ("192.168.10.0/24", "fd00:10::/64")
+NETWORKS = (ip_network("192.168.10.0/24"), ip_network("fd00:10::/64"))
 PATIENCE = 60.0
 Result = TypeVar("Result")
-
-
-class TestAuthority:
-    """The namespace's authority. `issue` makes what the real one would; what is altered in it is up to the test."""
-
-    __test__ = False
-
-    def __init__(self, name: str = "town") -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.now = datetime.now(UTC)
-        networks = [ip_network(network) for network in NETWORKS]
-        self.certificate = make_authority(self.key, name, networks, self.now - timedelta(days=2))
-
-    def issue(self, identity: Identity, *addresses: str, **times: datetime) -> x509.Certificate:
-        return make_member(
-            self.certificate,
-            self.key,
-            name="member",
-            public_key=identity.key.public_key(),
-            addresses=[ip_interface(address).ip for address in addresses],
-            now=times.get("begins", self.now - timedelta(days=1)),
-            until=times.get("ends", self.now + timedelta(days=30)),
-        )
-
-    def revocations(self, number: int, *certificates: x509.Certificate) -> bytes:
-        entries = [Revoked(certificate.serial_number, None, self.now) for certificate in certificates]
-        return make_revocation_list(self.certificate, self.key, number, entries, self.now - timedelta(days=1))
 
 
 class Member:
@@ -171,7 +141,7 @@ class Town:
 
     def __init__(self, lab: Laboratory) -> None:
         self.lab = lab
-        self.authority = TestAuthority()
+        self.authority = Authority("town", NETWORKS)
         (lab.folder / "authority.pem").write_bytes(self.authority.certificate.public_bytes(Encoding.PEM))
         self.alice = self._member("alice", 10)
         self.bob = self._member("bob", 20)
@@ -190,7 +160,8 @@ class Town:
         folder.mkdir()
         addresses = [f"192.168.10.{number}/24", f"fd00:10::{number}/64"]
         member = Member(name, self.lab.namespace(name), folder, addresses)
-        member.certify(self.authority.issue(member.identity, *addresses))
+        hosts = [str(interface.ip) for interface in member.interfaces]
+        member.certify(self.authority.member(member.identity.key, *hosts))
         return member
 
     @property

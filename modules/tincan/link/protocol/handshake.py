@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from ipop_core.authority.peers import BadCertificate, PeerCertificate, read_certificate
+from ipop_core.authority.peers import BadCertificate, Fault, PeerCertificate, read_certificate
 from ipop_core.identity import node_of
 
 from . import wire
@@ -39,7 +39,6 @@ Reason = Literal[
     "noise",
     "payload",
     "version",
-    "certificate",
     "signature",
     "own-id",
     "wrong-node",
@@ -53,7 +52,7 @@ _SIGNATURE: Final = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
 class HandshakeRefused(ValueError):
     """The one error for whatever a peer does wrong; `reason` is a short code to count by."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: Reason | Fault, detail: str) -> None:
         super().__init__(f"handshake refused ({reason}): {detail}")
         self.reason = reason
 
@@ -212,7 +211,7 @@ def _read_hello(
     except msgspec.MsgspecError as error:
         raise HandshakeRefused("payload", str(error)) from error
     except BadCertificate as error:
-        raise HandshakeRefused("certificate", f"{error.reason}: {error}") from error
+        raise HandshakeRefused(error.reason, str(error)) from error
     except InvalidSignature as error:
         raise HandshakeRefused("signature", "not made by the certificate's key for this handshake") from error
     if hello.version != VERSION:
