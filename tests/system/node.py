@@ -189,8 +189,12 @@ class Node:
 
     def until_direct(self, other: Node, timeout: float = 15.0) -> None:
         """Return once a direct path to the other carries the traffic (somebody must have asked for one)."""
+        self.until_path(other, "direct", timeout)
+
+    def until_path(self, other: Node, path: str, timeout: float = 15.0) -> None:
+        """Return once the traffic to the other goes by such a path."""
         node = other.node_id()
-        self.until("link", "peers", lambda body: _path(body, node) == "direct", "link.up", timeout=timeout)
+        self.until("link", "peers", lambda body: _path(body, node) == path, "link.*", timeout=timeout)
 
     def cli(self, *arguments: str, timeout: float = 20.0) -> subprocess.CompletedProcess[str]:
         """Run `ipop -c its-configuration ...` on its host."""

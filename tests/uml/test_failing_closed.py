@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ipop_core.lab import Capture
 from tests.uml.test_esp import BEEF
 from tests.uml.town import CARD, Member, Town, eventually, kill, pinging
+from tests.uml.transfer import CHUNK, Transfer
 
 pytestmark = [pytest.mark.uml, pytest.mark.net, pytest.mark.slow]
 
@@ -19,10 +22,10 @@ def test_killing_charon_during_a_flood_of_pings(town: Town) -> None:
     alice, bob = town.members
     assert alice.ping(bob.address, count=1).received == 1
     old = alice.charon()
-    with Capture(alice.namespace, CARD) as capture, pinging(alice, bob.address, "-i", "0.02") as pings:
+    with Capture(alice.namespace, CARD) as capture, pinging(alice, bob.address, "-i", "0.005") as pings:
         moment = kill(old)
         eventually(lambda: _charon(alice), lambda pid: pid != old)
-        back = eventually(lambda: alice.ask("status"), lambda status: status["associations"])
+        back = eventually(lambda: alice.ask("status"), _is_protected)
         seconds = time.monotonic() - moment
     (ping,) = pings
     assert capture.find(BEEF) == []
@@ -50,16 +53,20 @@ def test_killing_the_module_leaves_the_card_closed(town: Town) -> None:
     print(f"module killed: {ping.lost} of {ping.sent} pings lost until it was started again")
 
 
-def test_new_keys_during_traffic_lose_nothing(town: Town) -> None:
+def test_new_keys_during_a_transfer_lose_nothing(town: Town) -> None:
     alice, bob = town.members
     alice.stop()
     alice.settings["rekey"] = 5
     alice.start()
     assert alice.ping(bob.address, count=2).received == 2
-    first = _spis(alice.run("ip", "xfrm", "state"))
-    with pinging(alice, bob.address, "-i", "0.02") as pings:
-        eventually(lambda: _spis(alice.run("ip", "xfrm", "state")), lambda spis: spis and not spis & first)
+    first = spis(alice.run("ip", "xfrm", "state"))
+    transfer = Transfer(alice.namespace, bob.namespace, bob.address)
+    with transfer, pinging(alice, bob.address, "-i", "0.02") as pings:
+        eventually(lambda: spis(alice.run("ip", "xfrm", "state")), lambda now: now and not now & first)
+        changed = transfer.received
+        eventually(lambda: transfer.received, lambda now: all(a > b + CHUNK for a, b in zip(now, changed, strict=True)))
     (ping,) = pings
+    transfer.check()
     assert ping.lost == 0, ping
     print(f"rekeyed: {ping.lost} of {ping.sent} pings lost")
     alice.stop()
@@ -74,8 +81,13 @@ def _charon(member: Member) -> int:
         return 0
 
 
-def _spis(states: str) -> set[str]:
-    return {line.split()[3] for line in states.splitlines() if "spi 0x" in line and "spi 0x00000000" not in line}
+def _is_protected(status: dict[str, Any]) -> bool:
+    return any(association["state"] == "protected" for association in status["associations"])
+
+
+def spis(states: str) -> set[str]:
+    """Of the associations that have keys, as `ip xfrm state` shows them."""
+    return set(re.findall(r"^\tproto esp spi (\S+).*(?:\n\t.*)*?\n\taead ", states, re.MULTILINE))
 
 
 def _is_alive(pid: int) -> bool:
