@@ -109,8 +109,10 @@ def test_refused_for_its_own_reason_and_its_twin_is_accepted(stranger: Stranger,
     town = stranger.town
     twin = case.show(town.authority, False)
     tell_alice(town, twin)
+    before = len(town.alice.log)
     accepted = stranger.tries(twin)
     assert accepted["established"], f"{accepted}\n{town.alice.log[-3000:]}"
+    eventually(lambda: town.alice.log[before:], lambda said: "deleting IKE_SA" in said)
     refused(stranger, case.show(town.authority, True), case.ike)
 
 
