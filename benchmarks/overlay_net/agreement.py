@@ -59,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps({"nodes": options.nodes, "seed": options.seed, "full": whole, "thin": model}))
         return 0
     table = Table(f"{options.nodes} nodes, seed {options.seed}", "whole nodes", "thin model")
-    for name, value in whole.items():
-        table.add_row(name, str(value), str(model[name]))
+    for name in {**whole, **model}:
+        table.add_row(name, str(whole.get(name, "")), str(model.get(name, "")))
     Console().print(table)
     return 0
 

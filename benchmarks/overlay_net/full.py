@@ -93,8 +93,6 @@ class Node(thin.Node):
 
 
 class Network(thin.Network):
-    keepalive_rate = 0.0
-
     def __init__(
         self,
         seed: int,
@@ -164,6 +162,10 @@ class Network(thin.Network):
     def kill(self, node: thin.Node) -> None:
         """Its neighbours find out as they would."""
         node.alive = False
+
+    def spent(self) -> dict[str, int]:
+        """Bytes that were sent so far: whole nodes send what their links cost, too."""
+        return dict(self.bytes_by)
 
     # What machines ask for.
 
@@ -287,7 +289,7 @@ class Network(thin.Network):
     # Datagrams.
 
     def transmit(self, source: Endpoint, target: Endpoint, data: bytes, segment: int) -> None:
-        self.bytes_sent += len(data) + HEADERS * -(-len(data) // segment)
+        self.bytes_by["datagrams"] += len(data) + HEADERS * -(-len(data) // segment)
         if target in self._by_endpoint and self.weather.passes(source, target):
             # Delays vary, but datagrams of one way don't overtake each other: real ones seldom do.
             arrival = max(self.now + self.weather.delay(), self._last.get((source, target), 0.0))

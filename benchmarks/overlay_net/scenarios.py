@@ -24,6 +24,8 @@ LATENCY = 0.05
 PAIRS = 4000
 LOOKUPS = 400
 NEWCOMERS = 40
+WORTH_TELLING = 1.0
+"""Bytes a second and node of one kind."""
 
 
 def new_network(seed: int, *, kind: Kind = "open") -> Network:
@@ -55,15 +57,22 @@ def routes(overlay: Overlay) -> Figures:
     }
 
 
-def idle(overlay: Overlay, seconds: float = 120.0) -> Figures:
-    """Bytes that a node sends while nobody joins, leaves or asks: messages, links and keepalives, headers counted."""
+def idle(overlay: Overlay, settling: float = 120.0, seconds: float = 300.0) -> Figures:
+    """Bytes that a node sends while nobody joins, leaves or asks, headers counted: in all, and what most go to.
+
+    Newcomers' leases are renewed for the first time when the ring has settled for a while.
+    """
     network = overlay.network
-    before = network.bytes_sent
+    network.run(settling)
+    before = network.spent()
     network.run(seconds)
-    nodes = overlay.alive
-    links = mean(len(node.links) for node in nodes)
-    messages = (network.bytes_sent - before) / seconds / len(nodes)
-    return {"bytes_per_node_s": round(messages + links / 2 * network.keepalive_rate, 1)}
+    each = 1 / seconds / len(overlay.alive)
+    spent = {name: (size - before.get(name, 0)) * each for name, size in network.spent().items()}
+    figures: Figures = {"bytes_per_node_s": round(sum(spent.values()), 1)}
+    for name, size in sorted(spent.items(), key=lambda item: -item[1]):
+        if size >= WORTH_TELLING:
+            figures[f"bytes_{name.lower()}_s"] = round(size, 1)
+    return figures
 
 
 # Lookups.

@@ -1,8 +1,9 @@
 """Topology machines over links that are just there, for rings of thousands of nodes.
 
 What is left out of the real links is replaced by figures: a link is made after the round trips that the handshake and
-the rendezvous take over the ring's real path, a dead neighbour is noticed as the links' timers would, and every message
-costs OVERHEAD bytes a link besides its own. Packets are forwarded by `Routes`, the table that the links use.
+the rendezvous take over the ring's real path, a dead neighbour is noticed as the links' timers would, every message
+costs OVERHEAD bytes a link besides its own, and links cost what their upkeep does (`upkeep.py`). Packets are forwarded
+by `Routes`, the table that the links use.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 from benchmarks.overlay_net.members import NAMESPACE_KEY, Recipe, node_of
+from benchmarks.overlay_net.upkeep import Upkeep
 from ipop_core.simulation import VirtualTime, Weather
+from ipop_modules.tincan.link.protocol.parting import PATIENCE
+from ipop_modules.tincan.link.protocol.path import KEEPALIVE
 from ipop_modules.tincan.link.protocol.routes import Routes as Table
 from ipop_modules.tincan.link.protocol.routes import Step
 from ipop_modules.topology.protocol import ids
@@ -32,20 +37,15 @@ from ipop_modules.topology.protocol.effects import (
     Surveyed,
 )
 from ipop_modules.topology.protocol.machine import Machine
+from ipop_modules.topology.protocol.messages import Message
 
 CONNECT_TIMEOUT = 5.0
-UNWANTED = 5.0
-KEEPALIVE = 15.0
 DEAD_AFTER = 4.0
 HOP_LIMIT = 64
-LINK_OVERHEAD = 90
-"""Bytes around a message between neighbours: block, frame, role, and the UDP and IP headers."""
-ROUTED_OVERHEAD = 150
-KEEPALIVE_BYTES = 190
-"""A probe and its answer."""
-PROBED = 10.0
-"""Seconds between them on a link of whole nodes (`full.py`): not only every KEEPALIVE, but also after a message that
-nothing answered."""
+LINK_OVERHEAD = 95
+"""Bytes around a message between neighbours: block, frame, role, the UDP and IP headers, and its part of a loss report,
+which comes every 16 blocks."""
+ROUTED_OVERHEAD = 155
 
 
 @dataclass
@@ -92,9 +92,6 @@ class Packet:
 
 
 class Network(VirtualTime):
-    keepalive_rate = KEEPALIVE_BYTES / PROBED
-    """Bytes a second that a link costs and `bytes_sent` does not count."""
-
     def __init__(self, seed: int, loss: float = 0.0, *, latency: float = 0.02, recipe: Recipe | None = None) -> None:
         super().__init__()
         print(f"seed {seed}")
@@ -103,7 +100,9 @@ class Network(VirtualTime):
         self.recipe = recipe or Recipe()
         self.nodes: dict[bytes, Node] = {}
         self.sent = 0
-        self.bytes_sent = 0
+        self.bytes_by: Counter[str] = Counter()
+        """What was sent, by the name of the message."""
+        self.upkeep = Upkeep()
         self.attempts: Counter[bytes] = Counter()
         """Connects that were asked for, by the node that they should lead to."""
 
@@ -137,6 +136,7 @@ class Network(VirtualTime):
             return
         one.links.discard(other.id)
         other.links.discard(one.id)
+        self.upkeep.closed(one.id, other.id, self.now)
         for here, there in ((one, other), (other, one)):
             here.wishes = {wish for wish in here.wishes if wish[0] != there.id}
             if here.alive:
@@ -163,6 +163,11 @@ class Network(VirtualTime):
     @property
     def alive(self) -> list[Node]:
         return [node for node in self.nodes.values() if node.alive]
+
+    def spent(self) -> dict[str, int]:
+        """Bytes that were sent so far, headers and the links' upkeep included, by what they were for."""
+        self.upkeep.catch_up(self.now)
+        return {**self.bytes_by, "links": self.upkeep.size}
 
     def ring_is_right(self) -> bool:
         """Everyone is a member, and is linked to the two nearest on each side and says so."""
@@ -202,7 +207,7 @@ class Network(VirtualTime):
                     self._connect(node, effect)
                 case Release():
                     node.wishes.discard((effect.node, effect.kind))
-                    self.after(UNWANTED, lambda other=effect.node: self._close_unwanted(node, other))  # type: ignore[misc]  # as above
+                    self.after(PATIENCE, lambda other=effect.node: self._close_unwanted(node, other))  # type: ignore[misc]  # as above
                 case Routes():
                     node.table.replace(effect.hops, member=effect.member)
                 case Joined() | Registered() | Allocated() | Resolved() | Listed() | Surveyed():
@@ -237,6 +242,7 @@ class Network(VirtualTime):
     def _link(self, one: Node, other: Node) -> None:
         if not (one.alive and other.alive) or not self.weather.reaches(one.id, other.id):
             return
+        self.upkeep.made(one.id, other.id, self.now)
         one.links.add(other.id)
         other.links.add(one.id)
         self.perform(one, one.machine.link_up(other.id, self.now, initiator=True))
@@ -257,7 +263,9 @@ class Network(VirtualTime):
             return
         following = step.following
         overhead = LINK_OVERHEAD if packet.send.mode == "link" else ROUTED_OVERHEAD
-        self.bytes_sent += len(packet.send.payload) + overhead
+        size = len(packet.send.payload) + overhead
+        self.bytes_by[message_name(packet.send.payload)] += size
+        self.upkeep.message(node.id, following, self.now)
         if packet.hops >= HOP_LIMIT or not self.weather.passes(node.id, following):
             return
         passed = packet.passed_via or following == packet.send.via
@@ -310,3 +318,11 @@ class Network(VirtualTime):
 def nearest(network: Network, key: bytes) -> Node:
     """The node that should answer for a key."""
     return network.nodes[ids.closest(key, (node.id for node in network.alive)) or b""]
+
+
+_NAMES: dict[int, str] = {kind.__struct_config__.tag: kind.__name__ for kind in get_args(Message)}
+
+
+def message_name(payload: bytes) -> str:
+    """A message is a msgpack array of less than 16, and its number comes first."""
+    return _NAMES[payload[1]]

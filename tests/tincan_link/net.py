@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import os
 import random
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -49,8 +48,8 @@ class Peer:
         self.endpoint: Endpoint = (host, 4741)
         self.card: list[tuple[int, int, bytes]] = []
         self.events: list[Event] = []
-        key = ec.generate_private_key(ec.SECP256R1())
-        static = X25519PrivateKey.from_private_bytes(os.urandom(32))
+        key = ec.derive_private_key(1 + int.from_bytes(net.random_bytes(24)), ec.SECP256R1())
+        static = X25519PrivateKey.from_private_bytes(net.random_bytes(32))
         credentials = Credentials(key, self_signed(key, addresses), static)
         node = Node(
             node=credentials.node,

@@ -12,7 +12,7 @@ from ipop_modules.topology.protocol.ring import Ring
 FIRST: Final = 1.0
 RETRY: Final = 2.0
 OFTEN: Final = 10.0
-SELDOM: Final = 120.0
+SELDOM: Final = 300.0
 
 
 class Census:

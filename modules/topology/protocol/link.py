@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from ipop_modules.topology.protocol.chance import Random, spread
+from ipop_modules.topology.protocol.messages import Hello
 
 HELLO_RETRIES: Final = (0.3, 0.7, 1.5, 3.0)
 """While the neighbour has said nothing."""
-HELLO_NEAR: Final = 25.0
+HELLO_NEAR: Final = (10.0, 20.0, 40.0, 80.0)
+"""The more often the same was said the longer."""
 HELLO_OTHER: Final = 180.0
 
 
@@ -24,6 +26,10 @@ class Link:
     """The neighbour's, as in Hello."""
     unanswered: int = 0
     hello_at: float = 0.0
+    said: tuple[object, ...] = ()
+    """What this node said last."""
+    repeated: int = 0
+    """How often it has said just that again."""
     near: tuple[bytes, ...] = ()
     """The neighbour's, as in Hello."""
     order: int = -1
@@ -31,11 +37,14 @@ class Link:
     long: bool = False
     """The neighbour wants it as one of its long links."""
 
-    def said_hello(self, *, near: bool, random: Random, now: float) -> None:
-        """This node has; plan the next one."""
+    def said_hello(self, hello: Hello, *, near: bool, random: Random, now: float) -> None:
+        """This node has said it; plan the next one."""
+        said = (hello.member, hello.near, hello.long, hello.list_mark)
+        self.repeated = self.repeated + 1 if said == self.said else 0
+        self.said = said
         if self.member is None:
             delay = HELLO_RETRIES[min(self.unanswered, len(HELLO_RETRIES) - 1)]
             self.unanswered += 1
         else:
-            delay = HELLO_NEAR if near else HELLO_OTHER
+            delay = HELLO_NEAR[min(self.repeated, len(HELLO_NEAR) - 1)] if near else HELLO_OTHER
         self.hello_at = now + spread(random, delay)

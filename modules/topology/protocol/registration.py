@@ -36,6 +36,9 @@ from ipop_modules.topology.protocol.records import (
 from ipop_modules.topology.protocol.ring import Ring
 
 RETRIES: Final = (0.3, 0.7, 1.4, 3.0, 6.0)
+RENEWED: Final = 0.35
+RENEWED_WITHIN: Final = 0.1
+"""Parts of a lease: renewed when 0.4 to 0.5 of it have passed."""
 TAKEN_RETRY: Final = 30.0
 REFUSED_RETRY: Final = 10.0
 RING_CHANGED: Final = 0.5
@@ -223,7 +226,7 @@ class Registrations:
         claim.tries = 0
         if answer.outcome == "stored":
             claim.number = None
-            claim.due = now + spread(self._random, self._owner.lease / 3)
+            claim.due = now + RENEWED * self._owner.lease + spread(self._random, RENEWED_WITHIN * self._owner.lease)
             self._settle(claim, "registered", self._ring.me, now)
         elif answer.outcome == "stale" and self._is_proof(answer.record, claim, own=True):
             claim.number = None

@@ -162,7 +162,7 @@ class Ring:
             self.gained.add(sender)
         if link.member is None:
             link.unanswered = 0
-            link.hello_at = now + HELLO_NEAR
+            link.hello_at = now + HELLO_NEAR[0]
         link.member, link.life, link.near = hello.member, hello.life, hello.near
         link.order = hello.order
         self._note_long(sender, link, hello, now)
@@ -368,7 +368,7 @@ class Ring:
         self._hellos += 1
         hello = Hello(self.member, self._life, near, ask, long, self._sharing.mark, self._hellos)
         self.out.to_neighbour(node, hello)
-        link.said_hello(near=node in self._wanted, random=self._random, now=now)
+        link.said_hello(hello, near=node in self._wanted, random=self._random, now=now)
 
     def _probe(self, now: float) -> None:
         """Ask for this node's place again, best through a link that is not near: it may lead to another ring."""

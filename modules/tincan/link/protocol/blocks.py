@@ -132,7 +132,8 @@ class Blocks:
         keys.confirmed = True
         if receiving.meter.received(number, now):
             counted, missing = receiving.meter.report(self._wire.overflow, now)
-            self.send_under(session, keys, control.frame(control.LossReport(counted, missing)), now)
+            report = control.frame(control.LossReport(counted, missing))
+            self.send_under(session, keys, report, now, answers=True)
         self._opened(session, keys, memoryview(plaintext), source, now)
 
     # Out.
@@ -150,8 +151,13 @@ class Blocks:
         keys = session.sending_keys()
         return keys is not None and self.send_under(session, keys, frames, now, straight=True)
 
-    def send_under(self, session: Session, keys: Keys, frames: Buffer, now: float, *, straight: bool = False) -> bool:
-        """Send frames under certain keys of a session; False when they were dropped."""
+    def send_under(
+        self, session: Session, keys: Keys, frames: Buffer, now: float, *, straight: bool = False, answers: bool = False
+    ) -> bool:
+        """Send frames under certain keys of a session; False when they were dropped.
+
+        `answers`: nothing comes back for them, and that means nothing.
+        """
         pair = keys.pair
         if now >= pair.refuse_at:
             self._counters["drop_old_keys"] += 1
@@ -175,7 +181,8 @@ class Blocks:
                 return sent
         if straight:
             path.relayed = now
-        if path.waiting_since is None:
+        session.owed_since = None
+        if path.waiting_since is None and not answers:
             path.waiting_since = now
             self._timers.plan(session.node, now + path.patience(now))
         mtu = path.mtu

@@ -140,6 +140,14 @@ class Unasked(Control, tag=16):
     token: Token
 
 
+class Heard(Control, tag=17):
+    """Something came, and there was nothing to say to it: its sender need not probe the path."""
+
+
+class Unneeded(Control, tag=18):
+    """The sender does not need the direct link: if the receiver does not need it either, it closes it."""
+
+
 class CrlNumber(Control, tag=20):
     """The newest list of revoked certificates that the sender has of an authority (`revocation.py`)."""
 
@@ -188,6 +196,8 @@ AnyControl: TypeAlias = (
     | Knock
     | Knocked
     | Unasked
+    | Heard
+    | Unneeded
     | CrlNumber
     | CrlRequest
     | CrlPiece

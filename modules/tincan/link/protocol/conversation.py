@@ -11,6 +11,7 @@ from .ending import end_session
 from .events import PingAnswered, RoleData
 from .filtering import FilteringTest
 from .measuring import LifetimeTest
+from .parting import Parting
 from .probing import Probing
 from .proving import Proving
 from .relays import Relays
@@ -39,6 +40,7 @@ class Conversation:
         unasked: Unasked,
         filtering: FilteringTest,
         lifetime: LifetimeTest,
+        parting: Parting,
     ) -> None:
         self._state: Final = state
         self._blocks: Final = blocks
@@ -50,6 +52,7 @@ class Conversation:
         self._unasked: Final = unasked
         self._filtering: Final = filtering
         self._lifetime: Final = lifetime
+        self._parting: Final = parting
         self._pings: Final[dict[bytes, tuple[bytes, float]]] = {}
         """By token, the node that was asked and when; in order of their times."""
 
@@ -98,6 +101,8 @@ class Conversation:
                 self._probing.answered(session, message, source, now)
             case control.RoleMessage(role=role, data=data):
                 self._state.events.append(RoleData(role, session.node, data))
+                if not isinstance(source, Overlay):
+                    self._state.owe(session, now)
             case control.Member():
                 self._proving.proven(session, keys, message, now)
             case control.ProofWanted():
@@ -128,7 +133,9 @@ class Conversation:
                     self._filtering.came(session, token, source, now)
             case control.CrlNumber() | control.CrlRequest() | control.CrlPiece():
                 self._certification.received(session, message, now)
-            case control.Confirm():
+            case control.Unneeded():
+                self._parting.told(session, now)
+            case control.Confirm() | control.Heard():
                 pass
 
     def _ponged(self, session: Session, message: control.Pong, source: Source, now: float) -> None:

@@ -16,6 +16,7 @@ from .events import ConnectFailed, Contacted, Endpoint, SessionUp
 from .handshake import Established
 from .keys import KeyPair
 from .loss import BlockSizer
+from .parting import Parting
 from .path import Path
 from .probing import Probing
 from .proving import Proving
@@ -49,6 +50,7 @@ class Lifecycle:
         proving: Proving,
         certification: Certification,
         sizing: Sizing,
+        parting: Parting,
     ) -> None:
         self._state: Final = state
         self._blocks: Final = blocks
@@ -61,6 +63,7 @@ class Lifecycle:
         self._proving: Final = proving
         self._certification: Final = certification
         self._sizing: Final = sizing
+        self._parting: Final = parting
         self.establishing: Final = Establishing(self, state.node.credentials, state.random)
 
     def ensure(self, node: bytes, now: float) -> Session:
@@ -84,6 +87,7 @@ class Lifecycle:
         self._sizing.tend(session, now)
         self._proving.tend(session, now)
         self._cards.tend(session, now)
+        self._parting.tend(session, now)
         deadline = self._blocks.expire(session, now)
         if session.is_over(now):
             self.end(session, "idle")
@@ -97,6 +101,8 @@ class Lifecycle:
         if session.keys is None or session.direct:
             return
         if before is not None:
+            if not session.keep_alive(now):
+                return  # nobody here needs the link, and who does on the other side greets us
             self.establishing.start(session.node, before.endpoint, None, now)
             self.establishing.start(session.node, None, session.via, now)
             return

@@ -26,6 +26,7 @@ from .filtering import FilteringTest
 from .handshake import Credentials
 from .lifecycle import Lifecycle
 from .measuring import LifetimeTest
+from .parting import Parting
 from .probing import Probing
 from .proving import Proving
 from .relaying import Relaying
@@ -69,6 +70,7 @@ class LinkMachine:
         self._certification: Final = Certification(state, self._blocks)
         self._proving: Final = Proving(state, self._blocks, self._cards, self._certification)
         self._sizing: Final = Sizing(state, self._blocks)
+        parting = Parting(state, self._blocks)
         relays = Relays(state, self._blocks)
         self._unasked: Final = Unasked(state, self._blocks, courtesy)
         self.filtering: Final = FilteringTest(state, self._blocks, self._ask)
@@ -84,6 +86,7 @@ class LinkMachine:
             unasked=self._unasked,
             filtering=self.filtering,
             lifetime=self.lifetime,
+            parting=parting,
         )
         self._lifecycle: Final = Lifecycle(
             state,
@@ -97,6 +100,7 @@ class LinkMachine:
             proving=self._proving,
             certification=self._certification,
             sizing=self._sizing,
+            parting=parting,
         )
         self._establishing: Final = self._lifecycle.establishing
 

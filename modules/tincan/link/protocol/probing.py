@@ -12,7 +12,7 @@ from .events import Endpoint, LinkDown, LinkUp, PathChanged
 from .path import Path, is_silent
 from .path import State as PathState
 from .seeking import Seeking
-from .session import Keys, Session
+from .session import ACKNOWLEDGE_AFTER, Keys, Session
 from .source import Overlay, Source
 from .state import State
 from .timers import SHORTEST_WAIT
@@ -59,6 +59,10 @@ class Probing:
                 if not session.paths.validated(endpoint) and not self._may_try(endpoint, now):
                     continue
                 self._blocks.send_to(endpoint, keys, control.frame(control.Probe(token)))
+        if session.owed_since is not None and now >= session.owed_since + ACKNOWLEDGE_AFTER:
+            session.owed_since = None
+            if keys is not None and session.paths.active is not None:
+                self._blocks.send_to(session.paths.active.endpoint, keys, control.frame(control.Heard()))
         self.tell(session, before, now)
         self._seeking.tend(session, now)
         due = session.paths.next_wake(keep=session.keep_alive(now))
@@ -92,8 +96,10 @@ class Probing:
         if after is before:
             return
         if after is None:
-            events.append(LinkDown(session.node, "no answer"))
-            self._seeking.lost(session, now)
+            missed = session.keep_alive(now)
+            events.append(LinkDown(session.node, "no answer" if missed else "idle"))
+            if missed:
+                self._seeking.lost(session, now)
         elif before is None:
             self._seeking.found(session)
             initiator = session.keys is not None and session.keys.pair.is_initiator

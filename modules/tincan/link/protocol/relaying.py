@@ -75,6 +75,8 @@ class Relaying:
         if isinstance(source, Overlay):
             self._counters["drop_relay_not_link"] += 1
             return
+        if session.owed_since is None:
+            self._state.owe(session, now)
         try:
             packet = overlay.decode(body)
         except BadPacket:

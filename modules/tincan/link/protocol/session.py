@@ -34,6 +34,8 @@ LEAVE_AFTER: Final = 2.0
 LOST_AFTER: Final = 3.0
 """Over the overlay: a peer that has not been heard for so long after we sent is asked, by the same relay and then by
 another, and then greeted anew."""
+ACKNOWLEDGE_AFTER: Final = 0.25
+"""A message on a direct path that nothing goes back for is acknowledged so soon, that the peer need not probe."""
 PROOF_REPEAT: Final = 0.5
 PROOF_WANTED: Final = 0.1
 """A peer that says that it has not seen our proof gets it again so soon: the first may have overtaken the keys."""
@@ -112,6 +114,12 @@ class Session:
     """We have, or had, card frames for the peer, or it proved itself to us: we prove ourselves to it."""
     source: SourceCheck | None = None
     heard: float = 0.0
+    owed_since: float | None = None
+    """When a message came on the direct path that nothing has gone back for yet."""
+    is_needed: bool = False
+    """Whether this side needed the link when it was last looked after."""
+    part_at: float = inf
+    """When the peer is told that this side needs the link no more."""
     unheard_since: float | None = None
     """When we sent over the overlay without having heard anything since."""
     asked: int = 0
@@ -230,7 +238,9 @@ class Session:
             times.append(self.last_card + CARD_IDLE)
         if now < self.last_card + 2 * SILENCE:
             times.append(now + SILENCE)
-        times += [self.waiting.next_deadline, self._idle_at()]
+        if self.owed_since is not None:
+            times.append(self.owed_since + ACKNOWLEDGE_AFTER)
+        times += [self.part_at, self.waiting.next_deadline, self._idle_at()]
         return min((time for time in times if time is not None and time < inf), default=None)
 
     def _idle_at(self) -> float | None:

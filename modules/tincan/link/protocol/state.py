@@ -14,7 +14,7 @@ from .events import Endpoint, Event
 from .handshake import Credentials
 from .keys import Cipher
 from .lifetime import Lifetime
-from .session import KEYLESS_IDLE, Counters, Session, new_session
+from .session import ACKNOWLEDGE_AFTER, KEYLESS_IDLE, Counters, Session, new_session
 from .timers import Timers
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -89,6 +89,12 @@ class State:
             session = self.sessions[node] = new_session(node, self.random, now)
             self.timers.plan(node, now + KEYLESS_IDLE)
         return session
+
+    def owe(self, session: Session, now: float) -> None:
+        """A message came on the direct path: if nothing goes back for it soon, it is acknowledged (probing.py)."""
+        if session.owed_since is None:
+            session.owed_since = now
+            self.timers.plan(session.node, now + ACKNOWLEDGE_AFTER)
 
     def carried(self) -> Counters:
         """What all sessions have carried since the start; it never falls."""

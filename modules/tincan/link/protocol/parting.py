@@ -1,0 +1,43 @@
+"""Direct links that neither side needs go: who needs one no more says so, and who does not need it either closes it.
+
+Without that they would stay for as long as anybody's packets happen to pass by them.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Final
+
+from . import control
+from .blocks import Blocks
+from .ending import end_session
+from .session import Session
+from .state import State
+
+PATIENCE: Final = 15.0
+"""Seconds for which a link that is not needed stays, as it may be needed for another reason soon."""
+
+
+class Parting:
+    """The ends of one node's direct links."""
+
+    def __init__(self, state: State, blocks: Blocks) -> None:
+        self._state: Final = state
+        self._blocks: Final = blocks
+
+    def tend(self, session: Session, now: float) -> None:
+        """Tell the peer once, when this side has not needed the link for a while."""
+        if session.keep_alive(now):
+            session.is_needed, session.part_at = True, inf
+        elif session.is_needed:
+            session.is_needed, session.part_at = False, now + PATIENCE
+        elif now >= session.part_at:
+            session.part_at = inf
+            if session.direct:
+                self._blocks.send(session, control.frame(control.Unneeded()), now)
+
+    def told(self, session: Session, now: float) -> None:
+        """The peer does not need the link."""
+        if session.direct and not session.keep_alive(now):
+            self._blocks.send(session, control.frame(control.Close()), now)
+            end_session(self._state, self._blocks, session, "needed by neither side")
