@@ -2,7 +2,8 @@
 
 Debian's package user-mode-linux brings a kernel that is an ordinary program. It boots in a few seconds with this
 machine's own files as its root, read-only, so that every program that is here is there; what is written below /tmp,
-/run and /dev goes when it ends. One folder is shared and writable, at the same path inside and outside.
+/run and /dev goes when it ends. AppArmor is on, without any profile: whoever wants one loads it. One folder is shared
+and writable, at the same path inside and outside.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def run_in_uml(
     init.chmod(0o700)
     kernel = [
         *(KERNEL, f"mem={memory}", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet"),
-        *("con=null", "con0=null,fd:1", f"uml_dir={shared}/uml", f"init={init}"),
+        *("con=null", "con0=null,fd:1", f"uml_dir={shared}/uml", f"init={init}", "security=apparmor"),
     ]
     console = shared / _CONSOLE_FILE
     with console.open("wb") as output:
@@ -91,6 +92,7 @@ def _init_script(command: Command, shared: Path, folder: Path, env: Mapping[str,
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
+mount -t securityfs securityfs /sys/kernel/security
 for folder in /run /tmp; do mount -t tmpfs tmpfs $folder; done
 mkdir -p /dev/shm
 mount -t tmpfs tmpfs /dev/shm

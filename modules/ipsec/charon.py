@@ -4,7 +4,8 @@ It sees a /run of its own, a folder of this node: there it puts its pid file, wh
 socket, and there lies its configuration. So several run on one machine, nothing in /etc is touched, and the paths are
 those that Debian's AppArmor profile allows. It has no other configuration and loads only these plugins: none of them
 fetches what a certificate names. It remembers no certificate: a peer is judged by what it shows now. It dies with the
-module; its associations stay in the kernel.
+module; its associations stay in the kernel. A shell sees to that: the kernel forgets the signal that a process wants at
+its parent's death (prctl(2), PR_SET_PDEATHSIG) when AppArmor confines what it executes.
 """
 
 from __future__ import annotations
@@ -29,10 +30,22 @@ SOCKET: Final = "charon.vici"
 PID_FILE: Final = "charon.pid"
 _CONFIGURATION: Final = "charon.conf"
 _STOP_SECONDS: Final = 1.5
+_SIGNALLED: Final = 128
+"""A shell's status above it is the number of the signal that ended what it waited for."""
 ACQUIRE_SECONDS: Final = 10
 """The kernel asks again for keys after so long; longer than one exchange of IKE may take."""
 _RETRANSMISSION: Final = {"retransmit_timeout": 0.6, "retransmit_base": 1.5, "retransmit_tries": 4}
 """Seconds: again after 0.6, 0.9, 1.4 and 2.0, given up 3.0 later."""
+
+_SCRIPT: Final = """
+mount --bind "$0" "$(readlink -f /var/run)" || exit
+trap 'kill -KILL $!' HUP
+trap 'kill -TERM $!' TERM
+"$1" &
+until wait $!; status=$?; ! kill -0 $!; do :; done 2>/dev/null
+exit $status
+"""
+"""HUP: the module has died. TERM: it stops. `wait` returns for a signal, too."""
 
 log = logging.getLogger("ipop.ipsec")
 _charon_log = logging.getLogger("ipop.ipsec.charon")
@@ -92,10 +105,9 @@ class Charon:
         for name in (SOCKET, PID_FILE):
             (self._folder / name).unlink(missing_ok=True)
         (self._folder / _CONFIGURATION).write_text(configuration(self._card))
-        script = 'mount --bind "$0" "$(readlink -f /var/run)" && exec "$1"'
         self._process = await asyncio.create_subprocess_exec(
-            *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"),
-            *("sh", "-c", script, str(self._folder), self._program),
+            *("setpriv", "--pdeathsig", "HUP", "unshare", "--mount", "--propagation", "private"),
+            *("sh", "-c", _SCRIPT, str(self._folder), self._program),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -109,6 +121,8 @@ class Charon:
         if self._process is None:
             return "not started"
         status = await self._process.wait()
+        if status > _SIGNALLED:
+            return f"signal {status - _SIGNALLED}"
         return f"signal {-status}" if status < 0 else f"status {status}"
 
     async def stop(self) -> None:
@@ -123,7 +137,7 @@ class Charon:
                 await process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
     def _end_predecessor(self) -> None:

@@ -20,7 +20,7 @@ from _pytest.runner import CallInfo
 from ipop_core.lab import Laboratory
 from ipop_core.lab.errors import LabError
 from ipop_core.lab.uml import OUTPUT_FILE, run_in_uml, uml_right
-from tests.uml.town import Town
+from tests.uml.town import Town, confine_charon
 
 INSIDE = "IPOP_INSIDE_UML"
 REPORTS = "reports"
@@ -58,6 +58,12 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if folder := os.environ.get(INSIDE):
         with (Path(folder) / REPORTS).open("a") as reports:
             reports.write(json.dumps(report._to_json()) + "\n")
+
+
+@pytest.fixture(scope="package", autouse=True)
+def confined() -> None:
+    if INSIDE in os.environ:
+        confine_charon()
 
 
 @pytest.fixture(scope="package")

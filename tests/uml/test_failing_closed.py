@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import time
@@ -32,6 +33,38 @@ def test_killing_charon_during_a_flood_of_pings(town: Town) -> None:
     assert back["restarts"] >= 1
     print(f"charon killed: new keys after {seconds:.1f} s, {ping.lost} of {ping.sent} pings lost")
     assert alice.ping(bob.address, count=5).received == 5
+
+
+def test_without_a_charon_nothing_passes(town: Town) -> None:
+    alice, bob = town.members
+    alice.stop()
+    alice.settings["charon"] = "/usr/lib/ipsec/no-such-charon"
+    alice.begin()
+    assert "there is no /usr/lib/ipsec/no-such-charon" in alice.answer()["fault"]
+    with Capture(alice.namespace, CARD) as capture:
+        _nothing_passes(alice, bob)
+    assert capture.find(BEEF) == []
+    alice.settings.clear()
+    alice.start()
+    assert alice.ping(bob.address, count=3).received == 3
+
+
+def test_while_charon_hangs_nothing_new_passes_and_then_it_goes_on(town: Town) -> None:
+    alice, bob = town.members
+    assert alice.ping(bob.address, count=1).received == 1
+    charon = alice.charon()
+    with Capture(alice.namespace, CARD) as capture:
+        os.kill(charon, signal.SIGSTOP)
+        alice.run("ip", "xfrm", "state", "flush")
+        _nothing_passes(alice, bob)
+        os.kill(charon, signal.SIGCONT)
+        eventually(lambda: alice.ping(bob.address, "-p", "deadbeef", count=3), lambda ping: ping.received == 3)
+    assert capture.find(BEEF) == []
+
+
+def _nothing_passes(alice: Member, bob: Member) -> None:
+    for near, address in ((alice, bob.address), (alice, bob.address6), (bob, alice.address)):
+        assert near.ping(address, "-W", "1", "-p", "deadbeef", count=2).received == 0
 
 
 def test_killing_the_module_leaves_the_card_closed(town: Town) -> None:

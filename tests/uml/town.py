@@ -18,10 +18,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ipop_core.identity import CERTIFICATE_FILE, load_or_create
-from ipop_core.lab import Laboratory, Namespace
+from ipop_core.lab import Laboratory, Namespace, commands
 from tests.authority.makers import Authority
 
 CARD = "tapipop"
+PROFILE = Path("/etc/apparmor.d/usr.lib.ipsec.charon")
 NETWORKS = (ip_network("192.168.10.0/24"), ip_network("fd00:10::/64"))
 PATIENCE = 60.0
 Result = TypeVar("Result")
@@ -66,7 +67,7 @@ class Member:
             self.process = self.namespace.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
 
     def ready(self) -> None:
-        answer = self._answer()
+        answer = self.answer()
         assert answer == {"ready": True}, f"{self.name}: {answer}\n{self.log}"
         self.serving()
 
@@ -90,7 +91,7 @@ class Member:
         assert self.process.stdin
         self.process.stdin.write(f"{action}\n".encode())
         self.process.stdin.flush()
-        return self._answer()
+        return self.answer()
 
     def charon(self) -> int:
         """The process id of its charon."""
@@ -108,7 +109,8 @@ class Member:
         path = self.folder / "log"
         return path.read_text() if path.exists() else ""
 
-    def _answer(self) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
+        """The next thing that its module says."""
         assert self.process
         assert self.process.stdout
         line = self.process.stdout.readline()
@@ -134,6 +136,11 @@ class Ping:
 
     def __repr__(self) -> str:
         return self.output
+
+
+def confine_charon() -> None:
+    """Let AppArmor do with charon what it does on an installed Debian: the profile is that of its package."""
+    commands.run(["apparmor_parser", "--replace", "--skip-cache", str(PROFILE)])
 
 
 class Town:
