@@ -101,18 +101,20 @@ def test_the_way_to_the_world_and_the_virtual_range() -> None:
 
 
 @pytest.mark.parametrize(
-    ("loaded", "verdict"),
+    ("loaded", "found"),
     [
-        ("/usr/lib/ipsec/charon (enforce)\n", "warning"),
-        ("/usr/lib/ipsec/charon (complain)\n/usr/bin/man (enforce)\n", "good"),
-        ("", "good"),
+        ("/usr/lib/ipsec/charon (enforce)\n", "confines charon"),
+        ("/usr/lib/ipsec/charon (complain)\n/usr/bin/man (enforce)\n", "leaves charon alone"),
+        ("", "leaves charon alone"),
     ],
 )
-def test_apparmor(tmp_path: Path, loaded: str, verdict: str) -> None:
+def test_apparmor(tmp_path: Path, loaded: str, found: str) -> None:
     profiles = tmp_path / "profiles"
-    assert examine_apparmor("/usr/lib/ipsec/charon", profiles).verdict == "good"
+    assert examine_apparmor("/usr/lib/ipsec/charon", profiles).found == "is off"
     profiles.write_text(loaded)
-    assert examine_apparmor("/usr/lib/ipsec/charon", profiles).verdict == verdict
+    finding = examine_apparmor("/usr/lib/ipsec/charon", profiles)
+    assert finding.verdict == "good"
+    assert finding.found.startswith(found)
 
 
 def test_a_broken_configuration_is_the_first_thing_that_is_said(tmp_path: Path) -> None:
