@@ -80,8 +80,10 @@ def _key_for(certificate: bytes, key: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def stranger(town: Town) -> Iterator[Stranger]:
-    """Bob's own module is off meanwhile."""
+    """Bob's own module is off meanwhile, and Alice's is a fresh one, which wants nothing of him."""
     town.bob.stop()
+    town.alice.stop()
+    town.alice.start()
     town.bob.run("ip", "xfrm", "policy", "flush")
     stranger = Stranger(town)
     yield stranger
