@@ -54,6 +54,17 @@ def test_two_links_are_enough_and_a_third_is_let_go() -> None:
     assert dialled(machine.wake(5.0)) == []
 
 
+def test_one_of_two_names_that_moves_to_a_third_node_is_let_go() -> None:
+    machine = contact("a", "b", "c")
+    machine.wake(0.0)
+    machine.connected("a", B, 0.0)
+    machine.connected("c", B, 0.0)
+    machine.connected("b", C, 0.0)
+    assert asked(machine.wake(CONFIRM_AFTER)) == ["a", "b", "c"]
+    assert machine.connected("a", A, CONFIRM_AFTER) == [Release(A)]
+    assert states(machine) == {"a": "waiting", "b": "connected", "c": "connected"}
+
+
 def test_two_names_of_one_node_count_as_one_link() -> None:
     machine = contact("a", "b", "c")
     machine.wake(0.0)

@@ -131,7 +131,8 @@ class FirstContact:
         entry.due = now + CONFIRM_AFTER
         if entry.state == "connected" and entry.node == node:
             return []
-        if len(self._nodes() - {node}) >= LINKS_WANTED and entry.state != "connected":
+        held_by_others = {e.node for e in self._entries.values() if e.state == "connected" and e is not entry}
+        if len(held_by_others - {node}) >= LINKS_WANTED:
             entry.state, entry.fault = "waiting", None
             return [Release(node)]
         before = entry.node
