@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_interface
 from typing import Final
 
-import dns.name
 import dns.rcode
 
 from ipop_core.bus.api import Call, Event, JsonObject
 from ipop_core.contract import ModuleContext
-from ipop_core.errors import BusError, IpopError
-from ipop_modules.resolver.door import open_door
-from ipop_modules.resolver.protocol.answering import BadQuestion, Question, answer_with, read_question, refuse
+from ipop_core.errors import IpopError
+from ipop_modules.resolver.directory import LOOKUP_LIMIT, Directory
+from ipop_modules.resolver.door import Door
+from ipop_modules.resolver.protocol.answering import BadQuestion, Question, read_question, refuse
+from ipop_modules.resolver.protocol.zones import Zones
+from ipop_modules.resolver.resolved import Resolved, Wish
 from ipop_modules.resolver.settings import Settings
 
 MOST_AT_ONCE: Final = 64
 """Questions that wait for the directory; more are told to come again."""
-LOOKUP_LIMIT: Final = 4.0
-"""Seconds; programs ask again after five."""
 
 
 class Resolver:
     def __init__(self, context: ModuleContext) -> None:
         self._context = context
         self._settings: Settings = context.settings
-        self._domain = dns.name.from_text(self._settings.domain)
+        self._zones = Zones(self._settings.domain)
         self._interfaces: list[str] = []
-        self._doors: list[asyncio.DatagramTransport] = []
-        self._lookups: set[asyncio.Task[None]] = set()
+        self._doors: list[Door] = []
+        self._work: set[asyncio.Task[None]] = set()
+        self._waiting = 0
         self._opening = asyncio.Lock()
+        self._resolved = Resolved()
         self._counters: Counter[str] = Counter()
+        self._directory = Directory(context.bus, self._count)
 
     async def start(self) -> None:
         """Raises IpopError where there is no card, or its port is taken or not allowed."""
@@ -42,13 +47,15 @@ class Resolver:
         if card is None:
             raise IpopError("modules.resolver: this node has no virtual card, whose address it could answer at")
         await self._open(card["addresses"])
+        self._spawn(self._tell(card["name"]))
         bus.serve("status", self._status)
         await bus.subscribe("link.card", self._card_changed)
 
     async def stop(self) -> None:
-        for task in self._lookups:
+        for task in self._work:
             task.cancel()
         self._close()
+        await self._resolved.take_back()
 
     async def _open(self, addresses: Sequence[str]) -> None:
         async with self._opening:
@@ -56,9 +63,12 @@ class Resolver:
                 return
             self._close()
             self._interfaces = list(addresses)
-            for text in self._interfaces:
-                own = ip_interface(text).ip
-                self._doors.append(await open_door(own, self._settings.port, self._asked, self._is_foreign))
+            interfaces = [ip_interface(text) for text in self._interfaces]
+            self._zones = Zones(self._settings.domain, [interface.network for interface in interfaces])
+            for interface in interfaces:
+                door = Door(interface.ip, self._asked, self._count)
+                self._doors.append(door)
+                await door.open(self._settings.port)
 
     def _close(self) -> None:
         for door in self._doors:
@@ -66,59 +76,71 @@ class Resolver:
         self._doors = []
 
     def _card_changed(self, event: Event) -> None:
-        self._spawn(self._reopen(event.body["addresses"]))
+        self._spawn(self._follow(event.body["name"], event.body["addresses"]))
 
-    async def _reopen(self, addresses: Sequence[str]) -> None:
+    async def _follow(self, card: str, addresses: Sequence[str]) -> None:
         try:
             await self._open(addresses)
         except IpopError as error:
             self._context.report_fault(str(error))
+        else:
+            await self._tell(card)
+
+    async def _tell(self, card: str) -> None:
+        if not self._interfaces:
+            return
+        zones = (self._zones.domain, *self._zones.reverse)
+        with contextlib.suppress(OSError):  # a card in user space has no number, and the kernel's programs don't see it
+            await self._resolved.tell(
+                Wish(
+                    interface=socket.if_nametoindex(card),
+                    servers=[ip_interface(text).ip for text in self._interfaces],
+                    port=self._settings.port,
+                    zones=[zone.to_text(omit_final_dot=True) for zone in zones],
+                )
+            )
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
-        self._lookups.add(task)
-        task.add_done_callback(self._lookups.discard)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
 
-    def _is_foreign(self) -> None:
-        self._counters["drop_foreign"] += 1
+    def _count(self, what: str) -> None:
+        self._counters[what] += 1
 
-    def _asked(self, datagram: bytes, send: Callable[[bytes], None]) -> None:
+    def _asked(self, message: bytes, stream: bool, send: Callable[[bytes], None]) -> bool:
         try:
-            question = read_question(datagram, self._domain)
+            question = read_question(message, self._zones, stream=stream)
         except BadQuestion:
-            self._counters["drop_bad"] += 1
-            return
-        if question.host is None:
-            self._counters["refused"] += 1
-            send(refuse(question, self._domain, question.refusal))
-        elif len(self._lookups) >= MOST_AT_ONCE:
-            self._counters["busy"] += 1
-            send(refuse(question, self._domain, dns.rcode.SERVFAIL))
+            self._count("drop_bad")
+            return False
+        if question.place.host is None and question.place.address is None:
+            self._count("refused")
+            send(refuse(question))
+        elif self._waiting >= MOST_AT_ONCE:
+            self._count("busy")
+            send(refuse(question, dns.rcode.SERVFAIL))
         else:
-            self._spawn(self._answer(question, question.host, send))
+            self._waiting += 1
+            self._spawn(self._answer(question, send))
+        return True
 
-    async def _answer(self, question: Question, host: str, send: Callable[[bytes], None]) -> None:
+    async def _answer(self, question: Question, send: Callable[[bytes], None]) -> None:
         try:
-            reply = await self._context.bus.request("topology", "resolve_name", {"name": host}, timeout=LOOKUP_LIMIT)
-        except BusError as error:
-            # What can't be a host name is refused there.
-            code = dns.rcode.NXDOMAIN if error.code == "refused" else dns.rcode.SERVFAIL
-            self._counters["unknown" if error.code == "refused" else "failed"] += 1
-            send(refuse(question, self._domain, code))
-            return
-        found = reply.body
-        if found["node"] is None:
-            code = dns.rcode.NXDOMAIN if found["certain"] else dns.rcode.SERVFAIL
-            self._counters["unknown" if found["certain"] else "failed"] += 1
-            send(refuse(question, self._domain, code))
-            return
-        # What a member says of itself leads no program out of the virtual network.
-        networks = [ip_interface(text).network for text in self._interfaces]
-        claimed = [ip_address(text) for text in found["addresses"]]
-        addresses = [ip for ip in claimed if any(ip in network for network in networks)]
-        self._counters["answered"] += 1
-        send(answer_with(question, self._domain, addresses, found.get("lease_s")))
+            async with asyncio.timeout(LOOKUP_LIMIT):
+                answer = await self._directory.answer(question, self._zones)
+        except TimeoutError:
+            self._count("failed")
+            answer = refuse(question, dns.rcode.SERVFAIL)
+        finally:
+            self._waiting -= 1
+        send(answer)
 
     async def _status(self, _: Call) -> JsonObject:
         listening = [f"{ip_interface(text).ip} port {self._settings.port}" for text in self._interfaces]
-        return {"domain": self._settings.domain, "listening": listening, "counters": dict(self._counters)}
+        return {
+            "domain": self._settings.domain,
+            "listening": listening,
+            "systemd_resolved": self._resolved.state,
+            "counters": dict(self._counters),
+        }

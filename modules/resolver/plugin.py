@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ipop_core.contract import ModuleSpec, hookimpl
+from ipop_core.contract import CheckContext, Finding, ModuleSpec, hookimpl
 
 
 @hookimpl
@@ -22,6 +23,13 @@ def ipop_module() -> ModuleSpec:
         messages=(_read("messages.json"),),
         preload=("ipop_modules.resolver.module",),
     )
+
+
+@hookimpl
+def ipop_checks(context: CheckContext) -> Sequence[Finding]:
+    from ipop_modules.resolver.checks import examine  # noqa: PLC0415 - only for the doctor
+
+    return examine(context)
 
 
 def _read(name: str) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import dns.flags
 import dns.message
 import dns.rcode
 import pytest
@@ -18,6 +19,7 @@ from ipop_core.bus.api import Call, JsonObject
 from ipop_core.errors import IpopError
 from ipop_core.lab import Laboratory, capabilities
 from ipop_core.testing import FakeRole, memory_bus, module_context
+from ipop_modules.resolver import door
 from ipop_modules.resolver.module import Resolver
 from ipop_modules.resolver.plugin import ipop_module
 from ipop_modules.resolver.settings import Settings
@@ -29,19 +31,28 @@ BOB = "b0" * 20
 
 
 def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Free for datagrams and for streams."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one, socket.socket() as other:
+            one.bind(("127.0.0.1", 0))
+            with contextlib.suppress(OSError):
+                other.bind(one.getsockname())
+                return int(one.getsockname()[1])
 
 
 @contextlib.asynccontextmanager
-async def resolver(tmp_path: Path, found: Any, address: str = "127.0.0.1/8") -> AsyncIterator[tuple[Any, int]]:
+async def resolver(
+    tmp_path: Path, found: Any, address: str = "127.0.0.1/8", **directory: Any
+) -> AsyncIterator[tuple[Any, int]]:
     """One whose directory answers `found`, and its port."""
     settings = Settings(port=free_port())
     card = {"name": "tapipop", "mac": "02:00:00:00:00:01", "addresses": [address], "mtu": 1500, "up": True}
     status = {"node": "00" * 20, "card": card, "listening": [], "observed": [], "sessions": 0, "counters": {}}
     async with memory_bus(ipop_module().messages) as bus:
-        link, topology = FakeRole(bus, "link", {"status": status}), FakeRole(bus, "topology", {"resolve_name": found})
+        link, topology = (
+            FakeRole(bus, "link", {"status": status}),
+            FakeRole(bus, "topology", {"resolve_name": found, **directory}),
+        )
         await link.start()
         await topology.start()
         module = Resolver(module_context(settings, bus=await bus.connect("resolver"), folder=tmp_path))
@@ -126,6 +137,104 @@ async def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
             module = Resolver(module_context(Settings(port=port), bus=await bus.connect("resolver"), folder=tmp_path))
             with pytest.raises(IpopError, match=f"modules.resolver.port: can't listen on 127.0.0.1 port {port}"):
                 await module._open(["127.0.0.1/8"])
+
+
+BOB_S = {"node": BOB, "name": "bob", "addresses": ["127.0.0.20"]}
+OWNER = {"address": "127.0.0.20", "node": BOB, "certain": True, "source": "directory"}
+
+
+@pytest.mark.parametrize(
+    ("said", "owner", "named"),
+    [
+        (answer(BOB, "127.0.0.20"), BOB, ["bob.ipop."]),
+        (answer(BOB, "127.0.0.21"), BOB, []),  # the name's owner doesn't say that the address is his
+        (answer(BOB, "127.0.0.20"), "a1" * 20, []),  # he says so, but it isn't
+        (answer(None), BOB, []),
+    ],
+)
+@story
+async def test_an_address_has_the_name_whose_owner_has_it(
+    tmp_path: Path, said: JsonObject, owner: str, named: list[str]
+) -> None:
+    listed = {"certain": True, "nodes": [BOB], "members": [BOB_S]}
+    directory = {"members": listed, "resolve": {**OWNER, "node": owner}}
+    async with resolver(tmp_path, said, **directory) as (_, port):
+        found = await ask("20.0.0.127.in-addr.arpa", port, "PTR")
+        assert [str(item) for rrset in found.answer for item in rrset] == named
+        assert found.rcode() == (dns.rcode.NOERROR if named else dns.rcode.NXDOMAIN)
+        assert (await ask("21.0.0.127.in-addr.arpa", port, "PTR")).rcode() == dns.rcode.NXDOMAIN
+        assert (await ask("20.0.0.128.in-addr.arpa", port, "PTR")).rcode() == dns.rcode.REFUSED
+
+
+async def connect(port: int, source: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+
+
+def framed(name: str) -> bytes:
+    wire = dns.message.make_query(name, "A").to_wire()
+    return len(wire).to_bytes(2) + wire
+
+
+async def next_answer(reader: asyncio.StreamReader) -> dns.message.Message:
+    async with asyncio.timeout(5):
+        return dns.message.from_wire(await reader.readexactly(int.from_bytes(await reader.readexactly(2))))
+
+
+@story
+async def test_what_is_too_long_for_a_datagram_comes_by_tcp(tmp_path: Path) -> None:
+    many = [f"127.0.1.{last}" for last in range(200)]
+    async with resolver(tmp_path, answer(BOB, *many)) as (_, port):
+        short = await ask("bob.ipop", port)
+        assert (bool(short.flags & dns.flags.TC), short.answer) == (True, [])
+        reader, writer = await connect(port)
+        writer.write(framed("bob.ipop") + framed("example.org"))
+        writer.write_eof()  # who asks no more still gets his answers
+        answers = [await next_answer(reader) for _ in range(2)]
+        assert sorted(len(item.answer and item.answer[0]) for item in answers) == [0, 200]
+        assert await reader.read() == b""
+        writer.close()
+
+
+@pytest.mark.parametrize("sent", [b"\xff\xff", b"\x00\x00", b"\x00\x03abc", (13).to_bytes(2) + bytes(13)])
+@story
+async def test_a_stream_that_is_no_dns_is_closed(tmp_path: Path, sent: bytes) -> None:
+    async with resolver(tmp_path, answer(BOB, "127.0.0.20")) as (client, port):
+        reader, writer = await connect(port)
+        writer.write(sent)
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+        writer.close()
+        assert (await ask("bob.ipop", port)).answer
+        assert (await client.request("resolver", "status")).body["counters"]["drop_bad"] == 1
+
+
+@story
+async def test_streams_are_few_slow_ones_are_closed_and_strangers_are_not_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "STREAM_LIMIT", 0.5)
+    async with resolver(tmp_path, answer(BOB, "127.0.0.20")) as (client, port):
+        streams = [await connect(port) for _ in range(door.MOST_STREAMS)]
+        streams[0][1].write(b"\0")
+        for source in ("127.0.0.1", "127.0.0.2"):
+            reader, writer = await connect(port, source)
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
+        assert (await ask("bob.ipop", port)).answer
+        async with asyncio.timeout(5):
+            for reader, writer in streams:
+                with contextlib.suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+                writer.close()
+        counters = (await client.request("resolver", "status")).body["counters"]
+        assert (counters["drop_streams"], counters["drop_foreign"]) == (1, 1)
+        assert counters["drop_slow"] == door.MOST_STREAMS
+        reader, writer = await connect(port)
+        writer.write(framed("bob.ipop"))
+        assert (await next_answer(reader)).answer
+        writer.close()
 
 
 ASK = """
