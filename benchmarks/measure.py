@@ -67,7 +67,7 @@ def measure(stage: Stage, tunnel: Tunnel, seconds: int, congestion: str, *, sear
     tcp = _iperf(stage, tunnel, ["-t", str(seconds), "-C", congestion])
     left, right = (cpu_seconds(side) - used for side, used in zip((stage.left, stage.right), before, strict=True))
     gbit = tcp["end"]["sum_received"]["bytes"] * 8 / 1e9
-    flood = _udp(stage, tunnel, 0, seconds)
+    flood = datagrams(stage, tunnel, 0, seconds)
     return Run(
         tcp_mbps=tcp["end"]["sum_received"]["bits_per_second"] / 1e6,
         udp_kpps=flood.received / flood.seconds / 1e3,
@@ -143,7 +143,7 @@ def _most_without_loss(stage: Stage, tunnel: Tunnel, flood: Datagrams) -> float:
     best, low, high = 0.0, 0.0, flood.rate * 1.25
     for _ in range(_SEARCH_STEPS):
         tried = (low + high) / 2
-        got = _udp(stage, tunnel, tried, _SEARCH_SECONDS)
+        got = datagrams(stage, tunnel, tried, _SEARCH_SECONDS)
         if got.loss < CLEAN_LOSS:
             low = tried
             best = max(best, got.rate)
@@ -152,7 +152,8 @@ def _most_without_loss(stage: Stage, tunnel: Tunnel, flood: Datagrams) -> float:
     return best
 
 
-def _udp(stage: Stage, tunnel: Tunnel, datagrams_a_second: float, seconds: int) -> Datagrams:
+def datagrams(stage: Stage, tunnel: Tunnel, datagrams_a_second: float, seconds: int) -> Datagrams:
+    """Send so many; 0 is as many as can be. Raises LabError."""
     rate = str(int(datagrams_a_second * UDP_PAYLOAD * 8))
     options = ["-u", "-l", str(UDP_PAYLOAD), "-b", rate, "-t", str(seconds), "-w", _SOCKET_BUFFER]
     return parse_datagrams(_iperf(stage, tunnel, options))
