@@ -159,6 +159,13 @@ class Hooks:
         """
 
     @hookspec
+    def ipop_leftovers(self, card: str) -> Sequence[Finding]:  # type: ignore[empty-body]
+        """Say what an earlier run of this module left on this machine that still acts on the virtual card's traffic.
+
+        Called for a running node that is configured without the module, by `ipop status` and `ipop doctor`.
+        """
+
+    @hookspec
     def ipop_process_started(self, process: str, settings: Mapping[str, Any], run: Path) -> None:
         """Observe the start of a process of this node, in that process, before anything else of it runs.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import graphlib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -79,6 +80,18 @@ class Registry:
             if not isinstance(answer, list | tuple) or not all(isinstance(item, Finding) for item in answer):
                 raise ConfigError(place, "its hook ipop_checks returns something else than a list of Findings")
             found += answer
+        return found
+
+    def leftovers(self, configured: Container[str], card: str) -> list[Finding]:
+        """What earlier runs of the installed modules that are not configured left for this card."""
+        found: list[Finding] = []
+        for name in self.installed():
+            if name not in configured:
+                with contextlib.suppress(ConfigError):  # a module that is not wanted can't be at fault
+                    for answer in self._call(
+                        show_place(("modules", name)), "ipop_leftovers", self._plugin(name), card=card
+                    ):
+                        found += answer
         return found
 
     def _plugin(self, name: str) -> Any:

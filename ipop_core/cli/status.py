@@ -12,6 +12,7 @@ import click
 from ipop_core.cli.client import with_bus
 from ipop_core.cli.output import json_option, print_facts, print_json, show_duration
 from ipop_core.errors import BusError
+from ipop_core.loader import Registry
 
 if TYPE_CHECKING:
     from ipop_core.bus.api import Bus
@@ -26,12 +27,21 @@ Body = Mapping[str, Any]
 def status(ctx: click.Context, as_json: bool) -> None:
     """Show this node: its card, its ring, who else is there. Exit code 1 when something is wrong."""
     found = with_bus(ctx, _gather)
+    found["problems"] += _left_over(found)
     if as_json:
         print_json(found)
     else:
         print_facts(_facts(found))
     if found["problems"]:
         ctx.exit(1)
+
+
+def _left_over(found: Mapping[str, Any]) -> list[str]:
+    card = found["roles"].get("link", {}).get("card")
+    if not card:
+        return []
+    configured = [module["name"] for module in found["core"]["modules"]]
+    return [f"{item.found}; to end it: {item.mend}" for item in Registry().leftovers(configured, card["name"])]
 
 
 async def _gather(bus: Bus) -> dict[str, Any]:

@@ -60,6 +60,9 @@ class Examination:
                 yield from self._modules(asker)
             for module in configuration.modules:
                 yield from self._checks_of(module, node.name, asker)
+            if self.running and (card := (asker("link", "status") or {}).get("card")):
+                configured = [module.spec.name for module in configuration.modules]
+                yield from self._registry.leftovers(configured, card["name"])
 
     def _modules(self, asker: Asker) -> Iterator[Finding]:
         status = asker("core", "status")

@@ -57,8 +57,17 @@ def on(ctx: click.Context) -> None:
 
 
 @ipsec.command()
+@click.option("--card", metavar="NAME", help="Of no running node: what an earlier run left for this card.")
 @click.pass_context
-def off(ctx: click.Context) -> None:
-    """Remove all keys and policies: packets pass unprotected, as if IPsec had never been there."""
+def off(ctx: click.Context, card: str | None) -> None:
+    """Remove all keys and policies: packets pass unprotected, as if IPsec had never been there.
+
+    With --card it needs no running node, and no module ipsec in its configuration.
+    """
+    if card is not None:
+        from ipop_modules.ipsec.leftovers import remove_all  # noqa: PLC0415 - netlink takes a quarter of a second
+
+        click.echo(f"{remove_all(card)} policies of {card} are removed")
+        return
     ask(ctx, "crypto", "off", timeout=15.0)
     click.echo("IPsec is off: packets leave unprotected until `ipop ipsec on`, or the module's next start")

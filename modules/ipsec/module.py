@@ -16,6 +16,7 @@ from ipop_core.errors import BusError, ConfigError, IpopError
 from ipop_modules.ipsec.acquires import Acquires
 from ipop_modules.ipsec.connections import MOST_PREPARED
 from ipop_modules.ipsec.credentials import Credentials, read_credentials
+from ipop_modules.ipsec.leftovers import remove_all, removing
 from ipop_modules.ipsec.negotiation import CardFacts, Listener, Negotiation
 from ipop_modules.ipsec.policies import policies_for
 from ipop_modules.ipsec.settings import Settings
@@ -65,6 +66,9 @@ class Ipsec:
         if self._looking is not None:
             self._looking.cancel()
         await self._end_negotiation()
+        if self._on:
+            how = removing(self._card.name)
+            log.info("nothing passes %s until this module starts again; to end that: %s", self._card.name, how)
 
     def _take_card(self, card: JsonObject | None) -> None:
         if card is None:
@@ -97,10 +101,7 @@ class Ipsec:
 
     async def _turn_off(self) -> None:
         await self._end_negotiation()
-        with Xfrm() as xfrm:
-            xfrm.put_policies([], self._card.tag)
-            xfrm.delete_policies(xfrm.negotiated_policies(self._card.tag))
-            xfrm.delete_states(xfrm.states(self._card.tag))
+        remove_all(self._card.name)
         self._on = False
 
     async def _end_negotiation(self) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -24,6 +23,7 @@ from ipop_modules.ipsec.associations import Association, read_associations
 from ipop_modules.ipsec.charon import SOCKET, Charon
 from ipop_modules.ipsec.connections import CHILD, Interface, Terms, connection, connection_name, peer_of, prepared_peers
 from ipop_modules.ipsec.credentials import Credentials
+from ipop_modules.ipsec.leftovers import tag_of
 from ipop_modules.ipsec.settings import Settings
 from ipop_modules.ipsec.vici_client import ViciClient, ViciError, ViciMessage
 from ipop_modules.ipsec.xfrm import State, Xfrm
@@ -53,7 +53,7 @@ class CardFacts:
 
     @property
     def tag(self) -> int:
-        return zlib.crc32(self.name.encode()) & 0x3FFFFFFF | 0x40000000
+        return tag_of(self.name)
 
 
 @dataclass(frozen=True)

@@ -40,3 +40,10 @@ def ipop_checks(context: CheckContext) -> Sequence[Finding]:
     from ipop_modules.ipsec.checks import examine  # noqa: PLC0415 - for `ipop doctor` alone
 
     return examine(context)
+
+
+@hookimpl
+def ipop_leftovers(card: str) -> Sequence[Finding]:
+    from ipop_modules.ipsec.leftovers import examine_leftovers  # noqa: PLC0415 - for two commands alone
+
+    return examine_leftovers(card)
