@@ -10,6 +10,8 @@ from benchmarks.overlay_net.thin import Network, Node
 WAVE = 6.0
 """Seconds in which the ring grows by half."""
 NODES_FOR_BOOTSTRAP = 48
+ASK_AGAIN = 5.0
+"""Seconds after which a newcomer without a link turns to another bootstrap."""
 
 
 @dataclass
@@ -67,6 +69,10 @@ class Overlay:
         self.newcomer()
 
     def _contact(self, node: Node) -> None:
+        """As first contact goes: another bootstrap is asked when one does not answer."""
+        if node.links or not node.alive:
+            return
         alive = [bootstrap for bootstrap in self.bootstraps if bootstrap.alive]
         if alive:
             self.network.contact(node, self.network.chance.choice(alive))
+            self.network.after(ASK_AGAIN, lambda: self._contact(node))

@@ -41,6 +41,10 @@ from ipop_modules.topology.protocol.messages import Message
 
 CONNECT_TIMEOUT = 5.0
 DEAD_AFTER = 4.0
+FAILING_AFTER = 1.5
+"""Packets take another way from then on, where there is one: after the links' suspicion and a probe that is lost."""
+FAILING_AFTER_RELAYING = 0.7
+"""The same of a link to which a packet on its way was handed."""
 HOP_LIMIT = 64
 LINK_OVERHEAD = 95
 """Bytes around a message between neighbours: block, frame, role, the UDP and IP headers, and its part of a loss report,
@@ -55,6 +59,8 @@ class Node:
     table: Table
     alive: bool = True
     links: set[bytes] = field(default_factory=set)
+    failing: set[bytes] = field(default_factory=set)
+    """Links whose other end has not answered for a while."""
     wishes: set[tuple[bytes, str]] = field(default_factory=set)
     events: list[Effect] = field(default_factory=list)
     lies: Callable[[bytes], bytes] | None = None
@@ -128,14 +134,15 @@ class Network(VirtualTime):
         """Neighbours notice when they next hear nothing: at their next keepalive at the latest."""
         node.alive = False
         for other in sorted(node.links):
-            delay = self.chance.uniform(0.0, KEEPALIVE) + DEAD_AFTER
-            self.after(delay, lambda other=other: self.unlink(node, self.nodes[other]))  # type: ignore[misc]  # mypy can't infer a lambda's default
+            unheard = self.chance.uniform(0.0, KEEPALIVE)
+            self.after(unheard, lambda other=other: self._unanswered(self.nodes[other], node, FAILING_AFTER))  # type: ignore[misc]  # mypy can't infer a lambda's default
 
     def unlink(self, one: Node, other: Node) -> None:
         if other.id not in one.links:
             return
-        one.links.discard(other.id)
-        other.links.discard(one.id)
+        for here, there in ((one, other), (other, one)):
+            here.links.discard(there.id)
+            here.failing.discard(there.id)
         self.upkeep.closed(one.id, other.id, self.now)
         for here, there in ((one, other), (other, one)):
             here.wishes = {wish for wish in here.wishes if wish[0] != there.id}
@@ -276,22 +283,30 @@ class Network(VirtualTime):
 
     def _arrive(self, before: Node, node: Node, packet: Packet) -> None:
         if not node.alive:
-            self.after(DEAD_AFTER, lambda: self.unlink(before, node))
+            self._unanswered(before, node, FAILING_AFTER if packet.send.mode == "link" else FAILING_AFTER_RELAYING)
         elif packet.send.to == node.id:
             self._deliver(node, packet)
         else:
             self._forward(node, packet)
 
+    def _unanswered(self, node: Node, dead: Node, failing_after: float) -> None:
+        """From now on, a link owes an answer to what was sent over it."""
+        self.after(failing_after, lambda: node.failing.add(dead.id) if dead.id in node.links else None)
+        self.after(DEAD_AFTER, lambda: self.unlink(node, dead))
+
     def _next_step(self, node: Node, packet: Packet) -> Step | None:
+        if packet.send.mode == "link":
+            return Step(packet.send.to) if packet.send.to in node.links else None
+        return self._step(node, packet, node.links - node.failing) or self._step(node, packet, node.links)
+
+    def _step(self, node: Node, packet: Packet, usable: set[bytes]) -> Step | None:
         send = packet.send
-        if send.mode == "link":
-            return Step(send.to) if send.to in node.links else None
         via = None if packet.passed_via or send.via in (None, node.id) else send.via
         for target in (send.to, via):
-            if target in node.links:
+            if target in usable:
                 return Step(target)
         mark, strict = (None, False) if send.via == node.id else (packet.mark, packet.strict)
-        return node.table.step(via or send.to, node.links.__contains__, mark, strict=strict)
+        return node.table.step(via or send.to, usable.__contains__, mark, strict=strict)
 
     def _deliver(self, node: Node, packet: Packet) -> None:
         if packet.send.mode == "exact" and packet.send.to != node.id:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
-from benchmarks.overlay_net.members import NAMESPACE_KEY
-from benchmarks.overlay_net.thin import Network, Node
+from benchmarks.overlay_net.members import NAMESPACE_KEY, Recipe
+from benchmarks.overlay_net.thin import Network, Node, Packet
 from ipop_modules.topology.protocol.records import address_key
 from tests.topology.rings import address, overlay
 
@@ -196,3 +198,30 @@ def test_the_address_of_an_owner_that_restarted_is_still_its_own() -> None:
     network.run(2.0)
     assert owner.registered[-1].state == "registered"
     assert answer(network, nodes[3], address(50))[0] == owner.id
+
+
+def test_a_neighbour_that_swallows_what_it_should_hand_on_is_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(3, recipe=Recipe(long_links=None))
+    nodes = overlay(network, 32)
+    network.run(20.0)
+    asker = nodes[9]
+    swallower: Node | None = None
+    swallowed: Counter[bytes] = Counter()
+    forward = network._forward
+
+    def greedy(node: Node, packet: Packet) -> None:
+        if node is swallower and packet.sender != node.id:
+            swallowed[node.id] += 1
+        else:
+            forward(node, packet)
+
+    monkeypatch.setattr(network, "_forward", greedy)
+    found: Counter[bool] = Counter()
+    for link in sorted(asker.links):
+        swallower = network.nodes[link]
+        for number, owner in enumerate(nodes, start=1):
+            if owner is not swallower:
+                found[answer(network, asker, address(number))[0] == owner.id] += 1
+    print(f"swallowed {swallowed.total()} packets; found {found[True]}, not found {found[False]}")
+    assert swallowed
+    assert found[False] <= found[True] / 50

@@ -30,11 +30,14 @@ class Allocation:
         self._size = network.max_prefixlen // 8
         number = int.from_bytes(wanted or b"", "big") - self._first
         fits = wanted is not None and len(wanted) == self._size and 0 <= number < self._count
-        self.address: bytes | None = wanted if fits else self._walk()
+        self._wanted = wanted if fits else None
+        self.address: bytes | None = self._wanted or self._walk()
 
     def next(self) -> bytes | None:
         """The one to try after `address` turned out to be taken; None when enough were tried."""
         self.address = self._walk()
+        if self.address is not None and self.address == self._wanted:
+            self.address = self._walk()
         return self.address
 
     def _walk(self) -> bytes | None:

@@ -7,7 +7,8 @@ what two of the three say counts; where there is an authority, a record counts t
 address; in a secret namespace the first record does. A storer that missed the record gets it. A record that its owner
 withdrew counts for nobody, whoever still has an older one.
 
-Messages get lost, so it asks again after a while; it ends within LIMIT.
+Messages get lost, so it asks again after a while, each time by way of other neighbours, there and back: a node that
+has just died, or that swallows messages, is passed by. It ends within LIMIT.
 """
 
 from __future__ import annotations
@@ -146,7 +147,8 @@ class Lookups:
         lookup.tries += 1
         for number, point in lookup.points.items():
             if number not in lookup.votes:
-                self._ring.out.to_closest(point, Get(number, self._ring.me, None, "one", lookup.key))
+                detour = self._ring.detour() if lookup.tries > 1 else None
+                self._ring.out.to_closest(point, Get(number, self._ring.me, detour, "one", lookup.key), detour)
 
     def _answers(self, record: Record, lookup: _Lookup) -> bool:
         fits = record.kind == "one" and record.key == lookup.key

@@ -29,6 +29,7 @@ from ipop_modules.topology.protocol.messages import (
     Message,
     MessageError,
     Neighbours,
+    OtherRing,
     Put,
     PutAnswer,
     Repair,
@@ -115,6 +116,8 @@ class Machine:
             self.ring.connect_failed(node, now)
         elif kind == "long":
             self.ring.long_failed(node, now)
+        elif kind == "door":
+            self.ring.door_failed(node)
         else:
             self.shortcuts.failed(node)
         return self._finish(now)
@@ -225,7 +228,7 @@ class Machine:
         return min((time for time in times if time is not None), default=None)
 
     def _handle(self, message: Message, source: Source, now: float) -> None:  # noqa: PLR0912 - one line for each message
-        if isinstance(message, Hello | Join | Replicate | Neighbours | Full) and not source.proven:
+        if isinstance(message, Hello | Join | Replicate | Neighbours | Full | OtherRing) and not source.proven:
             self.dropped += 1
             return
         match message:
@@ -237,6 +240,8 @@ class Machine:
                 self.ring.on_neighbours(message, source.sender, now)
             case Full():
                 self.ring.on_full(source.sender, now)
+            case OtherRing():
+                self.ring.on_other_ring(message, source.sender, now)
             case Find():
                 self.ring.on_find(message)
             case Found():

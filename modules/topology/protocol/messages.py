@@ -3,8 +3,9 @@
 A message is a msgpack array: its number, then its fields in the order below. Fields may be added at the end: a reader
 skips what it doesn't know. Everything is bounded; `decode` returns a message within the bounds or raises MessageError.
 
-Hello, Join, Replicate, Neighbours and Full come over a direct link, whose other end is proven. The others are routed:
-the asker names itself and, while it is not in the ring, the ring member through which answers reach it.
+Hello, Join, Replicate, Neighbours, Full and OtherRing come over a direct link, whose other end is proven. The others
+are routed: the asker names itself and, while it is not in the ring or asks by another way than the shortest, the ring
+member through which answers reach it.
 """
 
 from __future__ import annotations
@@ -185,6 +186,12 @@ class SurveyAnswer(msgspec.Struct, array_like=True, frozen=True, tag=16):
     shortcut: Annotated[tuple[Id, ...], Meta(max_length=MAX_NEIGHBOURS)] = ()
 
 
+class OtherRing(msgspec.Struct, array_like=True, frozen=True, tag=17):
+    """To a long neighbour: this member is of a ring that the sender did not know, ask there for your place."""
+
+    door: Id
+
+
 Message: TypeAlias = (
     Hello
     | Join
@@ -202,6 +209,7 @@ Message: TypeAlias = (
     | Repair
     | Survey
     | SurveyAnswer
+    | OtherRing
 )
 
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -30,12 +30,12 @@ class Outbox:
         """Over a direct link; lost when it isn't up."""
         self.emit(Send(node, "link", None, encode(message)))
 
-    def to_closest(self, key: bytes, message: Message) -> None:
-        """To the ring member nearest to `key`."""
+    def to_closest(self, key: bytes, message: Message, via: bytes | None = None) -> None:
+        """To the ring member nearest to `key`, by way of the neighbour `via`, which may be another way."""
         if self._is_closest(key):
             self.loopback.append(message)
             return
-        self.emit(Send(key, "closest", None, encode(message)))
+        self.emit(Send(key, "closest", via, encode(message)))
 
     def to_node(self, node: bytes, via: bytes | None, message: Message) -> None:
         """To that very node, by way of `via` unless there is a shorter one."""

@@ -42,6 +42,8 @@ RENEWED_WITHIN: Final = 0.1
 TAKEN_RETRY: Final = 30.0
 REFUSED_RETRY: Final = 10.0
 RING_CHANGED: Final = 0.5
+YOUNG: Final = 1.0
+"""Seconds after joining in which the members around a node may not agree yet on who stores an address."""
 
 State: TypeAlias = Literal["waiting", "registered", "taken"]
 
@@ -92,6 +94,7 @@ class Registrations:
         self._name: str | None = None
         self._allocation: Allocation | None = None
         self._allocated = False
+        self._confirm_at: float | None = None
         self.to_confirm: bytes | None = None
         """An address that was stored as this node's, for a lookup to confirm."""
 
@@ -246,9 +249,19 @@ class Registrations:
         for claim in self._claims.values():
             if claim.due is not None and claim.due <= now:
                 self._put(claim, now)
+        if self._confirm_at is not None and self._confirm_at <= now:
+            self._confirm_at = None
+            self._confirm()
 
     def next_wake(self) -> float | None:
-        return min((claim.due for claim in self._claims.values() if claim.due is not None), default=None)
+        due = [claim.due for claim in self._claims.values() if claim.due is not None]
+        return min(due if self._confirm_at is None else [*due, self._confirm_at], default=None)
+
+    def _confirm(self) -> None:
+        address = self._allocation.address if self._allocation is not None else None
+        claim = self._claims.get(self.key_of(address)) if address is not None else None
+        if not self._allocated and claim is not None and claim.state == "registered":
+            self.to_confirm = address
 
     def _put(self, claim: Claim, now: float) -> None:
         if claim.number is None or claim.record is None:
@@ -257,7 +270,8 @@ class Registrations:
             claim.tries = 0
         claim.due = now + spread(self._random, RETRIES[min(claim.tries, len(RETRIES) - 1)])
         claim.tries += 1
-        self._ring.out.to_closest(claim.key, Put(claim.number, self._ring.me, None, claim.record))
+        detour = self._ring.detour() if claim.tries > 1 else None
+        self._ring.out.to_closest(claim.key, Put(claim.number, self._ring.me, detour, claim.record), detour)
 
     def _withdraw(self, claim: Claim, now: float) -> None:
         """Nobody waits for the answer: where it gets lost, the lease ends the claim."""
@@ -294,7 +308,7 @@ class Registrations:
         if is_chosen and state == "taken":
             self._try_next(now)
         elif not is_certain and isinstance(claim.subject, bytes):
-            self.to_confirm = claim.subject
+            self._confirm_at = max(now, (self._ring.joined_at or now) + YOUNG)
 
     def _is_proof(self, record: Record | None, claim: Claim, *, own: bool) -> bool:
         """Whether a record shows that this claim is held, by this node or by another."""

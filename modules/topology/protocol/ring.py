@@ -19,6 +19,7 @@ from ipop_modules.topology.protocol.effects import Connect, Joined, Release
 from ipop_modules.topology.protocol.founding import founding_at
 from ipop_modules.topology.protocol.link import HELLO_NEAR, Link
 from ipop_modules.topology.protocol.longlinks import LongLinks
+from ipop_modules.topology.protocol.merging import SETTLED, Merging
 from ipop_modules.topology.protocol.messages import (
     MAX_HOPS,
     MAX_NEAR,
@@ -30,6 +31,7 @@ from ipop_modules.topology.protocol.messages import (
     Join,
     JoinAnswer,
     Neighbours,
+    OtherRing,
     Survey,
     SurveyAnswer,
 )
@@ -84,8 +86,9 @@ class Ring:
             count=0 if leaf else long_links,
             links=self.links,
             is_near=self._wanted.__contains__,
-            is_shortcut=is_shortcut,
+            is_shortcut=lambda node: is_shortcut(node) or node in self._merging,
         )
+        self._merging = Merging(me, self.out)
 
     # What happens to links.
 
@@ -120,6 +123,10 @@ class Ring:
         if node not in self.links:
             self._long.lost(node, now)
 
+    def door_failed(self, node: bytes) -> None:
+        if node in self._merging:
+            self._merging.close()
+
     def connect_failed(self, node: bytes, now: float) -> None:
         if node in self.links or node not in self._wanted:
             return
@@ -138,6 +145,7 @@ class Ring:
         self._wanted.clear()
         self._wanted.update(node for node, kinds in up.items() if "near" in kinds and node != self.me)
         self._long.relink({node: node in self.links for node, kinds in up.items() if "long" in kinds})
+        self._merging.relink(node for node, kinds in up.items() if "door" in kinds)
         if self._wanted and not self.attached:
             for node in sorted(self._wanted):
                 self.links.setdefault(node, Link(now, initiator=False)).member = True
@@ -157,6 +165,7 @@ class Ring:
         if link.life == hello.life and hello.order < link.order:
             return
         first = not link.member and hello.member
+        unknown = link.member is None
         same = (link.member, link.life, link.near) == (hello.member, hello.life, hello.near)
         if link.life not in (None, hello.life) and sender in self.near:
             self.gained.add(sender)
@@ -174,6 +183,8 @@ class Ring:
             self._say_hello(sender, ask=lacking, now=now)
         if not same:
             self._review(now)
+        if unknown and hello.member:
+            self._meet(sender, hello, now)
         stranger = sender not in self._long and not link.long
         if first and stranger and (not self.attached or sender not in self.near or len(self.near) < 2 * NEAR):
             self._join_through(sender, now)
@@ -181,6 +192,10 @@ class Ring:
     def on_neighbours(self, said: Neighbours, sender: bytes, now: float) -> None:
         if sender in self.links:
             self._sharing.hear(sender, said, now)
+
+    def on_other_ring(self, said: OtherRing, sender: bytes, now: float) -> None:
+        if self.member and said.door not in self.links and sender in self._long_neighbours():
+            self._merging.on_other_ring(said.door, sender, now)
 
     def on_full(self, sender: bytes, now: float) -> None:
         self._long.lost(sender, now)
@@ -240,11 +255,12 @@ class Ring:
         self._review(now)
         self._long.wake(now)
         self._sharing.wake(now)
+        self._merging.wake(now)
 
     def next_wake(self, now: float) -> float | None:
         times: list[float | None] = [min((link.hello_at for link in self.links.values()), default=None)]
         times += [self._probing.due, self._founding_at(), self._heard.next_forgiven(now)]
-        times += [self._long.next_wake(), self._sharing.next_wake()]
+        times += [self._long.next_wake(), self._sharing.next_wake(), self._merging.next_wake()]
         if not self.attached and self._placed_at is not None and self.links:
             times.append(max(self._placed_at + PATIENCE, now + 0.1))
         return min((time for time in times if time is not None), default=None)
@@ -262,6 +278,11 @@ class Ring:
             return 0
         beyond = (node for neighbour in self.near for node in self.links[neighbour].near)
         return estimate_size(self.me, {*self.near, *beyond} - {self.me})
+
+    def detour(self) -> bytes | None:
+        """Some neighbour in the ring, for a question that was not answered by the shortest way."""
+        members = self._member_links()
+        return pick(self._random, members) if members else None
 
     def around(self, count: int) -> tuple[bytes, ...]:
         """Up to `count` members on each side, as far as this node and its near neighbours know."""
@@ -291,6 +312,16 @@ class Ring:
         self.near = near
         self._sharing.review(now, member=self.member)
         self._long.set_size(self.size_estimate if self.member else 0, now)
+
+    def _meet(self, sender: bytes, hello: Hello, now: float) -> None:
+        """A neighbour's first word is that it is a member: one next to this node may be of another ring."""
+        settled = self.member and self.joined_at is not None and now >= self.joined_at + SETTLED
+        if settled and self.near and sender in (side[0] for side in ids.around(self.me, self.near)):
+            near = [node for node in self.near if node != sender]
+            self._merging.met(sender, hello.near, near, self._long_neighbours(), now)
+
+    def _long_neighbours(self) -> list[bytes]:
+        return [node for node, link in self.links.items() if node in self._long or link.long]
 
     def _note_long(self, sender: bytes, link: Link, hello: Hello, now: float) -> None:
         """The neighbour's wish for a long link: settle crossed ones, refuse what is too much."""
