@@ -80,6 +80,8 @@ class Negotiation:
         self._known: set[Address] = set()
         self._waiting: set[Address] = set()
         self._wanted: dict[Address, asyncio.Task[None]] = {}
+        self._parted: set[Address] = set()
+        """Whose association ended while they were asked for keys."""
         self._task: asyncio.Task[None] | None = None
         self.restarts = 0
         self.fault: str | None = None
@@ -237,6 +239,7 @@ class Negotiation:
 
     async def _initiate(self, peer: Address) -> None:
         """Ask for keys, and again while there are none: the peer may not have been ready for us."""
+        self._parted.discard(peer)
         for pause in TRIES:
             client = self._client
             if client is None:
@@ -251,6 +254,12 @@ class Negotiation:
             except ViciError as error:
                 log.info("no association", extra={"fields": {"peer": str(peer), "fault": str(error)}})
             await asyncio.sleep(pause)
+            if peer in self._parted and not self._is_held(peer):
+                return
+
+    def _is_held(self, peer: Address) -> bool:
+        """The kernel holds packets for this peer: there is an association without keys."""
+        return any(state.destination == peer and not state.spi for state in self._states())
 
     async def _forget(self, client: ViciClient) -> None:
         """In a charon that others use, leave nothing of ours."""
@@ -279,6 +288,8 @@ class Negotiation:
         for connection_found in message:
             peer = peer_of(self._prefix, connection_found)
             if peer is not None:
+                if not up:
+                    self._parted.add(ip_address(peer))
                 self._listener.association(peer, up)
 
     def _states(self) -> list[State]:

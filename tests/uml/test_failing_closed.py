@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ipop_core.lab import Capture
+from ipop_modules.ipsec.negotiation import TRIES
 from tests.uml.test_esp import BEEF
 from tests.uml.town import CARD, Member, Town, eventually, kill, pinging
 from tests.uml.transfer import CHUNK, Transfer
@@ -106,6 +107,23 @@ def test_new_keys_during_a_transfer_lose_nothing(town: Town) -> None:
     alice.stop()
     alice.settings.clear()
     alice.start()
+
+
+def test_a_peer_that_says_goodbye_is_asked_no_more(town: Town) -> None:
+    alice, bob = town.members
+    for member in town.members:
+        member.stop()
+    for member in town.members:
+        member.start()
+    assert alice.ping(bob.address, count=1).received == 1
+    before = len(alice.log)
+    bob.stop()
+    eventually(lambda: alice.log[before:], lambda said: "received DELETE for IKE_SA" in said)
+    time.sleep(sum(TRIES))  # that nothing is said can't be awaited
+    assert "initiating IKE_SA" not in alice.log[before:]
+    assert alice.ping(bob.address, "-W", "1", count=1).received == 0
+    bob.start()
+    eventually(lambda: alice.ping(bob.address, count=3), lambda ping: ping.received == 3)
 
 
 def _charon(member: Member) -> int:
