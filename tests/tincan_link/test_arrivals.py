@@ -1,0 +1,82 @@
+"""Real machines, sealed blocks between them: whatever arrives in whatever order, what comes out was sent, once."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipop_modules.tincan.frames import CARD, FRAME_HEADER
+from ipop_modules.tincan.link.protocol.joining import DEADLINE, MAX_SESSION_BYTES
+from ipop_modules.tincan.link.protocol.wire import FRAGMENT, FRAGMENT_HEADER
+
+from .net import Net, Peer
+
+
+class Anything:
+    def refusal(self, frame: memoryview) -> str:
+        return ""
+
+
+def linked(net: Net) -> tuple[Peer, Peer]:
+    a, b = net.peer("10.0.0.1"), net.peer("10.0.0.2")
+    a.machine.contact(b.endpoint, b.id, net.now)
+    net.run(0.5)
+    for one, other in ((a, b), (b, a)):
+        one.machine.want(other.id, "near", net.now)
+        one.machine.confirm_source(other.id, Anything(), net.now)
+    for one, other in ((a, b), (b, a)):
+        one.machine.send_card(other.id, FRAME_HEADER.pack(CARD, 0, 0, 5) + b"first", net.now)
+    net.run(0.5)
+    assert [frame for _, _, frame in b.card] == [b"first"]
+    return a, b
+
+
+def cut_up(data: bytes, segment: int) -> list[bytes]:
+    return [data[start : start + segment] for start in range(0, len(data), segment)]
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_what_reaches_the_card_was_sent_and_comes_once(data: st.DataObject) -> None:
+    """Pieces are lost, repeated, reordered, and mixed with forged ones that bear the peer's address."""
+    net = Net(1)
+    a, b = linked(net)
+    net.passes = lambda source, target: False
+    wire = len(net.sent)
+    sizes = data.draw(st.lists(st.integers(60, 9000), min_size=1, max_size=6))
+    frames = [index.to_bytes(2, "big") + net.random_bytes(size) for index, size in enumerate(sizes)]
+    for frame in frames:
+        a.machine.send_card(b.id, FRAME_HEADER.pack(CARD, 0, 0, len(frame)) + frame, net.now)
+    size = a.machine.sessions[b.id].paths.active.mtu.size  # type: ignore[union-attr]
+    pieces = [piece for _, source, _, sent in net.sent[wire:] if source == a.endpoint for piece in cut_up(sent, size)]
+    pieces = [piece for piece in pieces if piece[0] == FRAGMENT]
+    assert sum(len(piece) for piece in pieces) > sum(sizes)
+    arrivals = [pieces[at] for at in data.draw(st.lists(st.integers(0, len(pieces) - 1), max_size=3 * len(pieces)))]
+    forged = data.draw(st.lists(st.tuples(st.integers(0, len(pieces) - 1), st.integers(0), st.booleans()), max_size=4))
+    for at, place, new_number in forged:
+        piece = bytearray(pieces[at])
+        if new_number:
+            kind, rid, _, offset, total = FRAGMENT_HEADER.unpack_from(piece)
+            piece[: FRAGMENT_HEADER.size] = FRAGMENT_HEADER.pack(kind, rid, place % 2**64, offset, total)
+        else:
+            piece[FRAGMENT_HEADER.size + place % (len(piece) - FRAGMENT_HEADER.size)] ^= 1
+        arrivals.insert(place % (len(arrivals) + 1), bytes(piece))
+    complete = data.draw(st.booleans())
+    if complete and not forged:
+        arrivals += data.draw(st.permutations(pieces))
+    b.card.clear()
+    budget = b.machine._blocks._budget
+    while arrivals:
+        train = [arrivals.pop(0)]
+        while arrivals and len(arrivals[0]) == len(train[0]) and data.draw(st.booleans()) and len(train) < 40:
+            train.append(arrivals.pop(0))
+        b.machine.receive(memoryview(b"".join(train)), len(train[0]), a.endpoint, net.now)
+        assert budget.used <= MAX_SESSION_BYTES
+    out = Counter(frame for _, _, frame in b.card)
+    assert out <= Counter(frames)
+    if complete and not forged:
+        assert out == Counter(frames)
+    b.machine.wake(net.now + DEADLINE)
+    assert budget.used == 0
