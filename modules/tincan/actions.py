@@ -87,6 +87,9 @@ class Actions:
             "listening": [f"[::]:{tincan.udp.port}"],
             "observed": tincan.reach.seen(),
             "sessions": len(tincan.machine.sessions),
+            "other_versions": [
+                {"node": node.hex(), "protocol": version} for node, version in tincan.machine.other_versions.items()
+            ],
             "counters": dict(sorted(counters.items())),
             "traffic": {
                 "card": None if card is None else card_figures(card.name),
@@ -286,6 +289,7 @@ class Actions:
             "overlay_hops": session.hops,
             "kinds": sorted(session.kinds),
             "member": session.member,
+            "version": session.release,
             "bytes_in": session.counters.bytes_in,
             "bytes_out": session.counters.bytes_out,
             "age_s": round(now - session.created, 3),

@@ -160,7 +160,7 @@ class Announcements:
         endpoint = self._show(event.endpoint)
         session = self._tincan.machine.sessions.get(event.node)
         kinds = sorted(session.kinds) if session is not None else []
-        self._log("link is up", event.node, endpoint=endpoint, kinds=" ".join(kinds))
+        self._log("link is up", event.node, endpoint=endpoint, reason=" ".join(kinds) or "the peer wants it")
         body = {"node": event.node.hex(), "endpoint": endpoint, "kinds": kinds, "initiator": event.initiator}
         self._bus.publish("link.up", body)
         for future in self._links.pop(event.node, ()):
@@ -187,7 +187,10 @@ class Announcements:
         return show_endpoint(self._tincan.udp.address(endpoint))
 
     def _log(self, what: str, node: bytes, **fields: str) -> None:
-        log.info(what, extra={"fields": {"node": node.hex(), **fields}})
+        owners = self._tincan.owners
+        addresses = [] if owners is None else sorted(map(str, owners.addresses_of(node)))
+        known = {"address": " ".join(addresses)} if addresses else {}
+        log.info(what, extra={"fields": {"node": node.hex(), **known, **fields}})
 
 
 def _settle(future: asyncio.Future[T] | None, result: T) -> None:

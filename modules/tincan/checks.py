@@ -17,6 +17,7 @@ from ipop_core.contract import Ask, CheckContext, Finding, Verdict
 from .link.protocol.mapping import Mapping
 from .network_checks import examine_networks
 from .settings import TincanSettings
+from .version_checks import examine_versions
 
 NAT_PATIENCE: Final = 2.0
 """Seconds for peers to say at which address they see this node."""
@@ -41,7 +42,7 @@ def examine(context: CheckContext) -> Sequence[Finding]:
         *examine_networks(settings.card_settings),
         *_examine_port(settings, context.running),
         *_examine_nat(settings, context.ask),
-        *_examine_versions(context.ask),
+        *examine_versions(context.ask),
     ]
 
 
@@ -142,15 +143,3 @@ def _netcheck(ask: Ask) -> JsonObject | None:
             break
         time.sleep(POLL)
     return answer
-
-
-def _examine_versions(ask: Ask) -> Iterator[Finding]:
-    status = ask("link", "status")
-    if status is None:
-        return
-    refused = status["counters"].get("handshake_version", 0)
-    if refused:
-        found = f"{refused} handshakes were refused: those peers speak another version of the protocol"
-        yield Finding(check="versions", verdict="bad", found=found, mend="install the same version of IPOP everywhere")
-    elif status["sessions"]:
-        yield Finding(check="versions", verdict="good", found=f"the same protocol with {status['sessions']} peers")

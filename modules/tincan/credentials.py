@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -33,7 +34,7 @@ def own_node(context: ModuleContext, addresses: Sequence[IPv4Address | IPv6Addre
     certificate = identity.certificate(addresses).public_bytes(Encoding.DER)
     static = X25519PrivateKey.from_private_bytes(os.urandom(32))
     try:
-        credentials = Credentials(identity.key, certificate, static)
+        credentials = Credentials(identity.key, certificate, static, release=version("ipop"))
     except ValueError as error:
         raise IpopError(f"identity.crt: {error}") from error
     lists = () if namespace is None else load_lists(identity.folder, namespace.authorities)

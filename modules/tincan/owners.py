@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
 from ipop_core.bus.api import Bus
@@ -114,6 +114,10 @@ class Owners:
         self._machine.confirm_source(node, check, self._clock())
         for address in addresses:
             self._perform(self.neighbours.learn(address, node, self._clock()))
+
+    def addresses_of(self, node: bytes) -> list[IPv4Address | IPv6Address]:
+        """Those that are confirmed to be this node's."""
+        return [ip_address(address) for address, owner in self.neighbours.entries() if owner == node]
 
     def close(self) -> None:
         for task in self._tasks:

@@ -18,6 +18,7 @@ from ipop_core.doctor.clock import examine_clock, examine_moves
 from ipop_core.doctor.keeping import examine_certificates, examine_state
 from ipop_modules.ipsec.checks import examine_apparmor
 from ipop_modules.tincan.network_checks import LEAST_MTU, Route, judge_mtu, judge_ranges
+from ipop_modules.tincan.version_checks import judge_versions, name_nodes
 from tests.authority.makers import Authority, p256, self_signed
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -115,6 +116,28 @@ def test_apparmor(tmp_path: Path, loaded: str, found: str) -> None:
     finding = examine_apparmor("/usr/lib/ipsec/charon", profiles)
     assert finding.verdict == "good"
     assert finding.found.startswith(found)
+
+
+def test_peers_of_other_versions_are_named() -> None:
+    same, older, silent, foreign = ({"node": digit * 40, "version": "1.2"} for digit in "abcd")
+    older["version"], silent["version"] = "1.1", ""
+    names = name_nodes(
+        [
+            {"node": older["node"], "name": "bob", "addresses": ["10.0.0.2"]},
+            {"node": foreign["node"], "name": None, "addresses": ["10.0.0.4"]},
+        ]
+    )
+    assert [item.verdict for item in judge_versions("1.2", [same], [], names)] == ["good"]
+    assert list(judge_versions("1.2", [], [], names)) == []
+    refused, different = judge_versions("1.2", [same, older, silent], [{"node": foreign["node"], "protocol": 9}], names)
+    assert (refused.verdict, different.verdict) == ("bad", "warning")
+    assert refused.found.startswith("10.0.0.4 (node dddddddddddd) speaks protocol 9; this node speaks 1")
+    assert different.found == (
+        "bob (node bbbbbbbbbbbb) runs 1.1, node cccccccccccc runs a version before 0.1; this node runs 1.2"
+    )
+    assert "same version" in refused.mend and refused.mend == different.mend
+    (many,) = judge_versions("1.2", [older] * 30, [], {})
+    assert many.found.endswith("and 22 more; this node runs 1.2")
 
 
 def test_a_broken_configuration_is_the_first_thing_that_is_said(tmp_path: Path) -> None:

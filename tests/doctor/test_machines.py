@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_a_sound_machine_behind_a_nat_before_the_start_and_after(ward: Ward) -> 
     alice.start().ready()
     status, found = examine(alice)
     assert (status, found["card"]["found"]) == (0, "tapipop is up")
-    assert found["versions"]["verdict"] == "good"
+    assert (found["versions"]["verdict"], found["versions"]["found"].split()[0]) == ("good", version("ipop"))
     assert alice.stop() == 0
 
 

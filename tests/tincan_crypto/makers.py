@@ -82,10 +82,10 @@ def der(made: x509.Certificate) -> bytes:
     return made.public_bytes(Encoding.DER)
 
 
-def credentials(*ips: str, capabilities: int = 0, offloads: int = 0) -> Credentials:
+def credentials(*ips: str, capabilities: int = 0, offloads: int = 0, release: str = "") -> Credentials:
     key = p256()
     made = certificate(key, addresses(*(ips or ("192.168.10.10",))))
-    return Credentials(key, der(made), X25519PrivateKey.generate(), capabilities, offloads)
+    return Credentials(key, der(made), X25519PrivateKey.generate(), capabilities, offloads, release)
 
 
 def handshake(alice: Credentials, bob: Credentials, rids: Iterable[int] = (11, 22)) -> tuple[Established, Established]:

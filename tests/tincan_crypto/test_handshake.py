@@ -17,6 +17,7 @@ from ipop_modules.tincan.link.protocol import handshake as module
 from ipop_modules.tincan.link.protocol import wire
 from ipop_modules.tincan.link.protocol.handshake import (
     MAX_CERTIFICATE,
+    MAX_RELEASE,
     Credentials,
     HandshakeRefused,
     Hello,
@@ -39,8 +40,8 @@ from .makers import (
     response_of,
 )
 
-ALICE = credentials("192.168.10.10", capabilities=3, offloads=5)
-BOB = credentials("192.168.10.20", capabilities=2**32 - 1, offloads=6)
+ALICE = credentials("192.168.10.10", capabilities=3, offloads=5, release="1.0.0+x")
+BOB = credentials("192.168.10.20", capabilities=2**32 - 1, offloads=6, release="0.9")
 
 
 def begin(alice: Credentials = ALICE, bob: Credentials = BOB) -> tuple[Initiator, Responder, wire.Response]:
@@ -71,6 +72,7 @@ def test_both_sides_agree() -> None:
     assert (at_alice.initiator, at_bob.initiator) == (True, False)
     assert (at_alice.capabilities, at_alice.offloads) == (BOB.capabilities, BOB.offloads)
     assert (at_bob.capabilities, at_bob.offloads) == (ALICE.capabilities, ALICE.offloads)
+    assert (at_alice.release, at_bob.release) == ("0.9", "1.0.0+x")
     assert at_alice.observed == (b"\x01\x02\x03\x04", 4000)
     assert at_bob.observed == (bytes(16), 5000)
     assert at_bob.certificate.der == ALICE.certificate
@@ -103,7 +105,7 @@ def longest_credentials() -> Credentials:
         names = addresses("192.168.10.10")
         made = der(certificate(key, names, (x509.UnrecognizedExtension(filler, bytes(size)), False)))
         if len(made) == MAX_CERTIFICATE:
-            return Credentials(key, made, X25519PrivateKey.generate(), 2**32 - 1, 2**32 - 1)
+            return Credentials(key, made, X25519PrivateKey.generate(), 2**32 - 1, 2**32 - 1, "x" * 99)
         # A signature takes 70 to 72 bytes, so near the goal the same size may give the right length the next time.
         size += max(-1, min(MAX_CERTIFICATE - len(made), 40)) if abs(MAX_CERTIFICATE - len(made)) > 2 else 0
 
@@ -206,6 +208,26 @@ def test_payloads_of_a_rogue_are_refused_for_what_is_wrong() -> None:
     assert answered(lambda rogue: b"") == "payload"
     # A field that a later minor version adds at the end.
     assert answered(lambda rogue: pack([*msgspec.structs.astuple(rogue.hello()), "more"])) == ""
+
+
+@given(st.text())
+def test_what_a_peer_says_of_its_release_is_fit_to_be_shown(said: str) -> None:
+    initiator = Initiator(ALICE, 11, ephemeral())
+    rogue = Rogue(init_of(initiator.first()))
+    _, agreed = initiator.on_response(rogue.answer(pack(msgspec.structs.replace(rogue.hello(), release=said))))
+    assert len(agreed.release) <= MAX_RELEASE
+    assert agreed.release.isascii() and agreed.release.isprintable() and "<" not in agreed.release
+    if said == "1.2.3":
+        assert agreed.release == said
+
+
+def test_a_release_that_says_nothing_of_itself_and_one_that_speaks_otherwise() -> None:
+    assert answered(lambda rogue: pack(msgspec.structs.astuple(rogue.hello())[:-1])) == ""
+    initiator = Initiator(ALICE, 11, ephemeral())
+    rogue = Rogue(init_of(initiator.first()))
+    with pytest.raises(HandshakeRefused) as refusal:
+        initiator.on_response(rogue.answer(pack(msgspec.structs.replace(rogue.hello(), version=7))))
+    assert refusal.value.speaker == (BOB.node, 7)
 
 
 @given(st.binary(max_size=200))

@@ -54,6 +54,9 @@ class Links(Protocol):
 
     def count(self, what: str) -> None: ...
 
+    def speaks_otherwise(self, node: bytes, version: int) -> None:
+        """A peer speaks another version of the protocol."""
+
 
 @dataclass(slots=True)
 class Outgoing:
@@ -134,6 +137,8 @@ class Establishing:
             self._links.count("drop_bad_datagram")
         except HandshakeRefused as error:
             self._links.count("refused_" + error.reason.replace("-", "_"))
+            if error.speaker is not None:
+                self._links.speaks_otherwise(*error.speaker)
 
     def wake(self, now: float) -> None:
         for outgoing in list(self._outgoing.values()):

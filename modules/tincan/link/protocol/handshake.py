@@ -27,6 +27,8 @@ from . import wire
 from .noise import Handshake, NoiseError
 
 VERSION: Final = 1
+MAX_RELEASE: Final = 12
+"""Characters of a release's name that are kept."""
 MAX_CERTIFICATE: Final = 960
 """The longest certificate that is sent: with it the longest RESPONSE still is no longer than a padded INIT."""
 
@@ -50,11 +52,15 @@ _SIGNATURE: Final = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
 
 
 class HandshakeRefused(ValueError):
-    """The one error for whatever a peer does wrong; `reason` is a short code to count by."""
+    """The one error for whatever a peer does wrong; `reason` is a short code to count by.
 
-    def __init__(self, reason: Reason | Fault, detail: str) -> None:
+    `speaker` is a peer that has proven who it is and speaks another version of the protocol: its node id, and which.
+    """
+
+    def __init__(self, reason: Reason | Fault, detail: str, speaker: tuple[bytes, int] | None = None) -> None:
         super().__init__(f"handshake refused ({reason}): {detail}")
         self.reason = reason
+        self.speaker = speaker
 
 
 _Bits = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
@@ -71,6 +77,8 @@ class Hello(msgspec.Struct, array_like=True, frozen=True):
     capabilities: _Bits
     offloads: _Bits
     observed: tuple[_Address, _Port] | None
+    release: str = ""
+    """Of the program, for people; releases before this field say nothing."""
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -86,6 +94,8 @@ class Credentials:
     noise_static: X25519PrivateKey
     capabilities: int = 0
     offloads: int = 0
+    release: str = ""
+    """Of this program, at most MAX_RELEASE characters."""
     node: bytes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +104,7 @@ class Credentials:
         node = read_certificate(self.certificate).node
         if node != node_of(self.key.public_key()):
             raise ValueError("certificate is for another key than the node's own")
+        object.__setattr__(self, "release", _clean(self.release))
         object.__setattr__(self, "node", node)
 
 
@@ -111,6 +122,8 @@ class Established:
     capabilities: int
     offloads: int
     observed: Observed | None
+    release: str
+    """Of the peer's program, as it says; "" where it says nothing."""
 
     @property
     def node(self) -> bytes:
@@ -192,7 +205,15 @@ class Responder:
 def _write_hello(noise: Handshake, credentials: Credentials, observed: Observed | None, *, by_initiator: bool) -> bytes:
     keys = noise.write_keys()
     signature = credentials.key.sign(_signed(noise.handshake_hash, by_initiator=by_initiator), _SIGNATURE)
-    hello = Hello(VERSION, credentials.certificate, signature, credentials.capabilities, credentials.offloads, observed)
+    hello = Hello(
+        version=VERSION,
+        certificate=credentials.certificate,
+        signature=signature,
+        capabilities=credentials.capabilities,
+        offloads=credentials.offloads,
+        observed=observed,
+        release=credentials.release,
+    )
     return keys + noise.write_payload(_encode(hello))
 
 
@@ -215,7 +236,8 @@ def _read_hello(
     except InvalidSignature as error:
         raise HandshakeRefused("signature", "not made by the certificate's key for this handshake") from error
     if hello.version != VERSION:
-        raise HandshakeRefused("version", f"the peer speaks version {hello.version}, expected {VERSION}")
+        detail = f"the peer speaks version {hello.version}, expected {VERSION}"
+        raise HandshakeRefused("version", detail, (certificate.node, hello.version))
     if hello.observed and len(hello.observed[0]) not in (4, 16):
         raise HandshakeRefused("payload", f"address of {len(hello.observed[0])} bytes, expected 4 or 16")
     if certificate.node == credentials.node:
@@ -242,4 +264,10 @@ def _established(
         capabilities=hello.capabilities,
         offloads=hello.offloads,
         observed=hello.observed,
+        release=_clean(hello.release),
     )
+
+
+def _clean(release: str) -> str:
+    """It is shown to people, and peers choose it."""
+    return "".join(char for char in release if char.isascii() and (char.isalnum() or char in ".+-"))[:MAX_RELEASE]

@@ -30,6 +30,8 @@ from .state import State
 from .timers import SHORTEST_WAIT
 
 MAX_SESSIONS: Final = 4096
+MAX_OTHERS: Final = 32
+"""Nodes of another version that are remembered."""
 """Beyond it no stranger's handshake makes a session; this node's own wishes still do."""
 
 
@@ -134,6 +136,8 @@ class Lifecycle:
         fresh = known is None or known.keys is None
         session = state.session(agreed.node, now)
         session.certificate = agreed.certificate
+        session.release = agreed.release
+        state.other_versions.pop(agreed.node, None)
         session.heard = now
         keys = self._take_keys(session, agreed, begun, now)
         before = session.paths.active
@@ -197,6 +201,13 @@ class Lifecycle:
 
     def count(self, what: str) -> None:
         self._state.counters[what] += 1
+
+    def speaks_otherwise(self, node: bytes, version: int) -> None:
+        others = self._state.other_versions
+        others.pop(node, None)
+        others[node] = version
+        if len(others) > MAX_OTHERS:
+            del others[next(iter(others))]
 
     def _take_keys(self, session: Session, agreed: Established, begun: float, now: float) -> Keys:
         cipher = self._state.node.cipher

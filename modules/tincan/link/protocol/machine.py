@@ -53,6 +53,7 @@ class LinkMachine:
         self.own: Final = state.own
         self.sessions: Final = state.sessions
         self.counters: Final = state.counters
+        self.other_versions: Final = state.other_versions
         self.events: Final = state.events
         """What happened since the adapter last took it."""
         self.mapping_lifetime: Final = state.lifetime

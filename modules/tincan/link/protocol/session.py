@@ -101,6 +101,8 @@ class Session:
     """When a rendezvous is asked for again, while there is no direct path."""
     seek_wait: float = SEEK_AGAIN
     certificate: PeerCertificate | None = None
+    release: str = ""
+    """Of the peer's program, as it says."""
     keys: Keys | None = None
     older: list[Keys] = field(default_factory=list)
     vouched: tuple[Address, ...] | None = None

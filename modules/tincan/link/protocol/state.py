@@ -73,6 +73,8 @@ class State:
     """What sessions that are over had carried."""
     former: dict[bytes, None] = field(default_factory=dict)
     """Nodes that this one has sent to directly and whose sessions are over; of very many the last."""
+    other_versions: dict[bytes, int] = field(default_factory=dict)
+    """Nodes that speak another version of the protocol, and which; of very many the last."""
     lifetime: Lifetime = field(default_factory=Lifetime)
     """How long the NAT in front of this node keeps a mapping."""
     events: list[Event] = field(default_factory=list)
