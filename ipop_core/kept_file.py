@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,11 +17,12 @@ RETRY: Final = 5.0
 class KeptFile:
     """A fault is said once, and so is its end; meanwhile the module goes on."""
 
-    def __init__(self, path: Path, what: str, log: logging.Logger) -> None:
-        """`what` says in the log what the file holds, such as `known peers`."""
+    def __init__(self, path: Path, what: str, log: logging.Logger, kept: Callable[[], None] = lambda: None) -> None:
+        """`what` says in the log what the file holds, such as `known peers`; `kept` hears whenever it is written."""
         self.path: Final = path
         self._what: Final = what
         self._log: Final = log
+        self._kept: Final = kept
         self._failing = False
         self._retry: asyncio.TimerHandle | None = None
 
@@ -38,6 +40,7 @@ class KeptFile:
         if self._failing:
             self._log.info("%s are kept on disk again", self._what)
             self._failing = False
+        self._kept()
 
     def close(self) -> None:
         """Try no more."""

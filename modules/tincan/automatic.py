@@ -39,14 +39,17 @@ class AutomaticAddress:
         """Every address that becomes this node's: one, and another whenever the last one turned out to be taken."""
         address = self.kept
         await self._bus.subscribe("topology.registered", lambda event: self._heard(event, address))
-        while True:
-            address = await self._claim(address)
-            self._lost.clear()
-            self._file.keep(f"{address}\n".encode())
-            yield address
-            await self._lost.wait()
-            log.warning("another node had the address first", extra={"fields": {"address": str(address)}})
-            address = None
+        try:
+            while True:
+                address = await self._claim(address)
+                self._lost.clear()
+                self._file.keep(f"{address}\n".encode())
+                yield address
+                await self._lost.wait()
+                log.warning("another node had the address first", extra={"fields": {"address": str(address)}})
+                address = None
+        finally:
+            self._file.close()
 
     async def _claim(self, wanted: Interface | None) -> Interface:
         body = {"network": str(self._network)}

@@ -58,6 +58,8 @@ class Revoked:
         self._after = after
         self._files: dict[bytes, KeptFile] = {}
         """By authority."""
+        self._newest: dict[bytes, RevocationList] = {}
+        """By authority: what its file holds, or is to hold."""
         self._asking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -65,20 +67,30 @@ class Revoked:
         self._asking = asyncio.get_running_loop().create_task(self._ask_around())
 
     def close(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
+        for file in self._files.values():
+            file.close()
+        self._rest()
 
     def keep(self, learnt: RevocationList) -> None:
-        """Write a newer list, tell the other modules, and all members that can be found."""
-        path = list_path(self._folder, learnt.authority)
-        file = self._files.setdefault(learnt.authority, KeptFile(path, "lists of revoked certificates", log))
+        """Write a newer list, tell all members that can be found, and the other modules once they can read it."""
+        self._newest[learnt.authority] = learnt
+        if learnt.authority not in self._files:
+            path, what = list_path(self._folder, learnt.authority), "lists of revoked certificates"
+            self._files[learnt.authority] = KeptFile(path, what, log, kept=lambda: self._tell(learnt.authority))
         fields = {"number": str(learnt.number), "revoked": str(len(learnt.entries))}
         log.info("new list of revoked certificates", extra={"fields": fields})
-        file.keep(learnt.der)
-        body = {"authority": learnt.authority.hex(), "number": learnt.number, "file": str(path)}
-        self._bus.publish("link.crl", body)
-        self.close()
+        self._files[learnt.authority].keep(learnt.der)
+        self._rest()
         self.start()
+
+    def _tell(self, authority: bytes) -> None:
+        learnt, path = self._newest[authority], self._files[authority].path
+        body = {"authority": authority.hex(), "number": learnt.number, "file": str(path)}
+        self._bus.publish("link.crl", body)
+
+    def _rest(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
 
     async def _ask_around(self) -> None:
         """Members in session tell each other; this finds those that have no session with any."""

@@ -59,7 +59,8 @@ class Spreading:
         self._longest = FRAME_HEADER_SIZE + 14 + mtu
         self._clock = clock
         self._after = after
-        first = first_number(KeptFile(context.state / "broadcast", "numbers of broadcast frames", log), time.time())
+        self._number = KeptFile(context.state / "broadcast", "numbers of broadcast frames", log)
+        first = first_number(self._number, time.time())
         self._broadcast = Broadcast(identity.node, identity.public_key_der, identity.sign, namespace.key, first)
         self._members: list[bytes] = []
         self._listed_at: float | None = None
@@ -67,6 +68,7 @@ class Spreading:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
+        self._number.close()
         for task in self._tasks:
             task.cancel()
 

@@ -45,15 +45,18 @@ class KnownPeers:
     async def keep(self) -> None:
         """Save what changes, and ask known peers whenever this node has been alone for a while."""
         lonely, turn = 0.0, 0
-        while True:
-            await asyncio.sleep(SAVE_AFTER)
-            if self._changed:
-                self._changed = False
-                self._file.keep(msgspec.json.encode(self._endpoints))
-            lonely = 0.0 if self._has_links() else lonely + SAVE_AFTER
-            if lonely >= LONELY and self._endpoints:
-                await self._ask(turn)
-                turn += AT_ONCE
+        try:
+            while True:
+                await asyncio.sleep(SAVE_AFTER)
+                if self._changed:
+                    self._changed = False
+                    self._file.keep(msgspec.json.encode(self._endpoints))
+                lonely = 0.0 if self._has_links() else lonely + SAVE_AFTER
+                if lonely >= LONELY and self._endpoints:
+                    await self._ask(turn)
+                    turn += AT_ONCE
+        finally:
+            self._file.close()
 
     async def _ask(self, turn: int) -> None:
         newest = list(reversed(self._endpoints.items()))
