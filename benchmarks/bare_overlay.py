@@ -33,8 +33,6 @@ class Overlay:
     bootstrap: str
     addresses: frozenset[str]
     ids: tuple[int, ...]
-    bootstrap6: str | None = None
-    """The same bootstrap by IPv6, where the segment has that."""
 
 
 @contextmanager
@@ -57,8 +55,7 @@ def bare_overlay(count: int, *, ipv6: bool = False) -> Iterator[Overlay]:
             for node in nodes:
                 wait_for(node, _is_in_its_place)
             ids = tuple(int.from_bytes(load_or_create(node.state).node) for node in nodes)
-            bootstrap6 = f"[{hosts[0].address6}]:{PORT}" if ipv6 else None
-            yield Overlay(public, bootstrap, frozenset(host.address for host in hosts), ids, bootstrap6)
+            yield Overlay(public, bootstrap, frozenset(host.address for host in hosts), ids)
         finally:
             stop(nodes)
 

@@ -35,7 +35,6 @@ class Neighbourhood:
     alice: Home
     bob: Home
     nodes: dict[str, Node]
-    lab: Laboratory
 
 
 @contextmanager
@@ -56,7 +55,7 @@ def two_homes(
 
 @contextmanager
 def neighbourhood(
-    overlay: Overlay, build: Callable[[Laboratory], list[Home]], *, delay: float = 0.0, bootstrap: str | None = None
+    overlay: Overlay, build: Callable[[Laboratory], list[Home]], *, delay: float = 0.0
 ) -> Iterator[Neighbourhood]:
     """Build the homes of Alice and Bob, start their nodes, and wait until both are in the ring.
 
@@ -71,13 +70,13 @@ def neighbourhood(
             if delay:
                 slow += [_slow_down(overlay.public, home, delay) for home in homes]
             for home in homes:
-                nodes[home.name] = _node(lab.folder / home.name, home, bootstrap or overlay.bootstrap, namespace)
+                nodes[home.name] = _node(lab.folder / home.name, home, overlay.bootstrap, namespace)
             _draw_identities(nodes["alice"].state, nodes["bob"].state, overlay.ids)
             for node in nodes.values():
                 node.start(programs.own("ipop-controller"), "-c", node.folder / "controller.json")
             for node in nodes.values():
                 wait_for(node, _is_registered)
-            yield Neighbourhood(homes[0], homes[1], nodes, lab)
+            yield Neighbourhood(homes[0], homes[1], nodes)
         finally:
             stop(nodes.values())
             for process in slow:

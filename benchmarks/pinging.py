@@ -16,7 +16,6 @@ INTERVAL: Final = 0.1
 LINGER: Final = 2.0
 """Seconds that a ping has to be answered in, at least."""
 _SUMMARY: Final = re.compile(r"(\d+) packets transmitted")
-_MOMENT: Final = re.compile(r"\[(\d+\.\d+)\] \d+ bytes from")
 _REPLY: Final = re.compile(r"icmp_seq=(\d+) ttl")
 
 
@@ -30,8 +29,6 @@ class Pinging:
         """As `time.monotonic()` counts."""
         self.sent = self.received = 0
         self.printed = ""
-        self.replies: list[float] = []
-        """When each reply came, as `time.time()` counts."""
 
     def __enter__(self) -> Pinging:
         command = ["ping", "-n", "-D", "-i", f"{INTERVAL:g}", "-s", str(PAYLOAD), self._address]
@@ -50,5 +47,4 @@ class Pinging:
         if found is None:
             raise LabError(f"ping printed no summary: {self.printed[-300:]}")
         self.sent = max(0, int(found[1]) - round(LINGER / INTERVAL))
-        self.replies = [float(moment) for moment in _MOMENT.findall(self.printed)]
         self.received = len({number for number in map(int, _REPLY.findall(self.printed)) if number <= self.sent})

@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ipop_core.errors import ConfigError
@@ -72,6 +73,11 @@ class Identity:
     def sign(self, data: bytes) -> bytes:
         """ECDSA over P-256 and SHA-256, DER."""
         return self.key.sign(data, ec.ECDSA(hashes.SHA256()))
+
+    def secret(self, purpose: str, size: int) -> bytes:
+        """Bytes that only this node can know, the same at every start, and of no use for another purpose (RFC 5869)."""
+        number = self.key.private_numbers().private_value.to_bytes(32)
+        return HKDF(hashes.SHA256(), size, salt=None, info=f"ipop {purpose}".encode()).derive(number)
 
     def certificate(self, addresses: Iterable[Address]) -> x509.Certificate:
         """The authority's certificate when the folder has one, otherwise one of our own for these virtual addresses.

@@ -5,6 +5,7 @@ from ipop_core.lab.capture import Capture
 from ipop_core.lab.errors import LabError, LabTimeoutError
 from ipop_core.lab.home import Home, Router
 from ipop_core.lab.host import Host
+from ipop_core.lab.igd import Igd
 from ipop_core.lab.lab import Laboratory
 from ipop_core.lab.namespace import Namespace
 from ipop_core.lab.nat import FIVE_KINDS, NatKind
@@ -19,6 +20,7 @@ __all__ = [
     "Capture",
     "Home",
     "Host",
+    "Igd",
     "LabError",
     "LabTimeoutError",
     "Laboratory",

@@ -36,9 +36,10 @@ from .link.lane import Lane
 from .link.loop import add_lane, remove_lane
 from .link.protocol.events import Endpoint
 from .link.protocol.machine import LinkMachine
+from .link.protocol.portmap import NONCE_SIZE
 from .link.sockets import Sockets
 from .link.udp import UdpSocket, show_endpoint
-from .link.watching import AddressWatch
+from .link.watching import Watch
 from .owners import Owners
 from .reach import Reach
 from .resuming import Resuming
@@ -75,7 +76,7 @@ class Tincan:
         self._passing: Tap | UserCard | None = None
         """The card, once packets may pass it."""
         self._timer: asyncio.TimerHandle | None = None
-        self._watch = AddressWatch(self._addresses_changed)
+        self._watch = Watch(self._surroundings_changed, lambda: self.reach.routers)
         self._looking: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
@@ -106,10 +107,12 @@ class Tincan:
         if card_settings.card is not None and context.namespace is None:
             raise ConfigError("namespace", 'missing: a node with a card is in a namespace (or set "card" to null)')
         self.udp = self._open_socket()
-        self.gateway = Gateway(self.udp.port, boot_clock, self._mapping_changed)
+        nonce = context.identity.secret("port mapping", NONCE_SIZE)
+        self.gateway = Gateway(self.udp.port, nonce, boot_clock, self._mapping_changed)
         self.reach = Reach(self.udp, boot_clock, lambda: self.gateway.mapped)
         self.sockets = Sockets(self.udp, self._received, self._endpoints)
         automatic = self._automatic(card_settings)
+        looking = loop.create_task(self.reach.look_around())
         self._kept_card = context.descriptors.take(_CARD)
         self.interfaces = card_settings.interfaces
         if automatic is not None and self._kept_card is not None and automatic.kept is not None:
@@ -133,8 +136,9 @@ class Tincan:
         self._resuming.resume(boot_clock())
         add_lane(loop, self.udp.fileno(), self.lane.socket_ready)
         self._watch.start()
+        await looking
         if self._settings.port_mapping:
-            self._asking = loop.create_task(self.gateway.ask())
+            self._asking = loop.create_task(self.gateway.ask(self.reach.surroundings.router))
         self.machine.lifetime.begin(boot_clock())
         Actions(context.bus, self).serve()
         log.info("listening", extra={"fields": {"port": self.udp.port, "node": context.identity.hex}})
@@ -144,6 +148,11 @@ class Tincan:
 
     async def stop(self) -> None:
         loop = asyncio.get_running_loop()
+        self._watch.close()
+        for task in (self._looking, self._asking, self._following):
+            if task is not None:
+                task.cancel()
+        await self.gateway.end()
         self.machine.close(boot_clock())
         self.announcements.forget()
         self.revoked.close()
@@ -154,11 +163,6 @@ class Tincan:
         for part in (self.owners, self.spreading):
             if part is not None:
                 part.close()
-        self._watch.close()
-        for task in (self._looking, self._asking, self._following):
-            if task is not None:
-                task.cancel()
-        self.gateway.close()
         self.sockets.close()
         remove_lane(loop, self.udp.fileno())
         self.udp.close()
@@ -200,24 +204,28 @@ class Tincan:
         with suppress(TimeoutError):
             await known
 
-    def _addresses_changed(self) -> None:
+    def _surroundings_changed(self) -> None:
         self._looking = asyncio.get_running_loop().create_task(self._look_around())
 
     async def _look_around(self) -> None:
         if not await self.reach.look_around():
             return
-        log.info("addresses changed", extra={"fields": {"addresses": " ".join(self.reach.own)}})
+        routers = " ".join(str(router.ip) for router in self.reach.surroundings.routers)
+        log.info("another network", extra={"fields": {"addresses": " ".join(self.reach.own), "routers": routers}})
         self.reach.moved()
         self.machine.moved(boot_clock())
         self.machine.lifetime.begin(boot_clock())
         self.settle()
         if self._settings.port_mapping:
-            await self.gateway.ask()
+            await self.gateway.ask(self.reach.surroundings.router)
 
     def _mapping_changed(self) -> None:
         mapped = self.gateway.mapped
         fields = {} if mapped is None else {"at": show_endpoint((mapped.ip, mapped.port)), "by": mapped.protocol}
         log.info("the router's port mapping is gone" if mapped is None else "port mapping", extra={"fields": fields})
+        if mapped is not None:
+            self.machine.mapped(boot_clock())
+            self.settle()
 
     def _neighbours(self) -> Neighbours | None:
         return None if self.owners is None else self.owners.neighbours
@@ -261,10 +269,8 @@ class Tincan:
     async def _open_card(self, settings: CardSettings) -> Tap | UserCard | None:
         node, kept, self._kept_card = self._context.identity.node, self._kept_card, None
         # In a thread: pyroute2 runs an event loop of its own.
-        opening = asyncio.to_thread(open_card, settings, self.interfaces, node, boot_clock, kept)
-        await self.reach.look_around()
         try:
-            return await opening
+            return await asyncio.to_thread(open_card, settings, self.interfaces, node, boot_clock, kept)
         except CardError as error:
             raise _fault(error) from error
 

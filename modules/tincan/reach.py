@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import Final
 
 from ipop_core.bus.api import JsonObject
 
-from .link.addresses import own_addresses
 from .link.protocol.events import Endpoint
 from .link.protocol.mapping import Address, Mapping, Nat, Observations
 from .link.protocol.portmap import Mapped
 from .link.protocol.searching import Part, Search
+from .link.surroundings import Surroundings, look
 from .link.udp import UdpSocket, read_endpoint, show_endpoint
 
 MAX_CANDIDATES: Final = 16
@@ -32,7 +32,7 @@ class Reach:
         self._udp: Final = udp
         self._clock: Final = clock
         self._mapped: Final = mapped
-        self._own: list[IPv4Address | IPv6Address] = []
+        self.surroundings = Surroundings()
         self.observations: Final = Observations()
         self.told: Final[dict[bytes, JsonObject]] = {}
         """What peers said of their NATs."""
@@ -40,15 +40,22 @@ class Reach:
     @property
     def own(self) -> list[str]:
         """This machine's own addresses, with the node's port."""
-        return [show_endpoint((ip.packed, self._udp.port)) for ip in self._own]
+        return [show_endpoint((ip.packed, self._udp.port)) for ip in self.surroundings.addresses]
+
+    @property
+    def routers(self) -> dict[bytes, bytes | None]:
+        """The routers' addresses on the link, by their IP addresses."""
+        return {router.ip.packed: router.link_address for router in self.surroundings.routers}
 
     async def look_around(self) -> bool:
-        """Learn this machine's addresses again; whether they changed."""
-        before, self._own = self._own, await asyncio.to_thread(own_addresses)
-        return before != self._own
+        """Learn this machine's surroundings again; whether it is elsewhere now."""
+        found = await asyncio.to_thread(look)
+        before = self.surroundings
+        self.surroundings = found.after(before)
+        return self.surroundings.elsewhere(before)
 
     def moved(self) -> None:
-        """What peers saw before this machine's addresses changed holds no more."""
+        """What peers saw where this machine was before holds no more."""
         self.observations.forget()
 
     def observed(self, endpoint: Endpoint, seen: Address) -> None:
@@ -57,7 +64,7 @@ class Reach:
             self.observations.add(self._udp.address(endpoint), seen, self._clock())
 
     def nat(self, size: int = IPV4) -> Nat:
-        own = {ip.packed for ip in self._own}
+        own = {ip.packed for ip in self.surroundings.addresses}
         return self.observations.nat(size, own, self._udp.port, self._clock())
 
     def seen(self) -> list[str]:

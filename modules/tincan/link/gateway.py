@@ -1,96 +1,162 @@
-"""The router that this machine's IPv4 packets go through, asked for a port mapping (`protocol/portmap.py`)."""
+"""The router that this machine's IPv4 packets go through, asked for a port mapping (`protocol/portmap.py`).
+
+tincan names the router, at the start and whenever the machine has come to another one; only that router's own datagrams
+are taken. At the end the mapping is given back, if the router answers at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import logging
 import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from .protocol.portmap import SERVER_PORT, Mapped, PortMap
+from .protocol.portmap import ANNOUNCEMENTS, SERVER_PORT, Mapped, PortMap
+from .surroundings import Router
 
-_ROUTES: Final = Path("/proc/net/route")
-_UP_AND_GATEWAY: Final = 0x3
+log = logging.getLogger("ipop.tincan")
+
+ENDING_DELAYS: Final = (0.15, 0.25)
+"""Seconds to wait for the answer to each of the requests that end a mapping: a stop must not wait for a dead router."""
 
 
 class Gateway(asyncio.DatagramProtocol):
-    """Keeps a mapping of one UDP port; calls `changed` when it came, changed or went."""
+    """Keeps a mapping of one UDP port; calls `changed` when it came, changed or went. `nonce` as in `PortMap`."""
 
-    def __init__(self, port: int, clock: Callable[[], float], changed: Callable[[], None]) -> None:
+    def __init__(self, port: int, nonce: bytes, clock: Callable[[], float], changed: Callable[[], None]) -> None:
         self._clock: Final = clock
         self._changed: Final = changed
-        self._machine: Final = PortMap(port, os.urandom)
+        self._machine: Final = PortMap(port, nonce)
+        self._asking: Final = asyncio.Lock()
+        self._router: IPv4Address | None = None
         self._transport: asyncio.DatagramTransport | None = None
+        self._announcements: asyncio.DatagramTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._ended: asyncio.Event | None = None
+        self._told: tuple[bytes, int] | None = None
 
     @property
     def mapped(self) -> Mapped | None:
         return self._machine.mapped
 
-    async def ask(self) -> None:
-        """Begin anew, with the router that there is now."""
+    async def ask(self, router: Router | None) -> None:
+        """Begin anew, with the IPv4 router that there is now."""
+        async with self._asking:
+            self.close()
+            self._machine.end()
+            if router is not None and isinstance(router.ip, IPv4Address):
+                await self._begin(router.ip)
+            self._tell()
+
+    async def end(self) -> None:
+        """Give the mapping back and close; it takes `ENDING_DELAYS` at the most."""
+        self._cancel_timer()
+        self._ended = asyncio.Event()
+        for delay in ENDING_DELAYS:
+            requests = self._machine.ending()
+            if self._transport is None or not requests:
+                break
+            self._send(self._transport, requests)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), delay)
+                break
         self.close()
-        router = default_gateway()
-        if router is None:
-            self._machine.end()
-            return
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        try:
-            sock.setblocking(False)
-            sock.connect((str(router), SERVER_PORT))
-            own = IPv4Address(sock.getsockname()[0])
-            self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, sock=sock)
-        except OSError:
-            sock.close()
-            self._machine.end()
-            return
-        self._machine.begin(own, self._clock())
-        self._wake()
+        self._machine.end()
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._transport is not None:
-            self._transport.close()
-        self._timer = self._transport = None
+        self._cancel_timer()
+        for transport in (self._transport, self._announcements):
+            if transport is not None:
+                transport.close()
+        self._transport = self._announcements = self._router = None
 
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        changed = self._machine.received(data, self._clock())
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        if self._ended is not None:
+            if self._machine.ended(data):
+                self._ended.set()
+            return
+        self._machine.received(data, self._clock())
         self._wake()
-        if changed:
-            self._changed()
 
     def error_received(self, exc: Exception) -> None:
         """Nobody listens there: the machine asks a few times more, and then much later."""
 
+    def announced(self, data: bytes, sender: str) -> None:
+        """A datagram to everybody on this link came from `sender`; the router's own word is all that counts."""
+        if sender == str(self._router) and self._ended is None:
+            self._machine.announced(data, self._clock())
+            self._wake()
+
+    async def _begin(self, router: IPv4Address) -> None:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        loop = asyncio.get_running_loop()
+        try:
+            sock.setblocking(False)
+            sock.connect((str(router), SERVER_PORT))
+            own = IPv4Address(sock.getsockname()[0])
+            self._transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=sock)
+        except OSError:
+            sock.close()
+            return
+        self._router = router
+        try:
+            # Bound to the group's own address, it gets nothing else; every computer is a member of this group.
+            self._announcements, _ = await loop.create_datagram_endpoint(
+                lambda: _Announcements(self), sock=_open_announcements()
+            )
+        except OSError as error:
+            log.info("the router's announcements are not heard", extra={"fields": {"error": error.strerror}})
+        self._machine.begin(own, self._clock())
+        self._wake()
+
     def _wake(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._cancel_timer()
         if self._transport is None:
             return
         now = self._clock()
-        for request in self._machine.wake(now):
-            with contextlib.suppress(OSError):
-                self._transport.sendto(request)
+        self._send(self._transport, self._machine.wake(now))
         due = self._machine.next_wake()
         if due is not None:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self._wake)
+        self._tell()
+
+    def _tell(self) -> None:
+        mapped = self._machine.mapped
+        now = None if mapped is None else (mapped.ip, mapped.port)
+        if now != self._told:
+            self._told = now
+            self._changed()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    @staticmethod
+    def _send(transport: asyncio.DatagramTransport, requests: list[bytes]) -> None:
+        for request in requests:
+            with contextlib.suppress(OSError):
+                transport.sendto(request)
 
 
-def default_gateway() -> IPv4Address | None:
-    """The next hop of the IPv4 default route with the lowest metric."""
-    found: list[tuple[int, IPv4Address]] = []
+class _Announcements(asyncio.DatagramProtocol):
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        self._gateway.announced(data, addr[0])
+
+
+def _open_announcements() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
-        lines = _ROUTES.read_text(encoding="ascii").splitlines()[1:]
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(ANNOUNCEMENTS)
     except OSError:
-        return None
-    for line in lines:
-        fields = line.split()
-        if len(fields) >= 8 and fields[1] == "00000000" and int(fields[3], 16) & _UP_AND_GATEWAY == _UP_AND_GATEWAY:
-            found.append((int(fields[6]), IPv4Address(bytes.fromhex(fields[2])[::-1])))
-    return min(found)[1] if found else None
+        sock.close()
+        raise
+    return sock

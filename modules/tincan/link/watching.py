@@ -1,24 +1,33 @@
-"""Changes of this machine's addresses, as the kernel tells them (rtnetlink(7))."""
+"""Changes of this machine's surroundings (`surroundings.py`), as the kernel tells them."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
-_RTMGRP_IPV4_IFADDR: Final = 0x10
-_RTMGRP_IPV6_IFADDR: Final = 0x100
+from .protocol.rtnetlink import IPV4_ADDRESSES, IPV4_ROUTES, IPV6_ADDRESSES, IPV6_ROUTES, NEIGHBOURS, told
+
+_GROUPS: Final = IPV4_ADDRESSES | IPV6_ADDRESSES | IPV4_ROUTES | IPV6_ROUTES | NEIGHBOURS
 _MOST: Final = 65_536
 SETTLING: Final = 0.2
 """Changes come in flocks: a new address, a new route, the old ones' removal."""
+REST: Final = 2.0
+"""Seconds between one call and the next: a computer that claims the router's address must not keep this one busy."""
 
 
-class AddressWatch:
-    """Calls `changed` a moment after addresses came or went; what they are now is for the caller to find out."""
+class Watch:
+    """Calls `changed` a moment after an address, a default route or a router came or went.
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    What they are now is for the caller to find out. `routers` gives the addresses on the link of the routers that are
+    known, by their IP addresses; other neighbours don't matter.
+    """
+
+    def __init__(self, changed: Callable[[], None], routers: Callable[[], Mapping[bytes, bytes | None]]) -> None:
         self._changed: Final = changed
+        self._routers: Final = routers
+        self._not_before = 0.0
         self._socket: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -30,7 +39,7 @@ class AddressWatch:
             return
         try:
             sock.setblocking(False)
-            sock.bind((0, _RTMGRP_IPV4_IFADDR | _RTMGRP_IPV6_IFADDR))
+            sock.bind((0, _GROUPS))
         except OSError:
             sock.close()
             return
@@ -48,14 +57,25 @@ class AddressWatch:
         sock = self._socket
         if sock is None:
             return
+        matters = False
         try:
-            while sock.recv(_MOST):
-                pass
-        except OSError:  # nothing more waits, or so much was told at once that the kernel dropped some: both mean now
+            while data := sock.recv(_MOST):
+                matters = self._matters(data) or matters
+        except BlockingIOError:
             pass
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(SETTLING, self._settled)
+        except OSError:  # so much was told at once that the kernel dropped some
+            matters = True
+        if matters and self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time() + SETTLING, self._not_before), self._settled)
+
+    def _matters(self, data: bytes) -> bool:
+        routers = self._routers()
+        return any(
+            item is None or (item.ip in routers and routers[item.ip] != item.link_address) for item in told(data)
+        )
 
     def _settled(self) -> None:
         self._timer = None
+        self._not_before = asyncio.get_running_loop().time() + REST
         self._changed()

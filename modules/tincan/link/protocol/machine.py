@@ -159,6 +159,10 @@ class LinkMachine:
         """This node's own addresses changed: ask on every path, and have every peer told where this node is now."""
         self._seeking.moved(now)
 
+    def mapped(self, now: float) -> None:
+        """This node's router maps a port for it, or another one: have every peer told."""
+        self._seeking.mapped(now)
+
     def endpoints(self) -> set[Endpoint]:
         """Every path that is known or searched for: what its local socket is still needed for."""
         known = {path.endpoint for session in self.sessions.values() for path in session.paths}

@@ -62,6 +62,11 @@ class Seeking:
             self._again(session, now, even_if_direct=True)
             self._state.timers.plan(session.node, now)
 
+    def mapped(self, now: float) -> None:
+        """There is one more address of this node's at which it can be reached."""
+        for session in self._state.sessions.values():
+            self._again(session, now, even_if_direct=True)
+
     def observed(self, session: Session, endpoint: Endpoint, ip: bytes, port: int, now: float) -> None:
         """The peer at `endpoint` sees this node at that address."""
         self._state.events.append(Observed(session.node, endpoint, ip, port))

@@ -1,0 +1,67 @@
+"""What a machine sees of the networks around it: addresses, default routes, routers' addresses on the link."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from ipaddress import ip_address
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipop_modules.tincan.link.protocol.rtnetlink import Neighbour, told
+from ipop_modules.tincan.link.surroundings import Router, Surroundings
+
+MAC = bytes.fromhex("020000000001")
+HOME = Surroundings((ip_address("192.168.1.7"),), (Router(ip_address("192.168.1.1"), MAC),))
+
+
+def message(kind: int, body: bytes) -> bytes:
+    data = struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
+    return data + bytes(-len(data) % 4)
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    data = struct.pack("=HH", 4 + len(value), kind) + value
+    return data + bytes(-len(data) % 4)
+
+
+def neighbour(ip: bytes, mac: bytes | None) -> bytes:
+    body = struct.pack("=BBHiHBB", 2, 0, 0, 3, 2, 0, 1) + attribute(1, ip)
+    return message(28, body + (b"" if mac is None else attribute(2, mac)))
+
+
+def test_what_matters_is_told() -> None:
+    ip = bytes([192, 168, 1, 1])
+    default = message(24, bytes(12))
+    other_route = message(25, bytes([2, 24]) + bytes(10))
+    data = neighbour(ip, MAC) + other_route + message(20, bytes(8)) + neighbour(ip, None) + default + message(16, b"x")
+    assert list(told(data)) == [Neighbour(ip, MAC), None, None]
+
+
+@given(st.binary(max_size=200), st.sampled_from([20, 24, 28]))
+def test_no_message_breaks_it(data: bytes, kind: int) -> None:
+    assert len(list(told(data))) <= len(data) // 16
+    assert len(list(told(message(kind, data)))) <= 1
+
+
+def test_another_router_at_the_same_address_is_another_place() -> None:
+    twin = replace(HOME, routers=(Router(ip_address("192.168.1.1"), MAC[::-1]),))
+    assert twin.after(HOME).elsewhere(HOME)
+
+
+def test_a_router_that_the_kernel_forgets_is_remembered() -> None:
+    forgotten = replace(HOME, routers=(Router(ip_address("192.168.1.1"), None),)).after(HOME)
+    assert forgotten == HOME
+    twin = replace(HOME, routers=(Router(ip_address("192.168.1.1"), MAC[::-1]),))
+    assert twin.after(forgotten).elsewhere(forgotten)
+
+
+def test_to_learn_more_of_the_same_router_is_no_move() -> None:
+    unknown = replace(HOME, routers=(Router(ip_address("192.168.1.1"), None),))
+    assert not HOME.after(unknown).elsewhere(unknown)
+
+
+def test_new_addresses_and_lost_routes_are_moves() -> None:
+    assert replace(HOME, addresses=()).elsewhere(HOME)
+    assert replace(HOME, routers=()).after(HOME).elsewhere(HOME)
