@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.bare_overlay import ask
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 PORT: Final = 4741
 NETWORK: Final = IPv4Network("198.18.0.0/16")
 PATIENCE: Final = 120.0
+NEIGHBOURS: Final = Path("/proc/sys/net/ipv4/neigh/default")
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -63,7 +65,7 @@ def main() -> None:
 def run(count: int, kill: int, seed: int, seconds: float) -> dict[str, Any]:
     """Times are in seconds; CPU in percent of one core and memory in MB are a node's, all its processes together."""
     chance = random.Random(seed)
-    with _members(count) as members:
+    with _room_for_neighbours(count), _members(count) as members:
         begun = time.monotonic()
         for member in members:
             member.node.start(programs.own("ipop-controller"), "-c", member.node.folder / "controller.json")
@@ -95,6 +97,23 @@ def run(count: int, kill: int, seed: int, seconds: float) -> dict[str, Any]:
             "pairs_silent": silent,
             "all_reached_s": None if silent else round(time.monotonic() - killed, 1),
         }
+
+
+@contextmanager
+def _room_for_neighbours(count: int) -> Iterator[None]:
+    """The kernel holds one table of neighbours for all namespaces of a machine, by default 1,024 entries.
+
+    Forty nodes that all talk to each other need more, on the card and on the segment; what doesn't fit is silent.
+    """
+    files = [NEIGHBOURS / f"gc_thresh{number}" for number in (3, 2, 1)]
+    before = [file.read_text() for file in files]
+    for file, text in zip(files, before, strict=True):
+        file.write_text(str(max(int(text), 4 * count * count)))
+    try:
+        yield
+    finally:
+        for file, text in reversed(list(zip(files, before, strict=True))):
+            file.write_text(text)
 
 
 @contextmanager

@@ -39,3 +39,8 @@ def test_the_first_word_is_believed() -> None:
     assert not epoch.heard(60, 10.0)
     assert epoch.heard(0, 11.0)
     assert not epoch.heard(1, 12.0)
+
+
+def test_a_pcp_clock_may_go_back_by_one_second_and_no_more() -> None:
+    assert not lost_by_pcp((100, 0.0), (99, 0.0))
+    assert lost_by_pcp((100, 0.0), (98, 0.0))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ipop_modules.tincan.link.protocol.rtnetlink import Neighbour, told
 from ipop_modules.tincan.link.surroundings import Router, Surroundings
+from ipop_modules.tincan.link.watching import Watch
 
 MAC = bytes.fromhex("020000000001")
 HOME = Surroundings((ip_address("192.168.1.7"),), (Router(ip_address("192.168.1.1"), MAC),))
@@ -65,3 +66,11 @@ def test_to_learn_more_of_the_same_router_is_no_move() -> None:
 def test_new_addresses_and_lost_routes_are_moves() -> None:
     assert replace(HOME, addresses=()).elsewhere(HOME)
     assert replace(HOME, routers=()).after(HOME).elsewhere(HOME)
+
+
+def test_of_neighbours_only_a_router_at_another_address_on_the_link_matters() -> None:
+    router, other = bytes([192, 168, 1, 1]), bytes([192, 168, 1, 2])
+    watch = Watch(lambda: None, lambda: {router: MAC})
+    assert not watch._matters(neighbour(router, MAC) + neighbour(other, MAC[::-1]))
+    assert watch._matters(neighbour(router, MAC[::-1]))
+    assert watch._matters(neighbour(other, MAC) + message(24, bytes(12)))
