@@ -26,7 +26,7 @@ def put_policies() -> None:
 
 
 def test_a_node_whose_traffic_is_held_says_so_until_a_command_ends_it(lab: Laboratory) -> None:
-    public = lab.segment()
+    public = lab.segment("leftovers")
     overlay = Overlay(lab, public, bare_nodes=1, prefix="buoy")
     overlay.start()
     near, far = (
