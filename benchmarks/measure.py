@@ -64,7 +64,7 @@ def measure(stage: Stage, tunnel: Tunnel, seconds: int, congestion: str, *, sear
     wait_for(stage, tunnel)
     rtt = _round_trip(stage, tunnel)
     before = [cpu_seconds(side) for side in (stage.left, stage.right)]
-    tcp = _iperf(stage, tunnel, ["-t", str(seconds), "-C", congestion])
+    tcp = iperf(stage, tunnel.right, ["-t", str(seconds), "-C", congestion])
     left, right = (cpu_seconds(side) - used for side, used in zip((stage.left, stage.right), before, strict=True))
     gbit = tcp["end"]["sum_received"]["bytes"] * 8 / 1e9
     flood = datagrams(stage, tunnel, 0, seconds)
@@ -156,12 +156,13 @@ def datagrams(stage: Stage, tunnel: Tunnel, datagrams_a_second: float, seconds: 
     """Send so many; 0 is as many as can be. Raises LabError."""
     rate = str(int(datagrams_a_second * UDP_PAYLOAD * 8))
     options = ["-u", "-l", str(UDP_PAYLOAD), "-b", rate, "-t", str(seconds), "-w", _SOCKET_BUFFER]
-    return parse_datagrams(_iperf(stage, tunnel, options))
+    return parse_datagrams(iperf(stage, tunnel.right, options))
 
 
-def _iperf(stage: Stage, tunnel: Tunnel, options: list[str]) -> dict[str, Any]:
-    with _server(stage.right, tunnel.right):
-        command = ["iperf3", "--json", "--connect-timeout", "5000", "-c", tunnel.right, *options]
+def iperf(stage: Stage, address: str, options: list[str]) -> dict[str, Any]:
+    """Run iperf3 from the left side to the right side's `address`; its report. Raises LabError."""
+    with _server(stage.right, address):
+        command = ["iperf3", "--json", "--connect-timeout", "5000", "-c", address, *options]
         done = stage.left.namespace.run(command, check=False, timeout=60.0)
     try:
         report: dict[str, Any] = json.loads(done.stdout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,16 @@ class Ipop:
     packages: tuple[str, ...] = ()
     relays = True
 
-    def __init__(self, name: str = "ipop", more: Mapping[str, Any] | None = None) -> None:
-        """`more`: sections of modules that are off by default."""
+    def __init__(
+        self,
+        name: str = "ipop",
+        more: Mapping[str, Any] | None = None,
+        addresses: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """`more`: sections of modules that are off by default; `addresses`: of a side's card, with prefix lengths."""
         self.name = name
         self._more = more or {}
+        self._addresses = addresses or {side: [f"{address}/24"] for side, address in INNER.items()}
 
     def installed(self) -> bool:
         return _CONTROLLER.exists()
@@ -47,7 +53,7 @@ class Ipop:
 
     def _start(self, side: Side, bootstraps: list[str]) -> None:
         member = side.name != "middle"
-        tincan: dict[str, Any] = {"address": f"{INNER[side.name]}/24"} if member else {"card": None}
+        tincan: dict[str, Any] = {"address": list(self._addresses[side.name])} if member else {"card": None}
         configuration: dict[str, Any] = {
             "node": {"name": side.name, "state": str(side.folder / "state"), "run": str(side.folder / "run")},
             "modules": {
