@@ -68,8 +68,12 @@ class Actions:
         counters: Counter[str] = Counter()
         for source in (tincan.machine.counters, tincan.lane.counters, tincan.udp.counters):
             counters.update(source)
+        counters["socket_overflow"] = tincan.udp.overflow
+        figures = None if card is None else card_figures(card.name)
         if card is not None:
             counters.update(card.counters)
+        if figures is not None:
+            counters["read_overflow"] = figures.pop("dropped_out")
         if tincan.owners is not None:
             counters.update({f"neighbour_{name}": n for name, n in tincan.owners.neighbours.counters.items()})
         return {
@@ -92,7 +96,7 @@ class Actions:
             ],
             "counters": dict(sorted(counters.items())),
             "traffic": {
-                "card": None if card is None else card_figures(card.name),
+                "card": figures,
                 "sessions": dataclasses.asdict(tincan.machine.carried()),
             },
         }

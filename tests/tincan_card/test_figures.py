@@ -11,12 +11,12 @@ DEVICES = """\
 Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier comp
     lo:    1120      16    0    0    0     0          0         0     1120      16    0    0    0     0       0 0
-tapipop: 500    5    0    0    0     0          0         0 700       7    0    0    0     0       0          0
+tapipop: 500    5    0    1    0     0          0         0 700       7    0    9    0     0       0          0
 """
 
 
 def test_what_the_kernel_receives_came_in() -> None:
-    expected = {"bytes_in": 500, "packets_in": 5, "bytes_out": 700, "packets_out": 7}
+    expected = {"bytes_in": 500, "packets_in": 5, "bytes_out": 700, "packets_out": 7, "dropped_out": 9}
     assert read_devices(DEVICES, "tapipop") == expected
     assert read_devices(DEVICES, "tap") is None
 

@@ -12,7 +12,8 @@ _DEVICES: Final = Path("/proc/net/dev")
 def card_figures(name: str) -> dict[str, int] | None:
     """Packets and bytes that programs sent into a card, and that it handed to them; None where no kernel counts.
 
-    A super-frame, which the kernel leaves whole for its offloads, is one packet here.
+    A super-frame, which the kernel leaves whole for its offloads, is one packet here. `dropped_out` are packets that
+    programs sent while the card's queue was full.
     """
     try:
         return read_devices(_DEVICES.read_text(encoding="ascii"), name)
@@ -32,5 +33,6 @@ def read_devices(text: str, name: str) -> dict[str, int] | None:
                 "packets_in": numbers[1],
                 "bytes_out": numbers[8],
                 "packets_out": numbers[9],
+                "dropped_out": numbers[11],
             }
     return None
