@@ -195,7 +195,7 @@ class Network(VirtualTime):
             step = self._next_step(here, packet)
             if step is None or packet.hops >= HOP_LIMIT or not self.nodes[step.following].alive:
                 return None
-            packet = replace(packet, hops=packet.hops + 1, mark=step.mark, strict=step.strict)
+            packet = Packet(packet.send, start.id, packet.hops + 1, mark=step.mark, strict=step.strict)
             here = self.nodes[step.following]
         return packet.hops
 
@@ -276,9 +276,7 @@ class Network(VirtualTime):
         if packet.hops >= HOP_LIMIT or not self.weather.passes(node.id, following):
             return
         passed = packet.passed_via or following == packet.send.via
-        onward = replace(
-            packet, hops=packet.hops + 1, passed_via=passed, last=node.id, mark=step.mark, strict=step.strict
-        )
+        onward = Packet(packet.send, packet.sender, packet.hops + 1, passed, node.id, step.mark, step.strict)
         self.after(self.weather.delay(), lambda: self._arrive(node, self.nodes[following], onward))
 
     def _arrive(self, before: Node, node: Node, packet: Packet) -> None:
@@ -297,6 +295,8 @@ class Network(VirtualTime):
     def _next_step(self, node: Node, packet: Packet) -> Step | None:
         if packet.send.mode == "link":
             return Step(packet.send.to) if packet.send.to in node.links else None
+        if not node.failing:
+            return self._step(node, packet, node.links)
         return self._step(node, packet, node.links - node.failing) or self._step(node, packet, node.links)
 
     def _step(self, node: Node, packet: Packet, usable: set[bytes]) -> Step | None:
@@ -325,7 +325,7 @@ class Network(VirtualTime):
             if step is None or not self.nodes[step.following].alive:
                 return None
             passed = packet.passed_via or step.following == wish.via
-            packet = replace(packet, passed_via=passed, mark=step.mark, strict=step.strict)
+            packet = Packet(packet.send, node.id, 0, passed, mark=step.mark, strict=step.strict)
             here = self.nodes[step.following]
         return None
 

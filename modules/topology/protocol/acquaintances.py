@@ -45,7 +45,8 @@ class Acquaintances:
 
     def candidates(self, now: float) -> list[bytes]:
         """Nodes worth a connection attempt now."""
-        return [node for node, heard in self._heard.items() if heard.expires > now and not self._is_barred(node, now)]
+        live = [node for node, heard in self._heard.items() if heard.expires > now]
+        return [node for node in live if not self._is_barred(node, now)] if self._avoided else live
 
     def via(self, node: bytes) -> bytes | None:
         heard = self._heard.get(node)
@@ -73,9 +74,10 @@ class Acquaintances:
 
     def next_forgiven(self, now: float) -> float | None:
         """When the next node that somebody named may be tried again."""
-        return min(
-            (a.until for node, a in self._avoided.items() if a.until > now and node in self._heard), default=None
-        )
+        if not self._avoided:
+            return None
+        named = [self._avoided[node].until for node in self._heard if node in self._avoided]
+        return min((until for until in named if until > now), default=None)
 
     def _avoid(self, node: bytes, avoided: _Avoided) -> None:
         self._avoided.pop(node, None)

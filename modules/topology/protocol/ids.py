@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import Final
 
@@ -56,11 +56,21 @@ def closest(target: bytes, nodes: Iterable[bytes]) -> bytes | None:
     return best
 
 
+def nearest(target: bytes, nodes: Iterable[bytes], count: int) -> list[bytes]:
+    """The `count` nodes nearest to `target`, the nearest first."""
+    at = number(target)
+
+    def gap(node: bytes) -> int:
+        steps = (int.from_bytes(node, "big") - at) % RING
+        return min(steps, RING - steps)
+
+    return sorted(nodes, key=gap)[:count]
+
+
 def in_order(start: bytes, nodes: Iterable[bytes]) -> list[bytes]:
     """The nodes other than `start`, as one meets them going clockwise from it."""
-    ordered = sorted(node for node in nodes if node != start)
-    at = bisect_left(ordered, start)
-    return ordered[at:] + ordered[:at]
+    ordered = sorted(nodes)
+    return ordered[bisect_right(ordered, start) :] + ordered[: bisect_left(ordered, start)]
 
 
 def around(start: bytes, nodes: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:

@@ -98,6 +98,8 @@ class Machine:
             self.registrations = Registrations(self.ring, key, member.owner, random, verify)
             self.census = Census(self.ring, key, random)
             self.members = Members(self.ring, key, random, verify)
+        parts = (self.registrations, self.lookups, self.census, self.members)
+        self._parts = tuple([part for part in parts if part is not None])
 
     # Links.
 
@@ -216,16 +218,14 @@ class Machine:
     def wake(self, now: float) -> list[Effect]:
         self.ring.wake(now)
         self.storage.wake(now)
-        for part in (self.lookups, self.registrations, self.census, self.members):
-            if part is not None:
-                part.wake(now)
+        for part in self._parts:
+            part.wake(now)
         return self._finish(now)
 
     def next_wake(self, now: float) -> float | None:
         times = [self.ring.next_wake(now), self.storage.next_wake()]
-        parts = (self.lookups, self.registrations, self.census, self.members)
-        times += [part.next_wake() for part in parts if part is not None]
-        return min((time for time in times if time is not None), default=None)
+        times += [part.next_wake() for part in self._parts]
+        return min([time for time in times if time is not None], default=None)
 
     def _handle(self, message: Message, source: Source, now: float) -> None:  # noqa: PLR0912 - one line for each message
         if isinstance(message, Hello | Join | Replicate | Neighbours | Full | OtherRing) and not source.proven:
@@ -280,9 +280,8 @@ class Machine:
         """Follow up what the ring's changes mean for the directory, and hand out the effects."""
         if self.ring.attached and not self._was_attached:
             self._was_attached = True
-            for part in (self.registrations, self.lookups, self.census, self.members):
-                if part is not None:
-                    part.on_joined(now)
+            for part in self._parts:
+                part.on_joined(now)
         gained, self.ring.gained = self.ring.gained, set()
         for node in sorted(gained):
             self.storage.hand_over(node, now)

@@ -69,6 +69,10 @@ class Ring:
         self.gained: set[bytes] = set()
         """Near neighbours that are new, or that forgot what they stored, since somebody cleared this."""
         self.out = Outbox(me, self.links.__contains__, self.is_closest)
+        self._members: tuple[bytes, ...] | None = None
+        """Neighbours that are in the ring, as `_member_links` gives them; None where that may have changed."""
+        self._hello_due: float | None = None
+        """When the next Hello is due at the earliest; None where it may be earlier."""
         self._random = random
         self._life = request_number(random)
         self._hellos = 0
@@ -106,6 +110,7 @@ class Ring:
     def link_down(self, node: bytes, now: float) -> None:
         if self.links.pop(node, None) is None:
             return
+        self._members = self._hello_due = None
         self._sharing.link_down(node)
         self._long.lost(node, now)
         if not self.links:
@@ -149,6 +154,7 @@ class Ring:
         if self._wanted and not self.attached:
             for node in sorted(self._wanted):
                 self.links.setdefault(node, Link(now, initiator=False)).member = True
+            self._members = None
             self._attach(now)
         for node, kinds in up.items():
             self.link_up(node, bool(kinds), now)
@@ -172,6 +178,9 @@ class Ring:
         if link.member is None:
             link.unanswered = 0
             link.hello_at = now + HELLO_NEAR[0]
+            self._hello_due = None
+        if link.member is not hello.member:
+            self._members = None
         link.member, link.life, link.near = hello.member, hello.life, hello.near
         link.order = hello.order
         self._note_long(sender, link, hello, now)
@@ -220,8 +229,9 @@ class Ring:
             return
         if join.asker == sender:
             self._heard.forgive(join.asker)
-        others = [node for node in self._member_links() if node not in (join.asker, sender)]
-        known = {self.me, *self._member_links(), *join.near} - {join.asker}
+        members = self._member_links()
+        others = [node for node in members if node not in (join.asker, sender)]
+        known = {self.me, *members, *join.near} - {join.asker}
         following = ids.closest(join.asker, others)
         if following and ids.distance(following, join.asker) < ids.distance(self.me, join.asker):
             if join.hops < MAX_HOPS:
@@ -243,9 +253,11 @@ class Ring:
     # Time.
 
     def wake(self, now: float) -> None:
-        for node, link in self.links.items():
-            if link.hello_at <= now:
-                self._say_hello(node, ask=link.member is None, now=now)
+        due = self._next_hello()
+        if due is not None and due <= now:
+            for node, link in self.links.items():
+                if link.hello_at <= now:
+                    self._say_hello(node, ask=link.member is None, now=now)
         if self._probing.due is not None and self._probing.due <= now:
             self._probe(now)
         founding = self._founding_at()
@@ -258,12 +270,11 @@ class Ring:
         self._merging.wake(now)
 
     def next_wake(self, now: float) -> float | None:
-        times: list[float | None] = [min((link.hello_at for link in self.links.values()), default=None)]
-        times += [self._probing.due, self._founding_at(), self._heard.next_forgiven(now)]
+        times = [self._next_hello(), self._probing.due, self._founding_at(), self._heard.next_forgiven(now)]
         times += [self._long.next_wake(), self._sharing.next_wake(), self._merging.next_wake()]
         if not self.attached and self._placed_at is not None and self.links:
             times.append(max(self._placed_at + PATIENCE, now + 0.1))
-        return min((time for time in times if time is not None), default=None)
+        return min([time for time in times if time is not None], default=None)
 
     # What others ask of the ring.
 
@@ -310,7 +321,7 @@ class Ring:
                 if node in self._wanted:
                     self._say_hello(node, ask=False, now=now)
         self.near = near
-        self._sharing.review(now, member=self.member)
+        self._sharing.review(self._member_links(), now, member=self.member)
         self._long.set_size(self.size_estimate if self.member else 0, now)
 
     def _meet(self, sender: bytes, hello: Hello, now: float) -> None:
@@ -387,7 +398,7 @@ class Ring:
         self.near = nearest_members(self.me, self._member_links())
         self.gained |= set(self.near)
         self.out.emit(Joined(self.near))
-        self._sharing.review(now, member=self.member)
+        self._sharing.review(self._member_links(), now, member=self.member)
         for node in self.links:
             self._say_hello(node, ask=False, now=now)
         self._probe(now)
@@ -400,6 +411,7 @@ class Ring:
         hello = Hello(self.member, self._life, near, ask, long, self._sharing.mark, self._hellos)
         self.out.to_neighbour(node, hello)
         link.said_hello(hello, near=node in self._wanted, random=self._random, now=now)
+        self._hello_due = None
 
     def _probe(self, now: float) -> None:
         """Ask for this node's place again, best through a link that is not near: it may lead to another ring."""
@@ -421,5 +433,12 @@ class Ring:
             return None
         return founding_at(self.me, self.links, self._linked_since)
 
-    def _member_links(self) -> list[bytes]:
-        return [node for node, link in self.links.items() if link.member]
+    def _member_links(self) -> tuple[bytes, ...]:
+        if self._members is None:
+            self._members = tuple([node for node, link in self.links.items() if link.member])
+        return self._members
+
+    def _next_hello(self) -> float | None:
+        if self._hello_due is None:
+            self._hello_due = min([link.hello_at for link in self.links.values()], default=None)
+        return self._hello_due

@@ -20,7 +20,7 @@ class Sharing:
         self._links = links
         self._lookahead = Lookahead(me)
         self._member = False
-        self._neighbours: frozenset[bytes] | None = None
+        self._neighbours: tuple[bytes, ...] | None = None
         self._told: tuple[bytes, ...] = ()
         self.mark = 0
         """Of the list that was told last, as Hello says it."""
@@ -28,10 +28,9 @@ class Sharing:
         self._tell_at: float | None = None
         self._push_at: float | None = None
 
-    def review(self, now: float, *, member: bool) -> None:
-        """Links, or this node's place in the ring, may have changed."""
-        neighbours = frozenset(node for node, link in self._links.items() if link.member)
-        if (member, neighbours) == (self._member, self._neighbours):
+    def review(self, neighbours: tuple[bytes, ...], now: float, *, member: bool) -> None:
+        """Links, or this node's place in the ring, may have changed. `neighbours`: those that are in the ring."""
+        if member == self._member and neighbours == self._neighbours:
             return
         first = self._neighbours is None
         self._member, self._neighbours = member, neighbours

@@ -80,18 +80,14 @@ class Storage:
         """
         record = repair.copy.record
         known = (self._ring.me, *self._ring.around(SIDE + NEAR))
-        nearest = sorted(known, key=lambda node: ids.distance(node, record.key))[:REPLICAS]
+        nearest = ids.nearest(record.key, known, REPLICAS)
         if self._ring.member and self._ring.me in nearest and self._is_genuine(record):
             self.store.put(record, repair.copy.remaining, source.link, now)
 
     def hand_over(self, node: bytes, now: float) -> None:
         """A near neighbour is new: give it what it is to hold from now on."""
         around = {self._ring.me, node, *self._ring.around(SIDE + NEAR)}
-        due = []
-        for copy in self.store.copies(now):
-            nearest = sorted(around, key=lambda other: ids.distance(other, copy.record.key))[:REPLICAS]
-            if node in nearest:
-                due.append(copy)
+        due = [copy for copy in self.store.copies(now) if node in ids.nearest(copy.record.key, around, REPLICAS)]
         self._replicate(due, [node])
 
     def wake(self, now: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Literal
 
 from ipop_modules.topology.protocol.messages import MAX_COPIES, Copy
@@ -42,9 +43,12 @@ class Store:
         self._entries: dict[tuple[Kind, bytes], dict[bytes, _Entry]] = {}
         self._by_owner: Counter[bytes] = Counter()
         self._by_link: Counter[bytes] = Counter()
+        self._size = 0
+        self._first_end = inf
+        """No record ends before."""
 
     def __len__(self) -> int:
-        return self._by_link.total()
+        return self._size
 
     def holds(self, record: Record) -> bool:
         """Whether exactly this record is here, so that its signature need not be checked again."""
@@ -104,8 +108,12 @@ class Store:
             yield from (_copy(entry, now) for entry in entries.values() if entry.expires > now)
 
     def expire(self, now: float) -> None:
+        if now < self._first_end:
+            return
         for kind, key in list(self._entries):
             self._expire_key(kind, key, now)
+        ends = [entry.expires for entries in self._entries.values() for entry in entries.values()]
+        self._first_end = min(ends, default=inf)
 
     def _rival(self, here: dict[bytes, _Entry], record: Record, owner: bytes) -> _Entry | None:
         """Who holds what this record claims: at most one owner does."""
@@ -114,6 +122,8 @@ class Store:
         return next((e for e in here.values() if e.owner != owner and not e.record.withdrawn), None)
 
     def _expire_key(self, kind: Kind, key: bytes, now: float) -> None:
+        if now < self._first_end:
+            return
         for entry in [e for e in self._entries.get((kind, key), {}).values() if e.expires <= now]:
             self._remove(entry)
 
@@ -127,12 +137,15 @@ class Store:
         self._entries.setdefault((entry.record.kind, entry.record.key), {})[entry.owner] = entry
         self._by_owner[entry.owner] += 1
         self._by_link[entry.link] += 1
+        self._size += 1
+        self._first_end = min(self._first_end, entry.expires)
 
     def _remove(self, entry: _Entry) -> None:
         at = (entry.record.kind, entry.record.key)
         del self._entries[at][entry.owner]
         if not self._entries[at]:
             del self._entries[at]
+        self._size -= 1
         for counter, name in ((self._by_owner, entry.owner), (self._by_link, entry.link)):
             counter[name] -= 1
             if not counter[name]:
