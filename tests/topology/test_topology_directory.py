@@ -5,9 +5,11 @@ from collections import Counter
 import pytest
 
 from benchmarks.overlay_net.members import NAMESPACE_KEY, Recipe
-from benchmarks.overlay_net.thin import Network, Node, Packet
+from benchmarks.overlay_net.thin import Network, Node, Packet, nearest
+from ipop_modules.topology.protocol.messages import GetAnswer, decode
 from ipop_modules.topology.protocol.records import address_key
-from tests.topology.rings import address, overlay
+from ipop_modules.topology.protocol.store import Store
+from tests.topology.rings import address, overlay, ring
 
 
 def all_registered(nodes: list[Node]) -> bool:
@@ -225,3 +227,44 @@ def test_a_neighbour_that_swallows_what_it_should_hand_on_is_passed_by(monkeypat
     print(f"swallowed {swallowed.total()} packets; found {found[True]}, not found {found[False]}")
     assert swallowed
     assert found[False] <= found[True] / 50
+
+
+def test_one_storer_that_has_nothing_does_not_make_an_address_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(4)
+    nodes = ring(network, 24)
+    owner = nodes[5]
+    asker = next(node for node in nodes if node is not owner and not storing(node, address(6)))
+    storers = {node.id for node in nodes if storing(node, address(6))}
+    empty = nearest(network, address_key(NAMESPACE_KEY, address(6)))
+    deliver = network._deliver
+    began = network.now
+
+    def slow(node: Node, packet: Packet) -> None:
+        """The first answers of all but one, whose store is empty, get lost."""
+        is_answer = isinstance(decode(packet.send.payload), GetAnswer) and packet.sender in storers - {empty.id}
+        if not is_answer or network.now > began + 0.7:
+            deliver(node, packet)
+
+    monkeypatch.setattr(network, "_deliver", slow)
+    empty.machine.storage.store = Store()
+    assert answer(network, asker, address(6))[:2] == (owner.id, True)
+
+
+def storing(node: Node, wanted: bytes) -> bool:
+    return bool(node.machine.storage.store.get("one", address_key(NAMESPACE_KEY, wanted), 0.0))
+
+
+def test_a_newcomer_is_in_the_directory_before_its_own_links_are_up_and_says_so_once_it_has_its_place() -> None:
+    network = Network(5)
+    nodes = ring(network, 24)
+    newcomer = network.add()
+    network.claim(newcomer, address(50))
+    network.contact(newcomer, nodes[0])
+    network.run_until(lambda: any(storing(node, address(50)) for node in nodes), 5.0, step=0.005)
+    assert not newcomer.member
+    assert not newcomer.registered
+    network.run_until(lambda: bool(newcomer.registered), 5.0, step=0.005)
+    assert newcomer.member
+    assert newcomer.registered[0].state == "registered"
+    network.run(5.0)
+    assert len(newcomer.registered) == 1

@@ -26,14 +26,16 @@ from ipop_modules.topology.protocol.messages import Copy, Get, GetAnswer, Repair
 from ipop_modules.topology.protocol.profile import opened
 from ipop_modules.topology.protocol.records import Record, Verify, is_genuine, is_sealed, subject_key
 from ipop_modules.topology.protocol.ring import Ring
+from ipop_modules.topology.protocol.roundtrip import RoundTrip
 
 LIMIT: Final = 2.4
-RETRIES: Final = (0.3, 0.7, 0.7)
 YOUNG: Final = 5.0
 """Seconds after joining in which "absent" may mean that the owner is just registering: ask again."""
 YOUNG_RETRY: Final = 0.15
 WAIT: Final = 0.5
-"""Seconds after the first answer for which the others are waited for."""
+"""Seconds after an answer that counts for which the others are waited for."""
+ENOUGH: Final = 2
+"""So many storers decide. One alone that has nothing may just have come to its place in the ring."""
 MAX_LOOKUPS: Final = 1024
 
 Vouches: TypeAlias = Callable[[bytes, bytes, bytes], bool]
@@ -50,6 +52,8 @@ class _Lookup:
     try_at: float | None = None
     """When to ask again those that have not answered; None before this node is in the ring."""
     tries: int = 0
+    asked: float = 0.0
+    """When it was asked last."""
     votes: dict[int, bytes | None] = field(default_factory=dict)
     """By request number, the owner that was named; None for nobody."""
     copies: dict[bytes, Copy] = field(default_factory=dict)
@@ -67,6 +71,7 @@ class Lookups:
         random: Random,
         verify: Verify,
         *,
+        round_trip: RoundTrip,
         majority: bool,
         vouches: Vouches | None = None,
     ) -> None:
@@ -77,6 +82,7 @@ class Lookups:
         self._majority = majority
         self._vouches = vouches
         self._cache = Cache()
+        self._round_trip = round_trip
         self._by_key: dict[bytes, _Lookup] = {}
         self._by_number: dict[int, _Lookup] = {}
 
@@ -99,13 +105,16 @@ class Lookups:
 
     def on_joined(self, now: float) -> None:
         for lookup in self._by_key.values():
-            self._begin(lookup, now)
+            if not lookup.points:
+                self._begin(lookup, now)
 
     def on_answer(self, answer: GetAnswer, now: float) -> bool:
         """False when the answer belongs to no lookup."""
         lookup = self._by_number.get(answer.number)
         if lookup is None:
             return False
+        if lookup.tries == 1:
+            self._round_trip.took(now - lookup.asked)
         said = [copy for copy in answer.copies if self._answers(copy.record, lookup)]
         for copy in said:
             if copy.record.withdrawn and self._stands(copy.record, lookup):
@@ -115,7 +124,7 @@ class Lookups:
         if named is not None:
             lookup.copies[named.record.owner] = named
         self._void(lookup)
-        if lookup.decide_at is None:
+        if lookup.decide_at is None and (lookup.copies or len(lookup.votes) >= ENOUGH):
             lookup.decide_at = now + WAIT
         self._judge(lookup, now)
         return True
@@ -143,7 +152,7 @@ class Lookups:
         self._ask(lookup, now)
 
     def _ask(self, lookup: _Lookup, now: float) -> None:
-        lookup.try_at = now + RETRIES[min(lookup.tries, len(RETRIES) - 1)]
+        lookup.asked, lookup.try_at = now, now + self._round_trip.timeout
         lookup.tries += 1
         for number, point in lookup.points.items():
             if number not in lookup.votes:
@@ -176,7 +185,7 @@ class Lookups:
     def _judge(self, lookup: _Lookup, now: float) -> None:
         """Decide as soon as the answers that are still out can't change it."""
         named = Counter(owner for owner in lookup.votes.values() if owner is not None)
-        enough = 2 if self._majority else 1
+        enough = ENOUGH if self._majority else 1
         all_answered = len(lookup.votes) == len(lookup.points)
         if (named and named.most_common(1)[0][1] >= enough) or all_answered:
             self._decide(lookup, now)

@@ -41,6 +41,7 @@ from ipop_modules.topology.protocol.messages import (
 from ipop_modules.topology.protocol.records import Verify, verify_p256
 from ipop_modules.topology.protocol.registration import Owner, Registrations
 from ipop_modules.topology.protocol.ring import Ring
+from ipop_modules.topology.protocol.roundtrip import RoundTrip
 from ipop_modules.topology.protocol.shortcuts import Shortcuts
 from ipop_modules.topology.protocol.storage import Storage
 
@@ -89,13 +90,16 @@ class Machine:
         self.registrations: Registrations | None = None
         self.census: Census | None = None
         self.members: Members | None = None
-        self._was_attached = False
+        self._was_placed = self._was_attached = False
         self._unplaced: dict[bytes, float] = {}
         """When each of these was asked last to register again."""
         if member is not None:
             key = member.namespace_key
-            self.lookups = Lookups(self.ring, key, random, verify, majority=member.majority, vouches=member.vouches)
-            self.registrations = Registrations(self.ring, key, member.owner, random, verify)
+            trip = RoundTrip()
+            self.lookups = Lookups(
+                self.ring, key, random, verify, round_trip=trip, majority=member.majority, vouches=member.vouches
+            )
+            self.registrations = Registrations(self.ring, key, member.owner, random, verify, round_trip=trip)
             self.census = Census(self.ring, key, random)
             self.members = Members(self.ring, key, random, verify)
         parts = (self.registrations, self.lookups, self.census, self.members)
@@ -163,7 +167,7 @@ class Machine:
 
     def withdraw(self, now: float) -> list[Effect]:
         """This node leaves: nothing is registered in its name any more."""
-        if self.registrations is not None and self.ring.attached:
+        if self.registrations is not None and self.ring.placed:
             self.registrations.withdraw(now)
         return self._finish(now)
 
@@ -278,15 +282,12 @@ class Machine:
 
     def _finish(self, now: float) -> list[Effect]:
         """Follow up what the ring's changes mean for the directory, and hand out the effects."""
-        if self.ring.attached and not self._was_attached:
-            self._was_attached = True
-            for part in self._parts:
-                part.on_joined(now)
         gained, self.ring.gained = self.ring.gained, set()
         for node in sorted(gained):
             self.storage.hand_over(node, now)
-        if gained and self.registrations is not None:
+        if gained and self._was_attached and self.registrations is not None:
             self.registrations.on_ring_changed(now)
+        self._follow_place(now)
         effects: list[Effect] = []
         me = Source(self.ring.me, True, self.ring.me)
         while True:
@@ -296,6 +297,15 @@ class Machine:
             effects += latest
             if not self._confirm(latest, now) and not latest:
                 return effects
+
+    def _follow_place(self, now: float) -> None:
+        """Tell the directory's parts that this node has found its place in the ring, and that it has taken it."""
+        if self.ring.placed and not self._was_placed and self.registrations is not None:
+            self.registrations.on_placed(now)
+        if self.ring.attached and not self._was_attached:
+            for part in self._parts:
+                part.on_joined(now)
+        self._was_placed, self._was_attached = self.ring.placed, self.ring.attached
 
     def _confirm(self, latest: list[Effect], now: float) -> bool:
         """An allocation goes through a lookup; whether one was begun."""

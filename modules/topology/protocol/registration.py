@@ -34,8 +34,9 @@ from ipop_modules.topology.protocol.records import (
     subject_key,
 )
 from ipop_modules.topology.protocol.ring import Ring
+from ipop_modules.topology.protocol.roundtrip import RoundTrip
 
-RETRIES: Final = (0.3, 0.7, 1.4, 3.0, 6.0)
+LONGEST_RETRY: Final = 6.0
 RENEWED: Final = 0.35
 RENEWED_WITHIN: Final = 0.1
 """Parts of a lease: renewed when 0.4 to 0.5 of it have passed."""
@@ -75,20 +76,36 @@ class Claim:
     owner: bytes | None = None
     due: float | None = None
     tries: int = 0
+    asked: float = 0.0
+    """When it was put last."""
+    pause: float = 0.0
+    """Seconds from then until it is put again, unless an answer comes."""
     number: int | None = None
     record: Record | None = None
+    told: tuple[State, bytes | None] | None = None
+    """What was said last of its state and owner."""
     floor: int = 0
     """The next sequence number is above this one."""
 
 
 class Registrations:
-    def __init__(self, ring: Ring, namespace_key: bytes, owner: Owner, random: Random, verify: Verify) -> None:
+    def __init__(
+        self,
+        ring: Ring,
+        namespace_key: bytes,
+        owner: Owner,
+        random: Random,
+        verify: Verify,
+        *,
+        round_trip: RoundTrip,
+    ) -> None:
         self._ring = ring
         self._namespace_key = namespace_key
         self._owner = owner
         self._random = random
         self._verify = verify
         self._claims: dict[bytes, Claim] = {}
+        self._round_trip = round_trip
         self._set: tuple[bytes, ...] = ()
         """The addresses that this node was given."""
         self._name: str | None = None
@@ -120,8 +137,7 @@ class Registrations:
         claim = self._claims.get(self.key_of(subject))
         if claim is None or claim.state == "taken":
             return False
-        is_candidate = self._allocation is not None and subject == self._allocation.address
-        return self._allocated or not is_candidate or subject in self._set
+        return not self._is_candidate(subject)
 
     def set_addresses(self, addresses: Iterable[bytes], now: float) -> None:
         """Claim these, and what was allocated."""
@@ -155,13 +171,13 @@ class Registrations:
         if resolved.node == self._ring.me:
             self._allocated = True
             self._ring.out.emit(Allocated(allocation.address))
-            self._ring.out.emit(Registered(resolved.subject, "registered", self._ring.me))
+            self._tell(claim, now)
             self._claim_all(now)
         elif resolved.node is not None:
             self._try_next(now)
         else:
             claim.state = "waiting"
-            claim.due = now + spread(self._random, RETRIES[0])
+            claim.due = now + spread(self._random, self._round_trip.timeout)
 
     def withdraw(self, now: float) -> None:
         """This node leaves: everything that it claims is free again."""
@@ -172,6 +188,13 @@ class Registrations:
         """The allocated address, once it is this node's."""
         allocation = self._allocation
         return (allocation.address,) if self._allocated and allocation is not None and allocation.address else ()
+
+    def _is_chosen(self, subject: bytes | str | None) -> bool:
+        return self._allocation is not None and subject == self._allocation.address
+
+    def _is_candidate(self, subject: bytes | str | None) -> bool:
+        """Chosen for this node, but not its own yet."""
+        return self._is_chosen(subject) and not self._allocated and subject not in self._set
 
     def _try_next(self, now: float) -> None:
         allocation = self._allocation
@@ -204,12 +227,18 @@ class Registrations:
             elif claim.profile == says:
                 continue
             claim.profile, claim.number = says, None
-            if self._ring.attached:
+            if self._ring.placed:
                 self._put(claim, now)
+
+    def on_placed(self, now: float) -> None:
+        """While the links to the neighbours there are being made, the claims are put through those that are up."""
+        self._confirm_at = None
+        for claim in self._claims.values():
+            self._put(claim, now)
 
     def on_joined(self, now: float) -> None:
         for claim in self._claims.values():
-            self._put(claim, now)
+            self._tell(claim, now)
 
     def on_ring_changed(self, now: float) -> None:
         for claim in self._claims.values():
@@ -226,6 +255,8 @@ class Registrations:
         claim = next((c for c in self._claims.values() if c.number == answer.number), None)
         if claim is None:
             return
+        if claim.tries == 1:
+            self._round_trip.took(now - claim.asked)
         claim.tries = 0
         if answer.outcome == "stored":
             claim.number = None
@@ -244,7 +275,7 @@ class Registrations:
             claim.due = now + spread(self._random, REFUSED_RETRY)
 
     def wake(self, now: float) -> None:
-        if not self._ring.attached:
+        if not self._ring.placed:
             return
         for claim in self._claims.values():
             if claim.due is not None and claim.due <= now:
@@ -254,6 +285,8 @@ class Registrations:
             self._confirm()
 
     def next_wake(self) -> float | None:
+        if not self._ring.placed:
+            return None
         due = [claim.due for claim in self._claims.values() if claim.due is not None]
         return min(due if self._confirm_at is None else [*due, self._confirm_at], default=None)
 
@@ -268,9 +301,10 @@ class Registrations:
             claim.number = request_number(self._random)
             claim.record = self._sign(claim, now)
             claim.tries = 0
-        claim.due = now + spread(self._random, RETRIES[min(claim.tries, len(RETRIES) - 1)])
+        claim.pause = min(2 * claim.pause, LONGEST_RETRY) if claim.tries else self._round_trip.timeout
+        claim.asked, claim.due = now, now + claim.pause
         claim.tries += 1
-        detour = self._ring.detour() if claim.tries > 1 else None
+        detour = self._ring.detour() if claim.tries > 1 or not self._ring.attached else None
         self._ring.out.to_closest(claim.key, Put(claim.number, self._ring.me, detour, claim.record), detour)
 
     def _withdraw(self, claim: Claim, now: float) -> None:
@@ -299,16 +333,22 @@ class Registrations:
         )
 
     def _settle(self, claim: Claim, state: Literal["registered", "taken"], owner: bytes, now: float) -> None:
-        changed = (claim.state, claim.owner) != (state, owner)
         claim.state, claim.owner = state, owner
-        is_chosen = self._allocation is not None and claim.subject == self._allocation.address
-        is_certain = self._allocated or not is_chosen or claim.subject in self._set
-        if changed and claim.subject is not None and is_certain:
-            self._ring.out.emit(Registered(claim.subject, state, owner))
-        if is_chosen and state == "taken":
+        if self._ring.attached:
+            self._tell(claim, now)
+        if state == "taken" and self._is_chosen(claim.subject):
             self._try_next(now)
-        elif not is_certain and isinstance(claim.subject, bytes):
-            self._confirm_at = max(now, (self._ring.joined_at or now) + YOUNG)
+
+    def _tell(self, claim: Claim, now: float) -> None:
+        """Say what became of a claim, once; of an address that the directory is to choose, after a lookup."""
+        if claim.state == "waiting" or claim.subject is None:
+            return
+        if self._is_candidate(claim.subject):
+            if claim.state == "registered":
+                self._confirm_at = max(now, (self._ring.joined_at or now) + YOUNG)
+        elif claim.told != (claim.state, claim.owner):
+            claim.told = (claim.state, claim.owner)
+            self._ring.out.emit(Registered(claim.subject, claim.state, claim.owner or b""))
 
     def _is_proof(self, record: Record | None, claim: Claim, *, own: bool) -> bool:
         """Whether a record shows that this claim is held, by this node or by another."""

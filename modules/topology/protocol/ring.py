@@ -283,6 +283,11 @@ class Ring:
         return self.member and ids.closest(key, [self.me, *self._member_links()]) == self.me
 
     @property
+    def placed(self) -> bool:
+        """It knows its place in the ring, which it takes once the links to its neighbours there are up."""
+        return self._placed_at is not None
+
+    @property
     def size_estimate(self) -> int:
         """How many nodes the ring has, from the density of ids around this one; 0 while it has no place there."""
         if not self.attached:
