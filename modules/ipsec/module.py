@@ -137,17 +137,23 @@ class Ipsec:
                     await self._news.wait()
             self._news.clear()
             try:
-                credentials = self._read_credentials()
-                if credentials != self._credentials:
-                    self._credentials = credentials
-                    log.info("new credentials", extra={"fields": {"revocations": self._revocations()}})
-                    if self._negotiation is not None:
-                        await self._negotiation.renew(credentials)
+                async with self._changing:
+                    await self._renew()
                 await self._expect_peers()
             except IpopError as error:
                 self._has_fault(str(error))
             else:
                 self._fault = None
+
+    async def _renew(self) -> None:
+        """Use what is on disk; it counts as known once charon knows it."""
+        credentials = self._read_credentials()
+        if credentials == self._credentials:
+            return
+        if self._negotiation is not None:
+            await self._negotiation.renew(credentials)
+        self._credentials = credentials
+        log.info("new credentials", extra={"fields": {"revocations": self._revocations()}})
 
     async def _expect_peers(self) -> None:
         large = [item for item in self._card.interfaces if item.network.num_addresses > MOST_PREPARED]

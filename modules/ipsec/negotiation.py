@@ -102,6 +102,7 @@ class Negotiation:
 
     async def stop(self) -> None:
         """Say goodbye to every peer."""
+        self._waiting |= set(self._wanted)
         for task in [*self._wanted.values(), *([self._task] if self._task else [])]:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -131,19 +132,27 @@ class Negotiation:
                 await self._load_connections(client, peers - self._known)
 
     async def renew(self, credentials: Credentials) -> None:
-        """Use these from now on. Every peer must prove itself anew, now; whoever can't is cut off."""
-        self._credentials = credentials
-        if (client := self._client) is None:
+        """Use these from now on. Every peer must prove itself anew, now; whoever can't is cut off.
+
+        Raises IpopError when charon could not be told; trying again is safe.
+        """
+        old, self._credentials = self._credentials, credentials
+        client = self._client
+        if client is None or not (self._charon is None or old is None or _only_newer_lists(old, credentials)):
+            # Charon has no command that takes back one certificate. To take back all would leave it without the lists
+            # until it is told them again; so another one is told everything before it knows a single peer.
+            await self.stop()
+            await self.start(credentials)
             return
-        try:
+        if self._charon is None:
             await self._load_credentials(client, credentials)
             known, self._known = self._known, set()
             await self._load_connections(client, known)
-            for association in await self.associations():
-                name = connection_name(self._prefix, ip_address(association.peer))
-                await client.command("terminate", {"ike": name, "force": "yes", "timeout": -1})
-        except ViciError as error:
-            self._has_fault(f"could not take new credentials: {error}")
+        else:
+            await self._load_lists(client, credentials)
+        for association in await self.associations():
+            name = connection_name(self._prefix, ip_address(association.peer))
+            await client.command("terminate", {"ike": name, "force": "yes", "timeout": -1})
 
     @property
     def ready(self) -> bool:
@@ -193,8 +202,10 @@ class Negotiation:
                 self.want(peer)
             clean = asyncio.create_task(self._clean(leftovers))
             log.info("charon serves", extra={"fields": {"socket": str(self._socket), "resumed": len(peers)}})
-            await client.closed()
-            clean.cancel()
+            try:
+                await client.closed()
+            finally:
+                clean.cancel()
             how = f": {await self._charon.ended()}" if self._charon else ""
             raise IpopError(f"charon has gone{how}")
         finally:
@@ -212,16 +223,18 @@ class Negotiation:
             await asyncio.sleep(_POLL)
 
     async def _load_credentials(self, client: ViciClient, credentials: Credentials) -> None:
-        if self._charon is not None:
-            await client.command("clear-creds")
+        await self._load_lists(client, credentials)
         await client.command("load-key", {"type": "any", "data": credentials.key})
         await client.command("load-cert", {"type": "X509", "flag": "NONE", "data": credentials.certificate})
         self._anchors = make_anchors(credentials.authorities)
         for anchor in self._anchors:
             await client.command("load-cert", {"type": "X509", "flag": "CA", "data": anchor})
+        await client.command("flush-certs")
+
+    async def _load_lists(self, client: ViciClient, credentials: Credentials) -> None:
+        """Each takes the place of the older one of the same authority in one step."""
         for revocations in credentials.revocations:
             await client.command("load-cert", {"type": "X509_CRL", "flag": "NONE", "data": revocations.der})
-        await client.command("flush-certs")
 
     async def _load_connections(self, client: ViciClient, peers: set[Address]) -> None:
         credentials = self._credentials
@@ -309,3 +322,10 @@ class Negotiation:
         self.fault = line
         self._listener.fault(line)
         log.warning("IKE is away", extra={"fields": {"fault": line}})
+
+
+def _only_newer_lists(old: Credentials, new: Credentials) -> bool:
+    numbers = {item.authority: item.number for item in new.revocations}
+    return replace(new, revocations=old.revocations) == old and all(
+        item in new.revocations or item.number < numbers.get(item.authority, -1) for item in old.revocations
+    )
