@@ -64,7 +64,7 @@ any_message = st.one_of(
         key=node_ids,
         after=st.binary(max_size=20),
     ),
-    st.builds(messages.GetAnswer, number=numbers, copies=copies, total=st.integers(0, 2**31), near=near),
+    st.builds(messages.GetAnswer, number=numbers, copies=copies, total=st.integers(0, 2**31), keeps=st.booleans()),
     st.builds(messages.Replicate, copies=copies),
     st.builds(messages.Displaced, key=node_ids),
     st.builds(messages.Neighbours, nodes=st.lists(node_ids, max_size=64).map(tuple)),

@@ -4,10 +4,14 @@ from collections import Counter
 
 import pytest
 
+from benchmarks.overlay_net import thin
 from benchmarks.overlay_net.members import NAMESPACE_KEY, Recipe
 from benchmarks.overlay_net.thin import Network, Node, Packet, nearest
-from ipop_modules.topology.protocol.messages import GetAnswer, decode
+from ipop_modules.topology.protocol import ids
+from ipop_modules.topology.protocol.effects import Send, Source
+from ipop_modules.topology.protocol.messages import Get, GetAnswer, decode, encode
 from ipop_modules.topology.protocol.records import address_key
+from ipop_modules.topology.protocol.ring import Ring
 from ipop_modules.topology.protocol.store import Store
 from tests.topology.rings import address, overlay, ring
 
@@ -268,3 +272,74 @@ def test_a_newcomer_is_in_the_directory_before_its_own_links_are_up_and_says_so_
     assert newcomer.registered[0].state == "registered"
     network.run(5.0)
     assert len(newcomer.registered) == 1
+
+
+def test_where_nodes_lie_close_together_the_storers_are_found_though_the_nearest_one_is_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """1.5 average gaps beside the key there are nodes that hold nothing, which is no sign that there is nothing."""
+    network = Network(6)
+    nodes = ring(network, 24)
+    owner = nodes[5]
+    network.claim(owner, address(60))
+    network.run(2.0)
+    key = address_key(NAMESPACE_KEY, address(60))
+    asker = next(node for node in nodes if node is not owner and not storing(node, address(60)))
+    silent = nearest(network, key).id
+    deliver = network._deliver
+
+    def lossy(node: Node, packet: Packet) -> None:
+        if packet.sender != silent or not isinstance(decode(packet.send.payload), GetAnswer):
+            deliver(node, packet)
+
+    monkeypatch.setattr(network, "_deliver", lossy)
+    monkeypatch.setattr(Ring, "size_estimate", 6)
+    for sign in (1, -1):
+        beside = ids.from_number(ids.number(key) + sign * ids.RING // 4)
+        assert not storing(nearest(network, beside), address(60))
+    assert answer(network, asker, address(60))[:2] == (owner.id, True)
+
+
+def test_a_storer_says_whether_it_would_hold_a_record_and_not_before_it_has_had_its_place_for_a_while() -> None:
+    network = Network(7)
+    nodes = ring(network, 24)
+    key = address_key(NAMESPACE_KEY, address(99))
+    ordered = sorted(nodes, key=lambda node: ids.distance(node.id, key))
+
+    def keeps(node: Node) -> bool:
+        get = encode(Get(1, nodes[0].id, None, "one", key))
+        (sent,) = [effect for effect in node.machine.receive(get, source, network.now) if isinstance(effect, Send)]
+        said = decode(sent.payload)
+        assert isinstance(said, GetAnswer)
+        return said.keeps
+
+    source = Source(nodes[0].id, False, nodes[0].id)
+    near = [node for node in ordered[:4] if node is not nodes[0]]
+    assert all(keeps(node) for node in near)
+    assert not any(keeps(node) for node in ordered[12:] if node is not nodes[0])
+    newcomer = near[0]
+    dead = network.nodes[newcomer.machine.ring.near[0]]
+    network.leave(dead)
+    network.run_until(lambda: dead.id not in newcomer.machine.ring.near, 10.0)
+    assert not keeps(newcomer)
+    network.run(10.0)
+    assert keeps(newcomer)
+
+
+def test_one_dead_node_that_is_nearest_to_all_that_is_asked_is_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has noticed its death yet, so that everyone still hands it what is nearest to it."""
+    network = Network(8)
+    nodes = ring(network, 24)
+    owner = nodes[5]
+    network.claim(owner, address(60))
+    network.run(2.0)
+    key = address_key(NAMESPACE_KEY, address(60))
+    dead = nearest(network, key)
+    asker = next(node for node in nodes if node not in (owner, dead) and not storing(node, address(60)))
+    wide = min(ids.distance(dead.id, near) for near in dead.machine.ring.near)
+    monkeypatch.setattr(Ring, "size_estimate", 4 * ids.RING // wide)
+    monkeypatch.setattr(thin, "FAILING_AFTER_RELAYING", 10.0)
+    network.kill(dead)
+    found, certain, took = answer(network, asker, address(60))
+    print(f"found after {took:.2f} s")
+    assert (found, certain) == (owner.id, True)

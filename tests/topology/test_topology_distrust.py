@@ -104,9 +104,9 @@ def test_a_reader_believes_a_signed_answer_to_its_own_question_alone() -> None:
     forged = msgspec.structs.replace(good, sequence=9)
     other = msgspec.structs.replace(good, key=FAR)
     for copy, guess in ((forged, numbers[0]), (other, numbers[0]), (good, numbers[0] + 1)):
-        assert not resolved(story.hear(GetAnswer(guess, (Copy(copy, 60),), 1, (FAR,)), NEXT))
-    assert not resolved(story.hear(GetAnswer(numbers[0], (Copy(good, 60),), 1, ()), NEXT))
-    assert resolved(story.hear(GetAnswer(numbers[1], (Copy(good, 60),), 1, ()), NEXT)) == [node_of(b"alice")]
+        assert not resolved(story.hear(GetAnswer(guess, (Copy(copy, 60),), 1, True), NEXT))
+    assert not resolved(story.hear(GetAnswer(numbers[0], (Copy(good, 60),), 1, True), NEXT))
+    assert resolved(story.hear(GetAnswer(numbers[1], (Copy(good, 60),), 1, True), NEXT)) == [node_of(b"alice")]
 
 
 def test_replicas_are_taken_from_neighbours_in_the_ring_alone() -> None:
@@ -133,16 +133,16 @@ def test_absent_is_believed_once_all_three_say_so() -> None:
     numbers = asked(story)
     assert len(numbers) == 3
     for number in numbers[:2]:
-        assert not resolved(story.hear(GetAnswer(number, (), 0, ()), NEXT, proven=False))
-    assert resolved(story.hear(GetAnswer(numbers[2], (), 0, ()), NEXT, proven=False)) == [None]
+        assert not resolved(story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False))
+    assert resolved(story.hear(GetAnswer(numbers[2], (), 0, True), NEXT, proven=False)) == [None]
 
 
 def test_what_one_storer_lost_the_others_know_and_it_gets_it_back() -> None:
     story = crowded()
     numbers, copy = asked(story), Copy(record(b"alice"), 60)
-    story.hear(GetAnswer(numbers[0], (), 0, ()), NEXT, proven=False)
-    story.hear(GetAnswer(numbers[1], (copy,), 1, ()), NEXT, proven=False)
-    effects = story.hear(GetAnswer(numbers[2], (copy,), 1, ()), NEXT, proven=False)
+    story.hear(GetAnswer(numbers[0], (), 0, True), NEXT, proven=False)
+    story.hear(GetAnswer(numbers[1], (copy,), 1, True), NEXT, proven=False)
+    effects = story.hear(GetAnswer(numbers[2], (copy,), 1, True), NEXT, proven=False)
     assert resolved(effects) == [node_of(b"alice")]
     assert said(effects, Repair) == [Repair(copy)]
 
@@ -153,7 +153,7 @@ def test_one_liar_of_three_is_outvoted_even_if_its_claim_is_older() -> None:
         effects: list[Effect] = []
         for number, owner in zip(asked(story), order, strict=True):
             copy = Copy(record(owner, since=1 if owner == b"mallory" else 5), 60)
-            effects += story.hear(GetAnswer(number, (copy,), 1, ()), NEXT, proven=False)
+            effects += story.hear(GetAnswer(number, (copy,), 1, True), NEXT, proven=False)
         assert resolved(effects) == [node_of(b"alice")]
 
 
@@ -163,7 +163,7 @@ def test_a_record_without_the_namespaces_seal_is_no_answer() -> None:
     forged = Copy(record(b"mallory", namespace=b"x" * 32), 60)
     effects: list[Effect] = []
     for number in numbers:
-        effects += story.hear(GetAnswer(number, (forged,), 1, ()), NEXT, proven=False)
+        effects += story.hear(GetAnswer(number, (forged,), 1, True), NEXT, proven=False)
     assert resolved(effects) == [None]
 
 
@@ -181,7 +181,7 @@ def test_where_members_are_trusted_the_first_record_counts() -> None:
     story = crowded()
     assert story.machine.lookups
     story.machine.lookups._majority = False
-    found = story.hear(GetAnswer(asked(story)[0], (Copy(record(b"alice"), 60),), 1, ()), NEXT, proven=False)
+    found = story.hear(GetAnswer(asked(story)[0], (Copy(record(b"alice"), 60),), 1, True), NEXT, proven=False)
     assert resolved(found) == [node_of(b"alice")]
 
 
@@ -197,7 +197,7 @@ def test_soon_after_joining_an_absent_answer_is_not_the_end() -> None:
     story.now = 0.5
     numbers = asked(story)
     for number in numbers:
-        assert not resolved(story.hear(GetAnswer(number, (), 0, ()), NEXT, proven=False))
+        assert not resolved(story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False))
     story.now += 0.2
     assert [get.number for get in said(story.machine.wake(story.now), Get)] == numbers
 

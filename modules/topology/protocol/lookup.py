@@ -1,11 +1,12 @@
 """The reader's side of the directory: who owns an address or a host name.
 
 A lookup asks three members at once: the one nearest to the key, and those nearest to the points 1.5 average gaps beside
-it, which hold replicas. The ways there differ, so a storer that lies speaks for itself alone. Records bear their
-owner's signature and the seal of the namespace, which no stranger can make. In an open namespace anyone can, so there
-what two of the three say counts; where there is an authority, a record counts that bears its certificate for the
-address; in a secret namespace the first record does. A storer that missed the record gets it. A record that its owner
-withdrew counts for nobody, whoever still has an older one.
+it, which hold replicas. The ways there differ, so a storer that lies speaks for itself alone. One that says that it
+would not hold the record, being too far from the key or new in its place, is passed by for one nearer, or asked later.
+Records bear their owner's signature and the seal of the namespace, which no stranger can make. In an open namespace
+anyone can, so there what two of the three say counts; where there is an authority, a record counts that bears its
+certificate for the address; in a secret namespace the first record does. A storer that missed the record gets it. A
+record that its owner withdrew counts for nobody, whoever still has an older one.
 
 Messages get lost, so it asks again after a while, each time by way of other neighbours, there and back: a node that
 has just died, or that swallows messages, is passed by. It ends within LIMIT.
@@ -36,6 +37,7 @@ WAIT: Final = 0.5
 """Seconds after an answer that counts for which the others are waited for."""
 ENOUGH: Final = 2
 """So many storers decide. One alone that has nothing may just have come to its place in the ring."""
+NEARER: Final = 2
 MAX_LOOKUPS: Final = 1024
 
 Vouches: TypeAlias = Callable[[bytes, bytes, bytes], bool]
@@ -46,14 +48,16 @@ Vouches: TypeAlias = Callable[[bytes, bytes, bytes], bool]
 class _Lookup:
     subject: bytes | str
     key: bytes
-    points: dict[int, bytes]
-    """By request number, where the question goes."""
+    beside: dict[int, int]
+    """By request number, how far from the key the question goes at first."""
     started: float
     try_at: float | None = None
     """When to ask again those that have not answered; None before this node is in the ring."""
     tries: int = 0
     asked: float = 0.0
     """When it was asked last."""
+    nearer: Counter[int] = field(default_factory=Counter)
+    """By request number, how often it was turned nearer to the key."""
     votes: dict[int, bytes | None] = field(default_factory=dict)
     """By request number, the owner that was named; None for nobody."""
     copies: dict[bytes, Copy] = field(default_factory=dict)
@@ -61,6 +65,11 @@ class _Lookup:
     withdrawn: dict[bytes, Copy] = field(default_factory=dict)
     """By owner, its record that makes those before it void."""
     decide_at: float | None = None
+
+    def point(self, number: int) -> bytes:
+        """Where a question goes: every other time farther from the key, lest one dead node is the nearest to all."""
+        beside = self.beside[number] * (1 if self.tries % 2 else 2)
+        return ids.from_number(ids.number(self.key) + beside // 2 ** self.nearer[number])
 
 
 class Lookups:
@@ -105,7 +114,7 @@ class Lookups:
 
     def on_joined(self, now: float) -> None:
         for lookup in self._by_key.values():
-            if not lookup.points:
+            if not lookup.beside:
                 self._begin(lookup, now)
 
     def on_answer(self, answer: GetAnswer, now: float) -> bool:
@@ -113,13 +122,16 @@ class Lookups:
         lookup = self._by_number.get(answer.number)
         if lookup is None:
             return False
-        if lookup.tries == 1:
+        if lookup.tries == 1 and not lookup.nearer[answer.number]:
             self._round_trip.took(now - lookup.asked)
         said = [copy for copy in answer.copies if self._answers(copy.record, lookup)]
         for copy in said:
             if copy.record.withdrawn and self._stands(copy.record, lookup):
                 lookup.withdrawn[copy.record.owner] = copy
         named = next((copy for copy in said if not copy.record.withdrawn), None)
+        if named is None and not answer.keeps:
+            self._turn_nearer(lookup, answer.number)
+            return True
         lookup.votes[answer.number] = None if named is None else named.record.owner
         if named is not None:
             lookup.copies[named.record.owner] = named
@@ -144,20 +156,32 @@ class Lookups:
 
     def _begin(self, lookup: _Lookup, now: float) -> None:
         gap = ids.RING * 3 // (2 * max(1, self._ring.size_estimate))
-        key = ids.number(lookup.key)
-        for point in (key, key + gap, key - gap):
+        for beside in (0, gap, -gap):
             number = request_number(self._random)
-            lookup.points[number] = ids.from_number(point)
+            lookup.beside[number] = beside
             self._by_number[number] = lookup
         self._ask(lookup, now)
 
     def _ask(self, lookup: _Lookup, now: float) -> None:
         lookup.asked, lookup.try_at = now, now + self._round_trip.timeout
         lookup.tries += 1
-        for number, point in lookup.points.items():
+        for number in lookup.beside:
             if number not in lookup.votes:
-                detour = self._ring.detour() if lookup.tries > 1 else None
-                self._ring.out.to_closest(point, Get(number, self._ring.me, detour, "one", lookup.key), detour)
+                self._send(lookup, number)
+
+    def _turn_nearer(self, lookup: _Lookup, number: int) -> None:
+        """The storer near this point says that it is none for the key, where nodes lie closer together than elsewhere.
+
+        Or that it is new in its place: then it is asked again with the next try.
+        """
+        if lookup.beside[number] and lookup.nearer[number] < NEARER:
+            lookup.nearer[number] += 1
+            self._send(lookup, number)
+
+    def _send(self, lookup: _Lookup, number: int) -> None:
+        detour = self._ring.detour() if lookup.tries > 1 else None
+        get = Get(number, self._ring.me, detour, "one", lookup.key)
+        self._ring.out.to_closest(lookup.point(number), get, detour)
 
     def _answers(self, record: Record, lookup: _Lookup) -> bool:
         fits = record.kind == "one" and record.key == lookup.key
@@ -180,13 +204,13 @@ class Lookups:
         for number, owner in lookup.votes.items():
             if owner is not None and not self._stands(lookup.copies[owner].record, lookup):
                 lookup.votes[number] = None
-                self._ring.out.to_closest(lookup.points[number], Repair(lookup.withdrawn[owner]))
+                self._ring.out.to_closest(lookup.point(number), Repair(lookup.withdrawn[owner]))
 
     def _judge(self, lookup: _Lookup, now: float) -> None:
         """Decide as soon as the answers that are still out can't change it."""
         named = Counter(owner for owner in lookup.votes.values() if owner is not None)
         enough = ENOUGH if self._majority else 1
-        all_answered = len(lookup.votes) == len(lookup.points)
+        all_answered = len(lookup.votes) == len(lookup.beside)
         if (named and named.most_common(1)[0][1] >= enough) or all_answered:
             self._decide(lookup, now)
 
@@ -210,7 +234,7 @@ class Lookups:
         self._cache.found(lookup.key, owner, lease, now, addresses)
         for number, named in lookup.votes.items():
             if named is None:
-                self._ring.out.to_closest(lookup.points[number], Repair(copy))
+                self._ring.out.to_closest(lookup.point(number), Repair(copy))
         took = now - lookup.started
         self._end(lookup, Resolved(lookup.subject, owner, True, "directory", lease, took, addresses))
 
@@ -227,6 +251,6 @@ class Lookups:
 
     def _end(self, lookup: _Lookup, resolved: Resolved) -> None:
         del self._by_key[lookup.key]
-        for number in lookup.points:
+        for number in lookup.beside:
             del self._by_number[number]
         self._ring.out.emit(resolved)

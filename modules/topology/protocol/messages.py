@@ -120,8 +120,8 @@ class GetAnswer(msgspec.Struct, array_like=True, frozen=True, tag=7):
     """In the order of their owners' ids; a large set is asked for in pieces. Withdrawn ones are among them."""
     total: Annotated[int, Meta(ge=0, le=2**31)]
     """How many owners' records lie there, the asker's own left out."""
-    near: Near
-    """Neighbours of the one that answers, which should hold the same."""
+    keeps: bool
+    """The one that answers has its place near the key for a while now: what it has not does not exist."""
 
 
 class Replicate(msgspec.Struct, array_like=True, frozen=True, tag=8):

@@ -43,6 +43,9 @@ from ipop_modules.topology.protocol.sharing import Sharing
 PATIENCE: Final = 3.0
 """Seconds after which a newcomer that knows its place joins without the neighbours that it can't reach."""
 
+HANDED_OVER: Final = 3.0
+"""Seconds within which new neighbours have handed over what lies between them."""
+
 
 class Ring:
     def __init__(
@@ -79,6 +82,8 @@ class Ring:
         self._heard = Acquaintances(me, random)
         self._wanted: set[bytes] = set()
         self._placed_at: float | None = None
+        self._changed_at = now
+        """When its near neighbours became others."""
         self._linked_since = now
         """Since when it has had some link or, having none, has had none."""
         self._probing = Probing(random)
@@ -287,6 +292,10 @@ class Ring:
         """It knows its place in the ring, which it takes once the links to its neighbours there are up."""
         return self._placed_at is not None
 
+    def is_settled(self, now: float) -> bool:
+        """Whether it has had its neighbours for a while, so that they have handed over what it is to store."""
+        return self.attached and now >= self._changed_at + HANDED_OVER
+
     @property
     def size_estimate(self) -> int:
         """How many nodes the ring has, from the density of ids around this one; 0 while it has no place there."""
@@ -322,6 +331,7 @@ class Ring:
         if set(near) != set(self.near):
             self.gained |= set(near) - set(self.near)
             self.near = near
+            self._changed_at = now
             for node in self.links:
                 if node in self._wanted:
                     self._say_hello(node, ask=False, now=now)
@@ -398,7 +408,7 @@ class Ring:
         """Take the place in the ring."""
         self.attached = True
         self.member = not self.leaf
-        self.joined_at = now
+        self.joined_at = self._changed_at = now
         self._placed_at = now if self._placed_at is None else self._placed_at
         self.near = nearest_members(self.me, self._member_links())
         self.gained |= set(self.near)

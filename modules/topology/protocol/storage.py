@@ -18,7 +18,7 @@ from ipop_modules.topology.protocol.messages import (
     Repair,
     Replicate,
 )
-from ipop_modules.topology.protocol.neighbourhood import NEAR
+from ipop_modules.topology.protocol.neighbourhood import NEAR, nearest_members
 from ipop_modules.topology.protocol.records import Record, Verify, is_genuine
 from ipop_modules.topology.protocol.ring import Ring
 from ipop_modules.topology.protocol.store import Store
@@ -53,7 +53,8 @@ class Storage:
             return
         copies = () if get.count_only else tuple(self.store.get(get.kind, get.key, now, get.after))
         total = self.store.count(get.kind, get.key, without=get.asker)
-        self._ring.out.to_node(get.asker, get.via, GetAnswer(get.number, copies, total, self._ring.near))
+        keeps = self._ring.is_settled(now) and self._keeps(get.key)
+        self._ring.out.to_node(get.asker, get.via, GetAnswer(get.number, copies, total, keeps))
 
     def on_replicate(self, replicate: Replicate, source: Source, now: float) -> None:
         """Heeded only from direct neighbours that are in the ring; who sent a losing record gets the one that won."""
@@ -79,9 +80,7 @@ class Storage:
         When a claim began is the owner's own word, so a rival is displaced only by what a neighbour in the ring holds.
         """
         record = repair.copy.record
-        known = (self._ring.me, *self._ring.around(SIDE + NEAR))
-        nearest = ids.nearest(record.key, known, REPLICAS)
-        if self._ring.member and self._ring.me in nearest and self._is_genuine(record):
+        if self._ring.member and self._keeps(record.key) and self._is_genuine(record):
             self.store.put(record, repair.copy.remaining, source.link, now)
 
     def hand_over(self, node: bytes, now: float) -> None:
@@ -97,6 +96,12 @@ class Storage:
 
     def next_wake(self) -> float | None:
         return self._sweep_at if len(self.store) else None
+
+    def _keeps(self, key: bytes) -> bool:
+        """Whether this node should hold what lies under a key."""
+        known = (self._ring.me, *self._ring.around(SIDE + NEAR))
+        first = ids.closest(key, known) or self._ring.me
+        return self._ring.me in (first, *nearest_members(first, known, SIDE))
 
     def _is_genuine(self, record: Record) -> bool:
         return self.store.holds(record) or is_genuine(record, self._verify)
