@@ -10,6 +10,7 @@ from ipop_core.errors import BusError
 from ipop_modules.logger.recent import read_recent
 from ipop_modules.logger.settings import Settings
 from ipop_modules.logger.setup import installed_writer
+from ipop_modules.logger.tally import read_tallies
 
 _log = logging.getLogger("ipop.logger")
 
@@ -47,6 +48,7 @@ class Logger:
             "format": self._settings.format,
             "levels": _levels(),
             "counters": writer.counters if writer else {"written": 0, "repeated": 0, "lost": 0},
+            "processes": read_tallies(self._run),
         }
 
 

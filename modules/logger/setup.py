@@ -16,6 +16,7 @@ from ipop_modules.logger.lines import json_line, text_line
 from ipop_modules.logger.outputs import Descriptor, File, Journal, Output
 from ipop_modules.logger.recent import Recent
 from ipop_modules.logger.settings import Settings
+from ipop_modules.logger.tally import Tally
 from ipop_modules.logger.writer import Render, Writer
 
 STDERR: Final = 2
@@ -28,7 +29,10 @@ def set_up_logging(process: str, settings: Mapping[str, Any], run: Path) -> None
     """
     section = {key: value for key, value in settings["modules"]["logger"].items() if key != "isolation"}
     ours = msgspec.convert(section, Settings)
-    writer = _make_writer(process, ours, _make_recent(run, process))
+    render, output, fault = _choose_output(ours)
+    writer = Writer(process, render, output, _make_recent(run, process), Tally(run, process))
+    if fault:
+        writer.warn(fault)
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, Writer)]:
         root.removeHandler(handler)
@@ -69,19 +73,15 @@ def _stderr_is_the_journal() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{stderr.st_dev}:{stderr.st_ino}"
 
 
-def _make_writer(process: str, settings: Settings, recent: Recent | None) -> Writer:
+def _choose_output(settings: Settings) -> tuple[Render, Output, str]:
+    """How lines are written, where, and why it is not where they should go."""
     lines: Render = json_line if settings.format == "json" else text_line
     if settings.to == "stderr" and not (settings.format == "text" and _stderr_is_the_journal()):
-        return Writer(process, lines, Descriptor(STDERR), recent)
+        return lines, Descriptor(STDERR), ""
     if settings.to not in ("stderr", "journal"):
-        return Writer(process, lines, File(Path(settings.to)), recent)
+        return lines, File(Path(settings.to)), ""
     try:
-        journal: Output = Journal()
+        return journal_entry, Journal(), ""
     except OSError as error:
-        writer = Writer(process, lines, Descriptor(STDERR), recent)
         fault = f"no journal on this machine ({error.strerror}), so the log goes to stderr"
-        writer.handle(
-            logging.makeLogRecord({"name": "ipop.logger", "levelname": "WARNING", "levelno": 30, "msg": fault})
-        )
-        return writer
-    return Writer(process, journal_entry, journal, recent)
+        return lines, Descriptor(STDERR), fault

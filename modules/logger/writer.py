@@ -5,46 +5,49 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
 from ipop_core.clock import boot_clock
 from ipop_modules.logger.outputs import Output
 from ipop_modules.logger.recent import Recent
 from ipop_modules.logger.repeats import Repeats
+from ipop_modules.logger.tally import LEVELS, Tally
 
 Render: TypeAlias = Callable[[logging.LogRecord, str], bytes]
 
 
-@dataclass(slots=True)
-class Counters:
-    written: int = 0
-    repeated: int = 0
-    lost: int = 0
-
-
 class Writer(logging.Handler):
-    def __init__(self, process: str, render: Render, output: Output, recent: Recent | None = None) -> None:
+    def __init__(
+        self,
+        process: str,
+        render: Render,
+        output: Output,
+        recent: Recent | None = None,
+        tally: Tally | None = None,
+    ) -> None:
         super().__init__()
         self._process = process
         self._render = render
         self._output = output
         self._recent = recent
         self._repeats = Repeats()
-        self._counters = Counters()
+        self._tally = tally or Tally()
         self._untold = 0
         """Lines lost since one was written."""
 
     @property
     def counters(self) -> dict[str, int]:
-        return asdict(self._counters)
+        counts = self._tally.counts
+        written = sum(counts[level] for level in LEVELS)
+        return {"written": written, "repeated": counts["repeated"], "lost": counts["lost"]}
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             lines = self._repeats.see(record, boot_clock())
         except Exception:  # arguments that can't be compared, or don't fit their message
             lines = [record]
-        self._counters.repeated += record not in lines
+        if record not in lines:
+            self._tally.add("repeated")
         for line in lines:
             self._write(line)
 
@@ -61,6 +64,7 @@ class Writer(logging.Handler):
         self._output.close()
         if self._recent is not None:
             self._recent.close()
+        self._tally.close()
         super().close()
 
     def _write(self, record: logging.LogRecord) -> None:
@@ -72,9 +76,9 @@ class Writer(logging.Handler):
                 self._output.write(self._render(_own_record(_lost(self._untold)), self._process))
                 self._untold = 0
             self._output.write(self._render(record, self._process))
-            self._counters.written += 1
+            self._tally.line(record.levelno)
         except Exception:  # whatever it is, there is nowhere to tell it
-            self._counters.lost += 1
+            self._tally.add("lost")
             self._untold += 1
 
 

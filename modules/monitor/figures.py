@@ -14,7 +14,9 @@ from ipop_modules.monitor.processes import Usage, read_usage
 
 PATIENCE: Final = 2.0
 """Seconds that a role has for its answer."""
-ASKED: Final = ("link", "topology", "signal")
+DRAWN: Final = ("link", "topology", "signal")
+"""Roles that the page shows."""
+COUNTED: Final = (*DRAWN, "logger", "resolver")
 """Roles whose figures are known here; others count as modules alone."""
 
 
@@ -30,16 +32,19 @@ class Figures:
     """By process: a module's name, `controller`, or `nursery`, which forks the others."""
 
 
-async def gather(bus: Bus, *, usage: bool = True) -> Figures:
-    """Ask every role at once; `usage`: measure the processes, too. Raises BusError when the controller is silent."""
+async def gather(bus: Bus, roles: Sequence[str] = COUNTED, *, usage: bool = True) -> Figures:
+    """Ask these roles at once, and wait for PATIENCE at most; `usage`: measure the processes, too.
+
+    Raises BusError when the controller is silent.
+    """
     core, peers, *answers = await asyncio.gather(
-        _ask(bus, "core", "status"), _ask(bus, "link", "peers"), *(_ask(bus, role, "status") for role in ASKED)
+        _ask(bus, "core", "status"), _ask(bus, "link", "peers"), *(_ask(bus, role, "status") for role in roles)
     )
     if core is None:
         raise BusError("timeout", "core.status: no answer in time")
     return Figures(
         core=core,
-        roles={role: answer for role, answer in zip(ASKED, answers, strict=True) if answer is not None},
+        roles={role: answer for role, answer in zip(roles, answers, strict=True) if answer is not None},
         peers=() if peers is None else peers["peers"],
         usage=_usage(core) if usage else {},
     )

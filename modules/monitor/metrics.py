@@ -19,6 +19,7 @@ from ipop_modules.monitor.figures import Figures
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 KINDS: Final = ("bootstrap", "near", "long", "shortcut")
+LEVELS: Final = ("debug", "info", "warning", "error")
 PATHS: Final = ("direct", "overlay", "none")
 MOST: Final = 100
 """Series of one metric; what a role counts beyond them is added up as `other`."""
@@ -45,6 +46,10 @@ def families(figures: Figures) -> Iterator[Metric]:
         yield from _ring(topology)
     if signal := figures.roles.get("signal"):
         yield from _contact(signal)
+    if logger := figures.roles.get("logger"):
+        yield from _log(logger.get("processes", {}))
+    if resolver := figures.roles.get("resolver"):
+        yield from _names(resolver)
 
 
 class _Node(Collector):
@@ -174,6 +179,28 @@ def _contact(signal: Mapping[str, Any]) -> Iterator[Metric]:
     yield _gauge("ipop_bootstraps", "Bootstraps, by state.", "state", bootstraps)
     counters = signal.get("counters", {})
     yield _counter("ipop_signal_events_total", "Connection offers, and what came of them.", "event", counters)
+
+
+def _log(processes: Mapping[str, Mapping[str, int]]) -> Iterator[Metric]:
+    lines = Counter[str]()
+    for counts in processes.values():
+        lines.update(counts)
+    by_level = {level: lines[level] for level in LEVELS}
+    yield _counter("ipop_log_lines_total", "Lines written to the log, of all processes.", "level", by_level)
+    repeated, lost = lines["repeated"], lines["lost"]
+    yield CounterMetricFamily(
+        "ipop_log_repeated_lines_total", "Lines that only a count in the log stands for.", repeated
+    )
+    yield CounterMetricFamily("ipop_log_lost_lines_total", "Lines that could not be written.", lost)
+
+
+def _names(resolver: Mapping[str, Any]) -> Iterator[Metric]:
+    queries, answers = resolver.get("queries", {}), resolver.get("answers", {})
+    yield _counter("ipop_resolver_queries_total", "Questions for names and addresses.", "transport", queries)
+    yield _counter("ipop_resolver_answers_total", "Answers, by DNS response code.", "rcode", answers)
+    counters = resolver["counters"].items()
+    dropped = {name.removeprefix("drop_"): count for name, count in counters if name.startswith("drop_")}
+    yield _counter("ipop_resolver_drops_total", "What the resolver did not answer.", "cause", dropped)
 
 
 def _gauge(name: str, help_text: str, label: str, values: Mapping[str, float]) -> Metric:

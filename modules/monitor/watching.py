@@ -11,7 +11,7 @@ from ipop_core.bus.api import Bus, Event
 from ipop_core.errors import BusError
 from ipop_modules.monitor import picture
 from ipop_modules.monitor.board import Board
-from ipop_modules.monitor.figures import Figures, gather
+from ipop_modules.monitor.figures import DRAWN, Figures, gather
 from ipop_modules.monitor.survey import Survey
 
 _log = logging.getLogger("ipop.monitor")
@@ -54,7 +54,7 @@ class Watching:
         while True:
             self._happened.clear()
             try:
-                self._figures = await gather(self._bus, usage=False)
+                self._figures = await gather(self._bus, DRAWN, usage=False)
                 lines = (await self._bus.request("logger", "recent", {"most": LINES})).body["lines"]
             except BusError as fault:
                 _log.debug("no figures: %s", fault)

@@ -17,13 +17,14 @@ from ipop_core.contract import ModuleContext
 from ipop_core.errors import IpopError
 from ipop_modules.resolver.directory import LOOKUP_LIMIT, Directory
 from ipop_modules.resolver.door import Door
-from ipop_modules.resolver.protocol.answering import BadQuestion, Question, read_question, refuse
+from ipop_modules.resolver.protocol.answering import BadQuestion, Question, code_of, read_question, refuse
 from ipop_modules.resolver.protocol.zones import Zones
 from ipop_modules.resolver.resolved import Resolved, Wish
 from ipop_modules.resolver.settings import Settings
 
 MOST_AT_ONCE: Final = 64
 """Questions that wait for the directory; more are told to come again."""
+USUAL_CODES: Final = ("noerror", "nxdomain", "servfail", "refused")
 
 
 class Resolver:
@@ -38,6 +39,8 @@ class Resolver:
         self._opening = asyncio.Lock()
         self._resolved = Resolved()
         self._counters: Counter[str] = Counter()
+        self._queries = Counter[str](udp=0, tcp=0)
+        self._answers = Counter[str](dict.fromkeys(USUAL_CODES, 0))
         self._directory = Directory(context.bus, self._count)
 
     async def start(self) -> None:
@@ -108,18 +111,23 @@ class Resolver:
     def _count(self, what: str) -> None:
         self._counters[what] += 1
 
+    def _reply(self, answer: bytes, send: Callable[[bytes], None]) -> None:
+        self._answers[code_of(answer)] += 1
+        send(answer)
+
     def _asked(self, message: bytes, stream: bool, send: Callable[[bytes], None]) -> bool:
         try:
             question = read_question(message, self._zones, stream=stream)
         except BadQuestion:
             self._count("drop_bad")
             return False
+        self._queries["tcp" if stream else "udp"] += 1
         if question.place.host is None and question.place.address is None:
             self._count("refused")
-            send(refuse(question))
+            self._reply(refuse(question), send)
         elif self._waiting >= MOST_AT_ONCE:
             self._count("busy")
-            send(refuse(question, dns.rcode.SERVFAIL))
+            self._reply(refuse(question, dns.rcode.SERVFAIL), send)
         else:
             self._waiting += 1
             self._spawn(self._answer(question, send))
@@ -134,7 +142,7 @@ class Resolver:
             answer = refuse(question, dns.rcode.SERVFAIL)
         finally:
             self._waiting -= 1
-        send(answer)
+        self._reply(answer, send)
 
     async def _status(self, _: Call) -> JsonObject:
         listening = [f"{ip_interface(text).ip} port {self._settings.port}" for text in self._interfaces]
@@ -143,4 +151,6 @@ class Resolver:
             "listening": listening,
             "systemd_resolved": self._resolved.state,
             "counters": dict(self._counters),
+            "queries": dict(self._queries),
+            "answers": dict(self._answers),
         }

@@ -13,6 +13,7 @@ from ipop_modules.logger.plugin import ipop_module as logger
 from ipop_modules.monitor.module import Monitor
 from ipop_modules.monitor.plugin import ipop_module
 from ipop_modules.monitor.settings import Settings
+from ipop_modules.resolver.plugin import ipop_module as resolver
 
 ME = "1" * 40
 PEER = "ab" * 20
@@ -109,7 +110,29 @@ def answers() -> dict[str, dict[str, Any]]:
             "status": topology,
             "survey": {"node": ME, "near": [PEER], "long": [], "shortcut": [], "other": []},
         },
-        "logger": {"recent": {"lines": []}},
+        "logger": {
+            "recent": {"lines": []},
+            "status": {
+                "to": "stderr",
+                "format": "text",
+                "levels": {"root": "info"},
+                "counters": {"written": 9, "repeated": 2, "lost": 0},
+                "processes": {
+                    "tincan": {"debug": 0, "info": 8, "warning": 1, "error": 0, "repeated": 2, "lost": 0},
+                    "signal": {"debug": 0, "info": 2, "warning": 0, "error": 3, "repeated": 0, "lost": 1},
+                },
+            },
+        },
+        "resolver": {
+            "status": {
+                "domain": "ipop",
+                "listening": ["192.168.10.10 port 53"],
+                "systemd_resolved": "told",
+                "counters": {"drop_foreign": 2, "answered": 5, "busy": 1},
+                "queries": {"udp": 6, "tcp": 1},
+                "answers": {"noerror": 5, "nxdomain": 0, "servfail": 1, "refused": 0},
+            }
+        },
         "signal": {"status": {"bootstraps": [{"name": "b", "state": "connected"}], "counters": {"offers_sent": 1}}},
     }
 
@@ -117,7 +140,7 @@ def answers() -> dict[str, dict[str, Any]]:
 @contextlib.asynccontextmanager
 async def roles(*missing: str) -> AsyncIterator[tuple[MemoryBus, dict[str, FakeRole]]]:
     """A bus on which all roles answer but the missing ones."""
-    async with memory_bus([*ipop_module().messages, *logger().messages]) as bus:
+    async with memory_bus([*ipop_module().messages, *logger().messages, *resolver().messages]) as bus:
         there = {name: FakeRole(bus, name, told) for name, told in answers().items() if name not in missing}
         for role in there.values():
             await role.start()

@@ -16,9 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from ipop_core.bus.api import Call, JsonObject
+from ipop_core.testing import FakeRole
 from ipop_modules.monitor.figures import Figures, gather
 from ipop_modules.monitor.metrics import MOST, exposition
 from ipop_modules.monitor.processes import read_usage
+from tests.core_supervision.node import story
 from tests.monitor.roles import answers, core_status, roles
 
 DASHBOARD = Path(__file__).parents[2] / "packaging/grafana/ipop.json"
@@ -77,8 +80,17 @@ def test_figures_of_a_node() -> None:
         "ipop_directory_lookup_seconds_sum{}": 0.5,
         "ipop_bootstraps{state=connected}": 1,
         "ipop_signal_events_total{event=offers_sent}": 1,
+        "ipop_log_lines_total{level=info}": 10,
+        "ipop_log_lines_total{level=error}": 3,
+        "ipop_log_lines_total{level=debug}": 0,
+        "ipop_log_repeated_lines_total{}": 2,
+        "ipop_log_lost_lines_total{}": 1,
+        "ipop_resolver_queries_total{transport=udp}": 6,
+        "ipop_resolver_answers_total{rcode=servfail}": 1,
+        "ipop_resolver_drops_total{cause=foreign}": 2,
     }
     assert {name: found.get(name) for name in expected} == expected
+    assert "ipop_resolver_drops_total{cause=busy}" not in found
     # A process that is gone has no memory.
     assert found["ipop_process_memory_bytes{process=tincan}"] > 1_000_000
     assert "ipop_process_memory_bytes{process=topology}" not in found
@@ -89,6 +101,24 @@ def test_a_role_that_does_not_answer_is_missing() -> None:
     assert found["ipop_role_up{role=link}"] == 1
     assert "ipop_role_up{role=topology}" not in found
     assert not [name for name in found if name.startswith(("ipop_ring", "ipop_directory", "ipop_bootstraps"))]
+
+
+@story
+async def test_a_stuck_role_holds_no_scrape_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never answers, and is left out; the others' figures come when the patience with it ends."""
+    monkeypatch.setattr("ipop_modules.monitor.figures.PATIENCE", 0.2)
+
+    async def stuck(_: Call) -> JsonObject:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with roles("topology", "resolver") as (bus, _):
+        for name in ("topology", "resolver"):
+            await FakeRole(bus, name, {"status": stuck}).start()
+        async with asyncio.timeout(5):
+            found = await gather(await bus.connect())
+    assert sorted(found.roles) == ["link", "logger", "signal"]
+    assert len(found.peers) == 2
 
 
 def find_promtool() -> str:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import dns.asyncquery
 import dns.flags
 import dns.message
 import dns.rcode
@@ -85,6 +86,19 @@ async def test_a_member_is_found_and_leads_nobody_out_of_the_network(tmp_path: P
         found = await ask("bob.ipop", port)
         assert [str(item) for rrset in found.answer for item in rrset] == ["127.0.0.20"]
         assert (await ask("example.org", port)).rcode() == dns.rcode.REFUSED
+
+
+@story
+async def test_questions_are_counted_by_transport_and_answers_by_code(tmp_path: Path) -> None:
+    async with resolver(tmp_path, answer(BOB, "127.0.0.20")) as (client, port):
+        for name in ("bob.ipop", "bob.ipop", "example.org"):
+            await ask(name, port)
+        await dns.asyncquery.tcp(dns.message.make_query("bob.ipop", "A"), "127.0.0.1", port=port, source="127.0.0.1")
+        newer = dns.message.make_query("bob.ipop", "A", use_edns=1)
+        await dns.asyncquery.udp(newer, "127.0.0.1", port=port, source="127.0.0.1", timeout=5)
+        status = (await client.request("resolver", "status")).body
+        assert status["queries"] == {"udp": 4, "tcp": 1}
+        assert status["answers"] == {"noerror": 3, "nxdomain": 0, "servfail": 0, "refused": 1, "badvers": 1}
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,11 @@ def _longest_datagram(message: dns.message.Message) -> int:
     return PLAIN_SIZE if message.edns < 0 else max(PLAIN_SIZE, min(SAFE_SIZE, message.payload))
 
 
+def code_of(answer: bytes) -> str:
+    """The response code of an answer of ours, as RFC 6895 calls it, in small letters."""
+    return dns.rcode.to_text(dns.message.from_wire(answer).rcode()).lower()
+
+
 def refuse(question: Question, code: dns.rcode.Rcode | None = None) -> bytes:
     """An answer without records; None: as the question's place has it."""
     answer = _response(question)
