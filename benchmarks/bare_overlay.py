@@ -31,7 +31,10 @@ _POLL: Final = 0.1
 class Overlay:
     public: Segment
     bootstrap: str
+    bootstrap6: str | None
+    """The same node's IPv6 address; None where the segment has no IPv6."""
     addresses: frozenset[str]
+    """Those of every node, of both families."""
     ids: tuple[int, ...]
 
 
@@ -55,7 +58,9 @@ def bare_overlay(count: int, *, ipv6: bool = False) -> Iterator[Overlay]:
             for node in nodes:
                 wait_for(node, _is_in_its_place)
             ids = tuple(int.from_bytes(load_or_create(node.state).node) for node in nodes)
-            yield Overlay(public, bootstrap, frozenset(host.address for host in hosts), ids)
+            bootstrap6 = f"[{hosts[0].address6}]:{PORT}" if ipv6 else None
+            addresses = [address for host in hosts for address in (host.address, host.address6) if address]
+            yield Overlay(public, bootstrap, bootstrap6, frozenset(addresses), ids)
         finally:
             stop(nodes)
 

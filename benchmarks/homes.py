@@ -21,7 +21,7 @@ from ipop_core.demo import programs
 from ipop_core.demo.node import Node, stop
 from ipop_core.demo.ring import BETWEEN, is_between
 from ipop_core.identity import KEY_FILE, load_or_create
-from ipop_core.lab import Home, Host, Laboratory, NatKind, Segment
+from ipop_core.lab import Home, Host, Laboratory, NatKind
 
 ADDRESSES: Final = {"alice": "192.168.10.10", "bob": "192.168.10.20"}
 CARD: Final = "tapipop"
@@ -32,8 +32,11 @@ _OFFLOADS: Final = (0x17, 0x1F, 0x24, 0x2C, 0x19)
 
 @dataclass(frozen=True)
 class Neighbourhood:
+    lab: Laboratory
     alice: Home
     bob: Home
+    others: Sequence[Home]
+    """Homes without a node, to which a computer may move."""
     nodes: dict[str, Node]
 
 
@@ -55,11 +58,15 @@ def two_homes(
 
 @contextmanager
 def neighbourhood(
-    overlay: Overlay, build: Callable[[Laboratory], list[Home]], *, delay: float = 0.0
+    overlay: Overlay,
+    build: Callable[[Laboratory], list[Home]],
+    *,
+    delay: float = 0.0,
+    bootstraps: Sequence[str] = (),
 ) -> Iterator[Neighbourhood]:
-    """Build the homes of Alice and Bob, start their nodes, and wait until both are in the ring.
+    """Build the homes of Alice, of Bob and of others, start Alice's and Bob's nodes, wait until both are in the ring.
 
-    `delay` is in ms, for each home's way out. Raises LabError.
+    `delay` is in ms, for each home's way out; `bootstraps` are the overlay's own where none are given. Raises LabError.
     """
     namespace = f"benchmark-{secrets.token_hex(4)}"
     slow: list[subprocess.Popen[bytes]] = []
@@ -68,15 +75,15 @@ def neighbourhood(
         try:
             homes = build(lab)
             if delay:
-                slow += [_slow_down(overlay.public, home, delay) for home in homes]
-            for home in homes:
-                nodes[home.name] = _node(lab.folder / home.name, home, overlay.bootstrap, namespace)
+                slow += [_slow_down(way_out, delay) for way_out in dict.fromkeys(_way_out(home) for home in homes)]
+            for home in homes[:2]:
+                nodes[home.name] = _node(lab.folder / home.name, home, bootstraps or [overlay.bootstrap], namespace)
             _draw_identities(nodes["alice"].state, nodes["bob"].state, overlay.ids)
             for node in nodes.values():
                 node.start(programs.own("ipop-controller"), "-c", node.folder / "controller.json")
             for node in nodes.values():
                 wait_for(node, _is_registered)
-            yield Neighbourhood(homes[0], homes[1], nodes)
+            yield Neighbourhood(lab, homes[0], homes[1], homes[2:], nodes)
         finally:
             stop(nodes.values())
             for process in slow:
@@ -84,7 +91,7 @@ def neighbourhood(
                 process.wait()
 
 
-def _node(folder: Path, home: Home, bootstrap: str, namespace: str) -> Node:
+def _node(folder: Path, home: Home, bootstraps: Sequence[str], namespace: str) -> Node:
     folder.mkdir()
     configuration = {
         "node": {"name": home.name},
@@ -92,7 +99,7 @@ def _node(folder: Path, home: Home, bootstrap: str, namespace: str) -> Node:
         "modules": {
             "tincan": {"address": f"{ADDRESSES[home.name]}/24"},
             "topology": {},
-            "signal": {"bootstraps": [bootstrap]},
+            "signal": {"bootstraps": list(bootstraps)},
             "logger": {},
         },
     }
@@ -116,24 +123,31 @@ def _draw_identities(alice: Path, bob: Path, others: Sequence[int]) -> None:
             return
 
 
-def _slow_down(public: Segment, home: Home, delay: float) -> subprocess.Popen[bytes]:
-    """Put a process that delays every frame between the home and the segment."""
-    outside: Host = home.router.wan if home.router else home.host
-    port = outside.attachment.port
+def _way_out(home: Home) -> Host:
+    """What stands on the public segment for this home: its carrier's router, its own, or its host."""
+    router = home.router
+    while router is not None and router.carrier is not None:
+        router = router.carrier
+    return home.host if router is None else router.wan
+
+
+def _slow_down(outside: Host, delay: float) -> subprocess.Popen[bytes]:
+    """Put a process that delays every frame between a host and its segment."""
+    segment, port = outside.segment, outside.attachment.port
     inner, outer = f"i{port}"[:15], f"o{port}"[:15]
-    public.namespace.ip(
+    segment.namespace.ip(
         f"link set {port} nomaster",
         f"link add name {inner} type veth peer name {outer}",
         f"link set {inner} up",
         f"link set {outer} up",
-        f"link set {outer} master {public.bridge}",
+        f"link set {outer} master {segment.bridge}",
     )
     outside.namespace.call(lambda: _without_offloads(outside.interface))
-    public.namespace.call(lambda: _without_offloads(outer))
+    segment.namespace.call(lambda: _without_offloads(outer))
     for card in (inner, outer):
-        public.namespace.wait_until_running(card)
+        segment.namespace.wait_until_running(card)
     command = [sys.executable, "-m", "benchmarks.router", port, inner, "0", f"{delay:g}"]
-    return public.namespace.popen(command, cwd=Path(__file__).parent.parent)
+    return segment.namespace.popen(command, cwd=Path(__file__).parent.parent)
 
 
 def _without_offloads(interface: str) -> None:

@@ -24,7 +24,7 @@ from benchmarks.homes import ADDRESSES, Neighbourhood, two_homes
 from benchmarks.pinging import Pinging
 from benchmarks.travel import follow
 from ipop_core.errors import IpopError
-from ipop_core.lab import FIVE_KINDS, Capture, NatKind
+from ipop_core.lab import FIVE_KINDS, Capture, LabError, NatKind
 
 BARE_NODES: Final = 7
 HARD: Final = (
@@ -81,7 +81,7 @@ def _run(overlay: Overlay, a: NatKind, b: NatKind, options: argparse.Namespace) 
                 _err.print_json(data=ask(alice, "link", "why", {"address": ADDRESSES["bob"]}))
                 _err.print_json(data=ask(alice, "link", "netcheck"))
             return cell
-    except (IpopError, OSError) as error:
+    except (IpopError, LabError, OSError) as error:
         return Cell(a.value, b.value, False, None, 0, 0, 0, 0, fault=str(error))
 
 

@@ -16,7 +16,7 @@ INTERVAL: Final = 0.1
 LINGER: Final = 2.0
 """Seconds that a ping has to be answered in, at least."""
 _SUMMARY: Final = re.compile(r"(\d+) packets transmitted")
-_REPLY: Final = re.compile(r"icmp_seq=(\d+) ttl")
+_REPLY: Final = re.compile(r"\[(\d+\.\d+)\].*icmp_seq=(\d+) ttl")
 
 
 class Pinging:
@@ -28,6 +28,8 @@ class Pinging:
         self.began = 0.0
         """As `time.monotonic()` counts."""
         self.sent = self.received = 0
+        self.replies: dict[int, float] = {}
+        """When the answer to each ping that counts came, as `time.monotonic()` counts, by the ping's number."""
         self.printed = ""
 
     def __enter__(self) -> Pinging:
@@ -47,4 +49,9 @@ class Pinging:
         if found is None:
             raise LabError(f"ping printed no summary: {self.printed[-300:]}")
         self.sent = max(0, int(found[1]) - round(LINGER / INTERVAL))
-        self.received = len({number for number in map(int, _REPLY.findall(self.printed)) if number <= self.sent})
+        gap = time.time() - time.monotonic()
+        for moment, text in _REPLY.findall(self.printed):
+            number = int(text)
+            if number <= self.sent:
+                self.replies.setdefault(number, float(moment) - gap)
+        self.received = len(self.replies)

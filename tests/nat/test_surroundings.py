@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from dataclasses import replace
 from ipaddress import ip_address
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from ipop_modules.tincan.link.protocol.rtnetlink import Neighbour, told
 from ipop_modules.tincan.link.surroundings import Router, Surroundings
-from ipop_modules.tincan.link.watching import Watch
+from ipop_modules.tincan.link.watching import LOOKS, Watch
 
 MAC = bytes.fromhex("020000000001")
 HOME = Surroundings((ip_address("192.168.1.7"),), (Router(ip_address("192.168.1.1"), MAC),))
@@ -74,3 +75,20 @@ def test_of_neighbours_only_a_router_at_another_address_on_the_link_matters() ->
     assert not watch._matters(neighbour(router, MAC) + neighbour(other, MAC[::-1]))
     assert watch._matters(neighbour(router, MAC[::-1]))
     assert watch._matters(neighbour(other, MAC) + message(24, bytes(12)))
+
+
+def test_a_move_in_several_steps_is_seen_at_every_step_and_a_flood_is_not() -> None:
+    calls = 0
+
+    def changed() -> None:
+        nonlocal calls
+        calls += 1
+
+    async def flood() -> bool:
+        watch = Watch(changed, dict)
+        for _ in range(LOOKS + 2):
+            watch._settled()
+        return watch._timer is not None
+
+    assert asyncio.run(flood()), "what came too fast is looked at later"
+    assert calls == LOOKS

@@ -7,14 +7,19 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from ipop_core.token_bucket import TokenBucket
+
 from .protocol.rtnetlink import IPV4_ADDRESSES, IPV4_ROUTES, IPV6_ADDRESSES, IPV6_ROUTES, NEIGHBOURS, told
 
 _GROUPS: Final = IPV4_ADDRESSES | IPV6_ADDRESSES | IPV4_ROUTES | IPV6_ROUTES | NEIGHBOURS
 _MOST: Final = 65_536
 SETTLING: Final = 0.2
 """Changes come in flocks: a new address, a new route, the old ones' removal."""
+LOOKS: Final = 5
 REST: Final = 2.0
-"""Seconds between one call and the next: a computer that claims the router's address must not keep this one busy."""
+"""So many calls at once, and then one in so many seconds: a computer that claims the router's address must not keep
+this one busy, and a move is a flock of flocks: the old address goes, and the new one comes when the network gives it.
+"""
 
 
 class Watch:
@@ -27,7 +32,7 @@ class Watch:
     def __init__(self, changed: Callable[[], None], routers: Callable[[], Mapping[bytes, bytes | None]]) -> None:
         self._changed: Final = changed
         self._routers: Final = routers
-        self._not_before = 0.0
+        self._looks: Final = TokenBucket(1 / REST, LOOKS, 0.0)
         self._socket: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -66,8 +71,7 @@ class Watch:
         except OSError:  # so much was told at once that the kernel dropped some
             matters = True
         if matters and self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(max(loop.time() + SETTLING, self._not_before), self._settled)
+            self._timer = asyncio.get_running_loop().call_later(SETTLING, self._settled)
 
     def _matters(self, data: bytes) -> bool:
         routers = self._routers()
@@ -77,5 +81,8 @@ class Watch:
 
     def _settled(self) -> None:
         self._timer = None
-        self._not_before = asyncio.get_running_loop().time() + REST
-        self._changed()
+        loop = asyncio.get_running_loop()
+        if self._looks.take(loop.time()):
+            self._changed()
+        else:
+            self._timer = loop.call_later(REST, self._settled)
