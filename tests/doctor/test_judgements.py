@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, ip_network
@@ -13,8 +14,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipop_core import folders
+from ipop_core.bus.api import JsonObject
 from ipop_core.cli.main import cli
-from ipop_core.doctor.clock import examine_clock, examine_moves
+from ipop_core.contract import Finding
+from ipop_core.doctor import command, keeping
+from ipop_core.doctor.clock import examine_clock, examine_moves, is_synchronized
+from ipop_core.doctor.examination import Examination
 from ipop_core.doctor.keeping import examine_certificates, examine_state
 from ipop_modules.ipsec.checks import examine_apparmor
 from ipop_modules.tincan.network_checks import LEAST_MTU, Route, judge_mtu, judge_ranges
@@ -37,6 +43,27 @@ def test_a_clock_that_was_set_while_the_node_runs() -> None:
     (finding,) = examine_moves(-31_536_000.0)
     assert (finding.check, finding.verdict, finding.mend) == ("clock", "warning", "timedatectl set-ntp true")
     assert "back by 31536000 s" in finding.found
+
+
+def test_whether_the_clock_is_kept_right_is_what_the_kernel_says() -> None:
+    """adjtimex(2) says the same twice: a bit of the status, and the state TIME_ERROR (5)."""
+    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
+    if state < 0:
+        pytest.skip("adjtimex is refused here")
+    assert is_synchronized() == (state != 5)
+
+
+def test_what_the_running_node_says_of_its_clock_and_its_modules() -> None:
+    def ask(*_: object) -> JsonObject:
+        states = [("tincan", "running"), ("signal", "backoff")]
+        modules = [{"name": name, "state": state, "restarts": 3} for name, state in states]
+        return {"clock_moved_s": 315_360_000.0, "modules": modules}
+
+    clock, modules = Examination(Path("none.json"))._modules(ask)
+    assert (clock.check, clock.found[:26]) == ("clock", "was set on by 315360000 s ")
+    assert (modules.verdict, modules.found) == ("bad", "signal is backoff, after 3 restarts")
+    (silent,) = Examination(Path("none.json"))._modules(lambda *_: None)
+    assert (silent.verdict, silent.found) == ("bad", "the controller runs, but does not answer")
 
 
 @pytest.mark.parametrize(("left", "verdict"), [(-1, "bad"), (10, "warning"), (60, "good")])
@@ -69,6 +96,48 @@ def test_an_authority_that_ends(tmp_path: Path) -> None:
     path.write_bytes(certificate.public_bytes(Encoding.PEM))
     _, finding = examine_certificates(tmp_path, path, certificate.not_valid_after_utc - timedelta(days=3))
     assert (finding.check, finding.verdict) == ("authority", "warning")
+
+
+def test_of_several_authorities_the_one_that_ends_first_counts(tmp_path: Path) -> None:
+    path, authority = tmp_path / "ca.pem", Authority()
+    spans = [(90, 300), (30, 10)]
+    made = [
+        authority.member(p256(), now=NOW - timedelta(days=old), until=NOW + timedelta(days=left)) for old, left in spans
+    ]
+    path.write_bytes(b"".join(certificate.public_bytes(Encoding.PEM) for certificate in made))
+    _, finding = examine_certificates(tmp_path, path, NOW)
+    assert (finding.verdict, finding.found) == ("warning", f"{path} ends on 2030-01-11, in 10 days")
+
+
+def test_a_disk_with_little_room_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert examine_state(tmp_path / "state" / "not yet").verdict == "good"
+    monkeypatch.setattr(keeping, "LEAST_FREE", 1 << 62)
+    finding = examine_state(tmp_path / "state")
+    assert (finding.verdict, finding.mend) == ("warning", f"make room: df -h {tmp_path}")
+
+
+def test_a_state_folder_of_somebody_else_and_one_that_is_no_disk() -> None:
+    refused, other = PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")
+    assert keeping._mend_state(Path("/state"), refused) == keeping.OTHER_USER
+    assert keeping._mend_state(Path("/state"), other).startswith("findmnt -T /state")
+
+
+def test_what_is_printed_has_the_way_to_mend_a_warning_and_each_way_once(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = [
+        Finding(check="MTU", verdict="warning", found="narrow", mend="widen it"),
+        Finding(check="NAT", verdict="bad", found="shut", mend="open it"),
+        Finding(check="UDP", verdict="bad", found="shut", mend="open it"),
+        Finding(check="TUN", verdict="good", found="there", mend="nothing to do"),
+    ]
+    command._print(findings)
+    assert capsys.readouterr().out.splitlines()[-2:] == ["to mend MTU: widen it", "to mend NAT, UDP: open it"]
+
+
+def test_which_node_is_meant_must_be_said_where_several_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "running_nodes", lambda: ["lab", "work"])
+    result = CliRunner().invoke(cli, ["doctor"])
+    assert result.exit_code != 0
+    assert "several nodes run here, choose one: lab, work" in result.output
 
 
 def test_a_state_folder_that_nobody_can_write_to() -> None:

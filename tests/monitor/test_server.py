@@ -89,6 +89,7 @@ def test_a_foreign_name_is_refused(tmp_path: Path) -> None:
         bearer = f"Authorization: Bearer {client.token}"
         assert (await client.get("/metrics", bearer, host="rebound.example"))[0] == 421
         assert (await client.get("/metrics", "Host: rebound.example"))[0] in (400, 421)
+        assert (await client.send(b"GET /metrics HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 421 ")
         assert (await client.get("/metrics", host="localhost:80"))[0] == 200
 
     with_client(tmp_path, work)

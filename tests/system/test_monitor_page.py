@@ -235,4 +235,7 @@ def test_packets_flow_whatever_the_page_is_asked(town: Town) -> None:
     # The slow ones are gone, and those who have a right to be served are.
     url = ipop(carol, "monitor")["metrics"]
     curl = ["curl", "-sS", "--retry", "20", "--retry-all-errors", "--retry-delay", "1", url]
-    assert "ipop_ready 1.0" in carol.host.run(curl, timeout=40).stdout
+    metrics = carol.host.run(curl, timeout=40).stdout
+    assert "ipop_ready 1.0" in metrics
+    for process in ("controller", "nursery", "monitor", "tincan"):
+        assert f'ipop_process_memory_bytes{{process="{process}"}}' in metrics
