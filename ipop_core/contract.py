@@ -166,6 +166,13 @@ class Hooks:
         """
 
     @hookspec
+    def ipop_handed_over(self, card: str) -> None:
+        """Take away what an earlier run of this module left on this machine that acts on the virtual card's traffic.
+
+        Called when another module of the same role guards the card from now on; see `Registry.hand_over`.
+        """
+
+    @hookspec
     def ipop_process_started(self, process: str, settings: Mapping[str, Any], run: Path) -> None:
         """Observe the start of a process of this node, in that process, before anything else of it runs.
 

@@ -94,6 +94,17 @@ class Registry:
                         found += answer
         return found
 
+    def hand_over(self, name: str, card: str) -> None:
+        """Let every other installed module of this one's role take away what its earlier runs left for the card.
+
+        For a module that guards the card, once nothing unprotected passes. Raises ConfigError for what can't be taken
+        away.
+        """
+        specs, _ = self.select(self.installed())
+        for other, spec in specs.items():
+            if other != name and spec.role == specs[name].role:
+                self._call(show_place(("modules", other)), "ipop_handed_over", self._plugin(other), card=card)
+
     def _plugin(self, name: str) -> Any:
         """The registered plugin of that name."""
         if plugin := self._plugins.get_plugin(name):

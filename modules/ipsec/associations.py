@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from ipop_modules.ipsec.connections import peer_of
+
+_BEGINNING: Final = (b"CREATED", b"CONNECTING")
+_INSTALLING: Final = (b"CREATED", b"INSTALLING")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,32 @@ def read_associations(prefix: str, answers: Iterable[Mapping[str, Any]]) -> list
             if peer not in found or association.state == "protected":
                 found[peer] = association
     return sorted(found.values(), key=lambda association: association.peer)
+
+
+def is_under_way(answers: Iterable[Mapping[str, Any]], spis: Container[int]) -> bool:
+    """Whether one of these events of `list-sas` is of keys that the kernel has, or that are being made.
+
+    `spis` are those that the kernel has. What charon says counts for nothing where the kernel has no such keys.
+    """
+    return any(_is_under_way(sa, spis) for answer in answers for sa in answer.values())
+
+
+def _is_under_way(sa: Mapping[str, Any], spis: Container[int]) -> bool:
+    tasks = [*sa.get("tasks-active", ()), *sa.get("tasks-queued", ())]
+    children = sa.get("child-sas", {}).values()
+    return (
+        sa.get("state") in _BEGINNING
+        or b"CHILD_CREATE" in tasks
+        or any(child.get("state") in _INSTALLING or _spi(child) in spis for child in children)
+    )
+
+
+def _spi(child: Mapping[str, Any]) -> int:
+    """0 while it is not known."""
+    try:
+        return int(child.get("spi-out", b"0"), 16)
+    except ValueError:
+        return 0
 
 
 def _association(peer: str, sa: Mapping[str, Any]) -> Association:

@@ -30,6 +30,8 @@ SOCKET: Final = "charon.vici"
 PID_FILE: Final = "charon.pid"
 _CONFIGURATION: Final = "charon.conf"
 _STOP_SECONDS: Final = 1.5
+_END_SECONDS: Final = 1.0
+"""From the end of its connection to that of its process."""
 _SIGNALLED: Final = 128
 """A shell's status above it is the number of the signal that ended what it waited for."""
 ACQUIRE_SECONDS: Final = 10
@@ -116,14 +118,18 @@ class Charon:
         )
         self._logging = asyncio.create_task(_pass_on(self._process.stderr))
 
-    async def ended(self) -> str:
-        """Wait until it has ended; how, in a few words."""
+    async def ending(self) -> str:
+        """How it ended, or that it hangs: the end of a sentence."""
         if self._process is None:
-            return "not started"
-        status = await self._process.wait()
+            return ": not started"
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                status = await self._process.wait()
+        except TimeoutError:
+            return ", but its process has not: it is ended"
         if status > _SIGNALLED:
-            return f"signal {status - _SIGNALLED}"
-        return f"signal {-status}" if status < 0 else f"status {status}"
+            return f": signal {status - _SIGNALLED}"
+        return f": signal {-status}" if status < 0 else f": status {status}"
 
     async def stop(self) -> None:
         """Let it say goodbye to its peers, and end it."""

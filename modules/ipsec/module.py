@@ -14,16 +14,21 @@ from ipop_core.bus.api import Call, JsonObject
 from ipop_core.contract import ModuleContext
 from ipop_core.errors import BusError, ConfigError, IpopError
 from ipop_modules.ipsec.acquires import Acquires
+from ipop_modules.ipsec.associations import Association
 from ipop_modules.ipsec.connections import MOST_PREPARED
 from ipop_modules.ipsec.credentials import Credentials, read_credentials
+from ipop_modules.ipsec.drops import read_drops
 from ipop_modules.ipsec.leftovers import remove_all, removing
 from ipop_modules.ipsec.negotiation import CardFacts, Listener, Negotiation
 from ipop_modules.ipsec.policies import policies_for
 from ipop_modules.ipsec.settings import Settings
+from ipop_modules.ipsec.vici_client import ViciError
 from ipop_modules.ipsec.xfrm import Xfrm
 
 CREDENTIALS_EVERY: Final = 2.0
 """Seconds between looks at the certificate and the revocations on disk, and at who is there in a large subnet."""
+ANSWER_SECONDS: Final = 1.0
+"""Charon's time to say who its peers are; a status is told without them after that."""
 _LARVAL_DROP: Final = Path("/proc/sys/net/core/xfrm_larval_drop")
 
 log = logging.getLogger("ipop.ipsec")
@@ -40,6 +45,7 @@ class Ipsec:
         self._negotiation: Negotiation | None = None
         self._acquires: Acquires | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[list[Association] | None] | None = None
         self._fault: str | None = None
         self._news = asyncio.Event()
         """Something happened to the links: there may be a new peer in a large subnet."""
@@ -168,17 +174,34 @@ class Ipsec:
 
     async def _status(self, _: Call) -> JsonObject:
         negotiation = self._negotiation
-        associations = await negotiation.associations() if negotiation is not None else []
+        associations = await self._associations(negotiation) if negotiation is not None else []
+        hangs = "charon does not answer" if associations is None else None
         return {
             "kind": "ipsec",
             "on": self._on,
-            "ready": negotiation is not None and negotiation.ready,
+            "ready": negotiation is not None and negotiation.ready and not hangs,
             "card": self._card.name,
-            "fault": (negotiation.fault if negotiation is not None else None) or self._fault,
+            "fault": hangs or (negotiation.fault if negotiation is not None else None) or self._fault,
             "restarts": negotiation.restarts if negotiation is not None else 0,
             "revocations": self._revocations(),
-            "associations": [association.show() for association in associations],
+            "counters": read_drops(),
+            "associations": [association.show() for association in associations or ()],
         }
+
+    async def _associations(self, negotiation: Negotiation) -> list[Association] | None:
+        """None where charon does not say in time. It is asked once, however many want to know."""
+
+        async def ask() -> list[Association] | None:
+            try:
+                return await negotiation.associations()
+            except ViciError:
+                return None
+
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(ask())
+        asking = self._asking
+        await asyncio.wait([asking], timeout=ANSWER_SECONDS)
+        return asking.result() if asking.done() else None
 
     def _revocations(self) -> int | None:
         lists = self._credentials.revocations if self._credentials else ()

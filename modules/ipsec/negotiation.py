@@ -19,7 +19,7 @@ from typing import Final
 from ipop_core.errors import IpopError
 from ipop_core.identity import Address
 from ipop_modules.ipsec.anchors import is_permitted, make_anchors
-from ipop_modules.ipsec.associations import Association, read_associations
+from ipop_modules.ipsec.associations import Association, is_under_way, read_associations
 from ipop_modules.ipsec.charon import SOCKET, Charon
 from ipop_modules.ipsec.connections import CHILD, Interface, Terms, connection, connection_name, peer_of, prepared_peers
 from ipop_modules.ipsec.credentials import Credentials
@@ -206,8 +206,7 @@ class Negotiation:
                 await client.closed()
             finally:
                 clean.cancel()
-            how = f": {await self._charon.ended()}" if self._charon else ""
-            raise IpopError(f"charon has gone{how}")
+            raise IpopError(f"charon has gone{await self._charon.ending() if self._charon else ''}")
         finally:
             self._client = None
             await client.close()
@@ -262,9 +261,10 @@ class Negotiation:
                 if peer not in self._known:
                     await self._load_connections(client, {peer})
                 name = connection_name(self._prefix, peer)
-                if not await client.listed("list-sas", "list-sa", {"ike": name}):
+                spis = {state.spi for state in self._states() if state.spi}
+                if not is_under_way(await client.listed("list-sas", "list-sa", {"ike": name}), spis):
                     await client.command("initiate", {"ike": name, "child": CHILD, "timeout": -1})
-            except ViciError as error:
+            except IpopError as error:
                 log.info("no association", extra={"fields": {"peer": str(peer), "fault": str(error)}})
             await asyncio.sleep(pause)
             if peer in self._parted and not self._is_held(peer):

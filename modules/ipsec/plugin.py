@@ -47,3 +47,11 @@ def ipop_leftovers(card: str) -> Sequence[Finding]:
     from ipop_modules.ipsec.leftovers import examine_leftovers  # noqa: PLC0415 - for two commands alone
 
     return examine_leftovers(card)
+
+
+@hookimpl
+def ipop_handed_over(card: str) -> None:
+    from ipop_modules.ipsec.leftovers import examine_leftovers, remove_all  # noqa: PLC0415 - for another's start alone
+
+    if examine_leftovers(card):
+        remove_all(card)

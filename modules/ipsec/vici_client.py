@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +38,8 @@ class ViciClient:
         self._writer = writer
         self._on_event = on_event
         self._turn = asyncio.Lock()
-        self._answers: asyncio.Queue[Packet.ParsedPacket | None] = asyncio.Queue()
+        self._owed: deque[asyncio.Future[Packet.ParsedPacket | None]] = deque()
+        """Charon's answers to come, in order; nobody waits any more for that to a cancelled command."""
         self._streamed: tuple[str, list[ViciMessage]] | None = None
         self._task = asyncio.create_task(self._read())
 
@@ -74,9 +76,9 @@ class ViciClient:
     async def listed(self, name: str, event: str, message: Mapping[str, Any] | None = None) -> list[ViciMessage]:
         """A command whose answer comes as a stream of events. Raises ViciError."""
         async with self._turn:
-            await self._register(event)
             self._streamed = (event, [])
             try:
+                await self._register(event)
                 await self._command(name, message)
                 return self._streamed[1]
             finally:
@@ -105,17 +107,20 @@ class ViciClient:
         return reply
 
     async def _exchange(self, packet: bytes) -> Packet.ParsedPacket:
+        if self._task.done():
+            raise ViciError("charon has gone")
+        answer: asyncio.Future[Packet.ParsedPacket | None] = asyncio.get_running_loop().create_future()
+        self._owed.append(answer)
         self._writer.write(len(packet).to_bytes(4, "big") + packet)
         try:
             async with asyncio.timeout(_COMMAND_SECONDS):
-                answer = await self._answers.get()
+                found = await answer
         except TimeoutError:
-            self._writer.close()  # an answer that came late would be taken for the next command's
+            self._writer.transport.abort()  # it hangs: what is still to be written may never be
             raise ViciError("charon does not answer") from None
-        if answer is None:
-            self._answers.put_nowait(None)
+        if found is None:
             raise ViciError("charon has gone")
-        return answer
+        return found
 
     async def _read(self) -> None:
         try:
@@ -127,11 +132,14 @@ class ViciClient:
         except (OSError, EOFError, DeserializationException):
             return
         finally:
-            self._answers.put_nowait(None)
+            for answer in self._owed:
+                if not answer.done():
+                    answer.set_result(None)
 
     def _received(self, packet: Packet.ParsedPacket | Packet.ParsedEventPacket) -> None:
         if packet.response_type != Packet.EVENT:
-            self._answers.put_nowait(packet)
+            if self._owed and not (answer := self._owed.popleft()).done():
+                answer.set_result(packet)
             return
         event, message = packet.event_type.decode(), Message.deserialize(packet.payload)
         if self._streamed is not None and self._streamed[0] == event:

@@ -16,7 +16,7 @@ PATIENCE: Final = 2.0
 """Seconds that a role has for its answer."""
 DRAWN: Final = ("link", "topology", "signal")
 """Roles that the page shows."""
-COUNTED: Final = (*DRAWN, "logger", "resolver")
+COUNTED: Final = (*DRAWN, "logger", "resolver", "crypto")
 """Roles whose figures are known here; others count as modules alone."""
 
 

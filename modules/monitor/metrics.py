@@ -21,6 +21,8 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 KINDS: Final = ("bootstrap", "near", "long", "shortcut")
 LEVELS: Final = ("debug", "info", "warning", "error")
 PATHS: Final = ("direct", "overlay", "none")
+STATES: Final = ("protected", "connecting", "other")
+"""Of associations; each kind of key daemon has more words of its own."""
 MOST: Final = 100
 """Series of one metric; what a role counts beyond them is added up as `other`."""
 _NO_DROPS: Final = frozenset({"socket_closed", "socket_no_segmentation", "write_segmented"})
@@ -50,6 +52,8 @@ def families(figures: Figures) -> Iterator[Metric]:
         yield from _log(logger.get("processes", {}))
     if resolver := figures.roles.get("resolver"):
         yield from _names(resolver)
+    if crypto := figures.roles.get("crypto"):
+        yield from _protection(crypto)
 
 
 class _Node(Collector):
@@ -201,6 +205,24 @@ def _names(resolver: Mapping[str, Any]) -> Iterator[Metric]:
     counters = resolver["counters"].items()
     dropped = {name.removeprefix("drop_"): count for name, count in counters if name.startswith("drop_")}
     yield _counter("ipop_resolver_drops_total", "What the resolver did not answer.", "cause", dropped)
+
+
+def _protection(crypto: Mapping[str, Any]) -> Iterator[Metric]:
+    """What the role crypto says; which module fills it is its own affair."""
+    on, ready = "1 while only protected packets may pass.", "1 while it is on and keys can be made."
+    yield GaugeMetricFamily("ipop_crypto_on", on, float(crypto["on"]))
+    yield GaugeMetricFamily("ipop_crypto_ready", ready, float(crypto["ready"]))
+    counted = Counter(item["state"] if item["state"] in STATES else "other" for item in crypto["associations"])
+    states = {state: counted[state] for state in STATES}
+    yield _gauge("ipop_crypto_associations", "Peers with keys, or on the way to them, by state.", "state", states)
+    restarts = crypto.get("restarts", 0)
+    help_text = "How often the key daemon was started again."
+    yield CounterMetricFamily("ipop_crypto_daemon_restarts_total", help_text, restarts)
+    if (number := crypto.get("revocations")) is not None:
+        help_text = "Number of the list of revoked certificates in use; none while there is no list."
+        yield GaugeMetricFamily("ipop_crypto_revocation_list_number", help_text, number)
+    help_text = "Packets that were dropped or refused, by cause; the kernel's causes are of the whole machine."
+    yield _counter("ipop_crypto_drops_total", help_text, "cause", crypto.get("counters", {}))
 
 
 def _gauge(name: str, help_text: str, label: str, values: Mapping[str, float]) -> Metric:

@@ -105,6 +105,13 @@ def _a_leaf_as_authority(town: Authority, wrong: bool) -> Shown:
     return _shown((leaf if wrong else town).member(key, ADDRESS), key, mallory)
 
 
+def _an_authority_below(town: Authority, wrong: bool) -> Shown:
+    """The authority has signed another, whose certificate is shown beside the member's; its path length is 0."""
+    key, below = p256(), Authority("below")
+    below.certificate = town.below(below)
+    return _shown((below if wrong else town).member(key, ADDRESS), key, below.certificate)
+
+
 def _without_its_key(town: Authority, wrong: bool) -> Shown:
     key = p256()
     return _shown(town.member(key, ADDRESS), p256() if wrong else key)
@@ -174,6 +181,7 @@ CASES = {
     "no address": Case(_no_address, "no-address", _NOT_FOR_IT),
     "another node's address": Case(_another_nodes_address, "source-address", _NOT_FOR_IT),
     "a leaf as authority": Case(_a_leaf_as_authority, "unknown-issuer", _NO_ISSUER + '"CN=mallory"'),
+    "an authority below": Case(_an_authority_below, "unknown-issuer", r"path length of 1 violates constraint of 0"),
     "without its key": Case(_without_its_key, "signature", r"signature validation failed"),
     "revoked": Case(_revoked, "revoked", r"certificate was revoked"),
     "revoked, its signature altered": Case(_revoked_and_altered, "revoked", r"certificate was revoked"),

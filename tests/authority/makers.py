@@ -54,6 +54,21 @@ class Authority:
         }
         return make_member(self.certificate, changes.pop("signed_with", self.key), **{**made, **changes})
 
+    def below(self, other: Authority) -> x509.Certificate:
+        """A certificate of this one that makes the other an authority, too."""
+        own = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        builder = x509.CertificateBuilder(self.certificate.subject, other.certificate.subject, other.key.public_key())
+        builder = builder.serial_number(x509.random_serial_number())
+        builder = builder.not_valid_before(NOW - timedelta(days=1)).not_valid_after(NOW + timedelta(days=90))
+        usage = other.certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+        return (
+            builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(usage, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(other.key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
+
     def revoke(self, *certificates: x509.Certificate, node: bool = True) -> RevocationList:
         """The next list; with `node` False an entry has the serial number only, as other tools write it."""
         for certificate in certificates:

@@ -9,13 +9,16 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
 import pytest
 from msgspec import msgpack
 
 from ipop_core.lab import Laboratory, capabilities
+from ipop_modules.ipsec.leftovers import tag_of
+from ipop_modules.ipsec.policies import policies_for
+from ipop_modules.ipsec.xfrm import Xfrm
 from tests.examples.installing import install
 from tests.system.conftest import require
 from tests.system.node import BIN, Node, family, wait_until_dead
@@ -38,17 +41,32 @@ class Pair:
         overlay = Overlay(lab, public, bare_nodes=2)
         overlay.start()
         self.alice, self.bob = (
-            overlay.member(
-                name,
-                overlay.home(name).host,
-                [f"192.168.10.{number}/24", f"fd00:10::{number}/64"],
-                tincan={"card": f"tap{name}"},  # WireGuard's socket is a file, named after the card
-                wireguard={},
+            self.left_by_ipsec(
+                overlay.member(
+                    name,
+                    overlay.home(name).host,
+                    [f"192.168.10.{number}/24", f"fd00:10::{number}/64"],
+                    tincan={"card": f"tap{name}"},  # WireGuard's socket is a file, named after the card
+                    wireguard={},
+                )
             ).start()
             for name, number in (("alice", 10), ("bob", 20))
         )
         for node in (self.alice, self.bob):
             node.ready(60.0)
+
+    def left_by_ipsec(self, node: Node) -> Node:
+        """As if IPsec had run there before, and had been stopped: its policies hold whatever is not ESP."""
+        card = node.document["modules"]["tincan"]["card"]
+        own = [ip_interface(cidr) for cidr in node.document["modules"]["tincan"]["address"]]
+
+        def work() -> int:
+            with Xfrm() as xfrm:
+                xfrm.put_policies(policies_for(own, 99), tag_of(card))
+                return len(xfrm.policies(tag_of(card)))
+
+        assert node.host.namespace.call(work) > len(own)
+        return node
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +93,13 @@ def test_every_ping_from_the_first_on_is_answered_and_none_can_be_read(pair: Pai
     shown = bob.cli("wireguard", "status").stdout
     assert "on" in shown
     assert all(address in shown for address in alice.addresses)
+
+
+def test_what_ipsec_left_is_gone(pair: Pair) -> None:
+    """It held all that WireGuard sends, and what WireGuard brings; the test above shows that nothing leaked."""
+    for node in (pair.alice, pair.bob):
+        assert node.host.run(["ip", "xfrm", "policy"]).stdout == ""
+        assert "earlier run with IPsec" not in node.cli("status").stdout
 
 
 def test_full_size_tcp_flows_both_ways(pair: Pair) -> None:

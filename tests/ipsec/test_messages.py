@@ -5,10 +5,11 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipop_modules.ipsec.associations import read_associations
+from ipop_modules.ipsec.associations import is_under_way, read_associations
 from ipop_modules.ipsec.connections import Terms, connection, connection_name, peer_of, prepared_peers
 from ipop_modules.ipsec.policies import PROTECT
 from ipop_modules.ipsec.xfrm_messages import split
@@ -61,3 +62,19 @@ def test_a_connection_is_for_one_peer_under_its_own_name_alone() -> None:
 def test_a_small_subnet_is_prepared_whole_and_a_large_one_not_at_all() -> None:
     assert len(list(prepared_peers(ip_interface("192.168.10.10/24")))) == 253
     assert list(prepared_peers(ip_interface("fd00::1/64"))) == []
+
+
+@pytest.mark.parametrize(
+    ("sa", "expected"),
+    [
+        ({"state": b"CONNECTING"}, True),
+        ({"state": b"ESTABLISHED"}, False),
+        ({"state": b"ESTABLISHED", "tasks-queued": [b"CHILD_CREATE"]}, True),
+        ({"state": b"ESTABLISHED", "child-sas": {"esp-1": {"state": b"INSTALLED", "spi-out": b"0000beef"}}}, True),
+        ({"state": b"ESTABLISHED", "child-sas": {"esp-1": {"state": b"INSTALLED", "spi-out": b"0000dead"}}}, False),
+        ({"state": b"ESTABLISHED", "child-sas": {"esp-1": {"state": b"INSTALLING"}}}, True),
+        ({"state": b"DELETING"}, False),
+    ],
+)
+def test_keys_are_asked_for_where_the_kernel_has_none_and_none_are_coming(sa: dict[str, Any], expected: bool) -> None:
+    assert is_under_way([{"ipop-192.168.10.20": sa}], {0xBEEF}) is expected

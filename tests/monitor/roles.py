@@ -100,6 +100,18 @@ def answers() -> dict[str, dict[str, Any]]:
             "latency_s": {"bounds": [0.1, 1.0], "counts": [2, 1, 0], "sum": 0.5},
         },
     }
+    association = {"peer": "192.168.10.20", "state": "protected", "bytes_in": 1, "bytes_out": 2}
+    crypto = {
+        "kind": "ipsec",
+        "on": True,
+        "ready": True,
+        "card": "tapipop",
+        "fault": None,
+        "restarts": 3,
+        "revocations": 7,
+        "counters": {"in_no_pols": 5},
+        "associations": [association, association | {"state": "deleting"}],
+    }
     return {
         "core": {"status": core_status()},
         "link": {
@@ -133,6 +145,7 @@ def answers() -> dict[str, dict[str, Any]]:
                 "answers": {"noerror": 5, "nxdomain": 0, "servfail": 1, "refused": 0},
             }
         },
+        "crypto": {"status": crypto},
         "signal": {"status": {"bootstraps": [{"name": "b", "state": "connected"}], "counters": {"offers_sent": 1}}},
     }
 

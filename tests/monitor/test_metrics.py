@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ipop_core.bus.api import Call, JsonObject
 from ipop_core.testing import FakeRole
 from ipop_modules.monitor.figures import Figures, gather
-from ipop_modules.monitor.metrics import MOST, exposition
+from ipop_modules.monitor.metrics import MOST, STATES, exposition
 from ipop_modules.monitor.processes import read_usage
 from tests.core_supervision.node import story
 from tests.monitor.roles import answers, core_status, roles
@@ -88,6 +88,14 @@ def test_figures_of_a_node() -> None:
         "ipop_resolver_queries_total{transport=udp}": 6,
         "ipop_resolver_answers_total{rcode=servfail}": 1,
         "ipop_resolver_drops_total{cause=foreign}": 2,
+        "ipop_crypto_on{}": 1,
+        "ipop_crypto_ready{}": 1,
+        "ipop_crypto_associations{state=protected}": 1,
+        "ipop_crypto_associations{state=connecting}": 0,
+        "ipop_crypto_associations{state=other}": 1,
+        "ipop_crypto_daemon_restarts_total{}": 3,
+        "ipop_crypto_revocation_list_number{}": 7,
+        "ipop_crypto_drops_total{cause=in_no_pols}": 5,
     }
     assert {name: found.get(name) for name in expected} == expected
     assert "ipop_resolver_drops_total{cause=busy}" not in found
@@ -117,8 +125,26 @@ async def test_a_stuck_role_holds_no_scrape_up(monkeypatch: pytest.MonkeyPatch) 
             await FakeRole(bus, name, {"status": stuck}).start()
         async with asyncio.timeout(5):
             found = await gather(await bus.connect())
-    assert sorted(found.roles) == ["link", "logger", "signal"]
+    assert sorted(found.roles) == ["crypto", "link", "logger", "signal"]
     assert len(found.peers) == 2
+
+
+def test_a_node_without_crypto_has_no_figures_of_it() -> None:
+    found = samples(exposition(figures("crypto")))
+    assert not [name for name in found if name.startswith("ipop_crypto")]
+
+
+@given(st.lists(st.text(max_size=20), max_size=50), st.dictionaries(st.text(max_size=40), st.integers(0), max_size=300))
+def test_whatever_a_crypto_module_says_the_series_are_bounded(states: list[str], counters: dict[str, int]) -> None:
+    said = answers()["crypto"]["status"] | {
+        "counters": counters,
+        "associations": [{"peer": "192.168.10.20", "state": state} for state in states],
+    }
+    found = samples(exposition(Figures(core=core_status(), roles={"crypto": said})))
+    counted = [name for name in found if name.startswith("ipop_crypto_associations{")]
+    assert len(counted) == len(STATES)
+    assert sum(found[name] for name in counted) == len(states)
+    assert sum(name.startswith("ipop_crypto_drops_total{") for name in found) <= MOST
 
 
 def find_promtool() -> str:

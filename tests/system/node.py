@@ -73,9 +73,13 @@ class Node:
 
     def start(self) -> Node:
         """Start the controller and return at once; see `ready`."""
+        return self.start_as([str(BIN / "ipop-controller")])
+
+    def start_as(self, program: list[str]) -> Node:
+        """`start`, with another program in the controller's place."""
         self.config.write_text(json.dumps(self.document))
         with self.log.open("ab") as log:
-            command = [str(BIN / "ipop-controller"), "-c", str(self.config)]
+            command = [*program, "-c", str(self.config)]
             self.process = self.host.popen(command, stdout=log, stderr=log)
         return self
 

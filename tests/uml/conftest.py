@@ -20,6 +20,7 @@ from _pytest.runner import CallInfo
 from ipop_core.lab import Laboratory
 from ipop_core.lab.errors import LabError
 from ipop_core.lab.uml import OUTPUT_FILE, run_in_uml, uml_right
+from tests.uml.overlay import Overlay
 from tests.uml.town import Town, confine_charon
 
 INSIDE = "IPOP_INSIDE_UML"
@@ -76,6 +77,14 @@ def town() -> Iterator[Town]:
         for member in town.members:
             member.ready()
         yield town
+
+
+@pytest.fixture(scope="package")
+def overlay() -> Iterator[Overlay]:
+    with Laboratory() as lab:
+        overlay = Overlay(lab)
+        yield overlay
+        overlay.stop()
 
 
 _KEY = pytest.StashKey[dict[str, Any]]()

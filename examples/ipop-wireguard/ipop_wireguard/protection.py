@@ -10,6 +10,7 @@ from typing import Any
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ipop_core.errors import IpopError
+from ipop_core.loader import Registry
 from ipop_wireguard import firewall, routing
 from ipop_wireguard.card import Address, Card
 from ipop_wireguard.peers import Peer
@@ -45,6 +46,7 @@ class Protection:
     async def close_card(self) -> None:
         """From now on nothing passes the card but WireGuard's datagrams. Raises IpopError."""
         await asyncio.to_thread(firewall.apply, firewall.ruleset(self.card, self._port))
+        await asyncio.to_thread(Registry().hand_over, "wireguard", self.card.name)
 
     async def begin(self, again: Callable[[], Awaitable[None]]) -> None:
         """Send user's packets into WireGuard; `again` puts the peers there after WireGuard was started anew.
