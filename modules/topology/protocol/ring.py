@@ -10,6 +10,7 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import chain
 from typing import Final
 
 from ipop_modules.topology.protocol import ids
@@ -86,6 +87,9 @@ class Ring:
         """When its near neighbours became others."""
         self._linked_since = now
         """Since when it has had some link or, having none, has had none."""
+        self._estimate = 0
+        self._estimated_from: list[tuple[bytes, ...]] = []
+        """The near neighbours and their lists, which the estimate of the ring's size comes from."""
         self._probing = Probing(random)
         self._sharing = Sharing(me, self.out, self.links)
         self._long = LongLinks(
@@ -301,8 +305,11 @@ class Ring:
         """How many nodes the ring has, from the density of ids around this one; 0 while it has no place there."""
         if not self.attached:
             return 0
-        beyond = (node for neighbour in self.near for node in self.links[neighbour].near)
-        return estimate_size(self.me, {*self.near, *beyond} - {self.me})
+        known = [self.near, *[self.links[neighbour].near for neighbour in self.near]]
+        if known != self._estimated_from:
+            self._estimated_from = known
+            self._estimate = estimate_size(self.me, set(chain.from_iterable(known)) - {self.me})
+        return self._estimate
 
     def detour(self) -> bytes | None:
         """Some neighbour in the ring, for a question that was not answered by the shortest way."""
