@@ -16,8 +16,9 @@ from the inner packet (`card/protocol/virtio.py`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 FRAME_HEADER: Final = Struct("!BBHI")
 FRAME_HEADER_SIZE: Final = FRAME_HEADER.size
@@ -37,6 +38,9 @@ CHECKSUM_NEEDED: Final = 0x10
 
 MAX_FRAME: Final = 65_535 + 14
 """The longest Ethernet frame that a card hands over: one GSO packet of 64 KiB and its Ethernet header."""
+
+Refusal: TypeAlias = Callable[[memoryview], str]
+"""Why an Ethernet frame must be dropped, as a counter's name; empty when it may pass."""
 
 
 class Card(Protocol):
@@ -64,6 +68,13 @@ class Card(Protocol):
 
     def write(self, offload: int, size: int, frame: memoryview) -> bool:
         """Give one Ethernet frame to the host. False when it was dropped (invalid, or the host's queue is full)."""
+        ...
+
+    def write_train(self, run: memoryview, refusal: Refusal) -> int:
+        """Give the datagrams that a run of frames, headers and all, begins with to the host at once, if they may pass.
+
+        Returns the bytes of the run that were taken; 0, with nothing counted, where the frames must go one by one.
+        """
         ...
 
     def close(self) -> None: ...

@@ -30,6 +30,7 @@ from .card.settings import CardSettings, Interface
 from .card.tap import Tap
 from .card.user import UserCard
 from .credentials import own_node
+from .frames import Refusal
 from .guarding import Guards
 from .link.gateway import Gateway
 from .link.lane import Lane
@@ -120,7 +121,12 @@ class Tincan:
         if self.interfaces:
             self.card = await self._open_card(card_settings)
         self.machine = LinkMachine(
-            own_node(context, self._addresses), self.sockets, self._deliver, os.urandom, self._settings.search_limits
+            own_node(context, self._addresses),
+            self.sockets,
+            self._deliver,
+            os.urandom,
+            limits=self._settings.search_limits,
+            deliver_train=self._deliver_train,
         )
         self.machine.limit_relaying(self._settings.relay_mbps, boot_clock())
         self.lane = Lane(self.machine, self.udp, boot_clock, self._after_turn)
@@ -265,6 +271,9 @@ class Tincan:
 
     def _deliver(self, offload: int, size: int, frame: memoryview) -> bool:
         return self._passing is not None and self._passing.write(offload, size, frame)
+
+    def _deliver_train(self, run: memoryview, refusal: Refusal) -> int:
+        return 0 if self._passing is None else self._passing.write_train(run, refusal)
 
     async def _open_card(self, settings: CardSettings) -> Tap | UserCard | None:
         node, kept, self._kept_card = self._context.identity.node, self._kept_card, None

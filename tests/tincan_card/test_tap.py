@@ -25,7 +25,7 @@ from ipop_modules.tincan.card.tap import Tap
 
 from .conftest import Host
 from .namespace import Namespace
-from .packets import ALICE, ALICE4, ALICE_MAC, BOB, BOB4, BOB_MAC, TCP, UDP, ethernet, ip4, tcp, udp
+from .packets import ALICE, ALICE4, ALICE_MAC, BOB, BOB4, BOB_MAC, TCP, UDP, ethernet, ip4, ip6, tcp, udp
 from .packets import with_partial_checksum as partial
 
 pytestmark = pytest.mark.net
@@ -142,6 +142,35 @@ def test_a_super_frame_arrives_as_the_same_datagrams(host: HostMaker, offloads: 
     assert got == [one[42:] for one in ours]
     assert b"".join(got) == payload
     assert port.card.counters["write_segmented"] == ("udp" not in offloads)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_train_of_datagrams_arrives_as_what_it_was_made_of(host: HostMaker, version: int) -> None:
+    inside, port = host(ALICE, 10)
+    assert isinstance(port.card, Tap)
+    if "udp" not in port.card.offloads:
+        pytest.skip("this kernel has no UDP segmentation on a TAP")
+    payloads = [struct.pack("!I", number) + bytes(1196) for number in range(50)]
+    packet = ip4 if version == 4 else ip6
+    whole = [partial(ethernet(packet(udp(payload), UDP))) for payload in payloads]
+    run = b"".join(frames.FRAME_HEADER.pack(frames.CARD, 0x10, 0, len(frame)) + frame for frame in whole)
+    family, address = (socket.AF_INET, "0.0.0.0") if version == 4 else (socket.AF_INET6, "::")
+    with inside.run(lambda: socket.socket(family, socket.SOCK_DGRAM)) as receiver:
+        receiver.bind((address, 5000))
+        receiver.settimeout(5)
+        asked: list[bytes] = []
+        assert port.card.write_train(memoryview(run), lambda frame: asked.append(bytes(frame)) or "refused") == 0
+        assert asked == whole[:1]
+        assert port.card.write_train(memoryview(run), lambda _frame: "") == len(run)
+        assert [receiver.recv(2000) for _ in payloads] == payloads
+        receiver.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            receiver.recv(2000)
+    port.card.offloads = ("checksum", "tcp")
+    assert port.card.write_train(memoryview(run), lambda _frame: "") == 0
+    inside.ip("link", "set", "tapipop", "down")
+    port.card.offloads = ("checksum", "tcp", "udp")
+    assert port.card.write_train(memoryview(run), lambda _frame: "") == 0
 
 
 def test_a_checksum_that_is_wrong_is_dropped_and_a_partial_one_is_not(host: HostMaker) -> None:

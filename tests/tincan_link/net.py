@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ipop_core.namespace import Namespace
+from ipop_modules.tincan.frames import FRAME_HEADER, FRAME_HEADER_SIZE, Refusal
 from ipop_modules.tincan.link.protocol.events import Endpoint, Event
 from ipop_modules.tincan.link.protocol.handshake import Credentials
 from ipop_modules.tincan.link.protocol.machine import LinkMachine, Node
@@ -47,6 +48,7 @@ class Peer:
         self.net = net
         self.endpoint: Endpoint = (host, 4741)
         self.card: list[tuple[int, int, bytes]] = []
+        self.trains: list[bytes] = []
         self.events: list[Event] = []
         key = ec.derive_private_key(1 + int.from_bytes(net.random_bytes(24)), ec.SECP256R1())
         static = X25519PrivateKey.from_private_bytes(net.random_bytes(32))
@@ -64,7 +66,9 @@ class Peer:
 
     def restart(self) -> None:
         """Forget everything but the identity, as a process that was killed does."""
-        self.machine = LinkMachine(self._node, self, self._deliver, self.net.random_bytes)
+        self.machine = LinkMachine(
+            self._node, self, self._deliver, self.net.random_bytes, deliver_train=self._deliver_train
+        )
 
     def transmit(self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int) -> None:
         self.net.send(self.endpoint, endpoint, b"".join(buffers), segment)
@@ -80,6 +84,14 @@ class Peer:
     def _deliver(self, offload: int, size: int, frame: memoryview) -> bool:
         self.card.append((offload, size, bytes(frame)))
         return True
+
+    def _deliver_train(self, run: memoryview, refusal: Refusal) -> int:
+        """Two frames of one length are a train here."""
+        size = FRAME_HEADER_SIZE + FRAME_HEADER.unpack_from(run)[3]
+        if run[:FRAME_HEADER_SIZE] != run[size:][:FRAME_HEADER_SIZE] or refusal(run[FRAME_HEADER_SIZE:size]):
+            return 0
+        self.trains.append(bytes(run[: 2 * size]))
+        return 2 * size
 
     def of(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]

@@ -25,6 +25,11 @@ class Anything:
         return ""
 
 
+class Nothing:
+    def refusal(self, frame: memoryview) -> str:
+        return "source_address"
+
+
 def link(net: Net, a: Peer, b: Peer) -> None:
     """A direct link between two, as signal makes it with a bootstrap."""
     a.machine.contact(b.endpoint, b.id, net.now)
@@ -69,6 +74,28 @@ def test_contact_with_nobody_fails_and_with_another_node_too() -> None:
     a.machine.contact(b.endpoint, bytes(20), net.now)
     net.run(10)
     assert sorted(event.reason for event in a.of(ConnectFailed)) == ["no answer", "wrong-node"]
+
+
+def test_frames_that_the_card_takes_as_trains_come_once_and_in_order() -> None:
+    net = Net(17)
+    a, b = net.peer("10.0.0.1"), net.peer("10.0.0.2")
+    link(net, a, b)
+    a.machine.send_card(b.id, frame(b"one") * 2, net.now)
+    net.run(1)
+    assert (b.trains, b.card) == ([], []), "not before its source is confirmed"
+    trust(b, a)
+    assert [body for _, _, body in b.card] == [b"one"] * 2
+    b.card.clear()
+    alike, others = frame(b"two") * 2 + frame(b"six") * 2, frame(b"nine") + frame(b"seven") * 2
+    a.machine.send_card(b.id, alike + others, net.now)
+    net.run(1)
+    assert b.trains == [frame(b"two") * 2, frame(b"six") * 2]
+    assert [body for _, _, body in b.card] == [b"nine", b"seven", b"seven"]
+    b.machine.sessions[a.id].source = Nothing()
+    a.machine.send_card(b.id, alike, net.now)
+    net.run(1)
+    assert len(b.trains) == 2
+    assert b.machine.counters["drop_source_address"] == 4
 
 
 def test_card_frames_wait_for_the_session_and_none_is_lost() -> None:

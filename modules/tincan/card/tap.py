@@ -16,10 +16,17 @@ from fcntl import ioctl
 from struct import Struct
 from typing import Final
 
-from ipop_modules.tincan.frames import CARD, FRAME_HEADER, FRAME_HEADER_SIZE, SEGMENT_MASK, SEGMENT_UDP
+from ipop_modules.tincan.frames import (
+    CARD,
+    FRAME_HEADER,
+    FRAME_HEADER_SIZE,
+    SEGMENT_MASK,
+    SEGMENT_UDP,
+    Refusal,
+)
 
 from .errors import CardError
-from .protocol import segment, virtio
+from .protocol import segment, train, virtio
 
 _DEVICE: Final = "/dev/net/tun"
 _TUNSETIFF: Final = 0x400454CA
@@ -47,9 +54,6 @@ _GRANTS: Final = {
     0: (),
 }
 """Offloads to ask for, best first: UDP came with Linux 6.2."""
-
-_UDP_SEGMENTS: Final = 64
-"""As many segments of one UDP super-frame every kernel since 6.2 takes; 6.9 took more."""
 
 _RELEASE_TIME: Final = 1.0
 
@@ -137,9 +141,21 @@ class Tap:
             self.counters["write_refused"] += 1
             return False
         is_udp = offload & SEGMENT_MASK == SEGMENT_UDP
-        if is_udp and ("udp" not in self.offloads or len(frame) > size * _UDP_SEGMENTS):
+        if is_udp and ("udp" not in self.offloads or len(frame) > size * train.MOST):
             return self._write_segments(size, frame)
         return self._put(header, frame)
+
+    def write_train(self, run: memoryview, refusal: Refusal) -> int:
+        found = train.read(run) if "udp" in self.offloads else None
+        if found is None or refusal(found.first):
+            return 0
+        header = virtio.train_header(found.size, found.packet)
+        try:
+            os.writev(self._descriptor, (header, found.headers, *found.pieces))
+        except OSError:
+            return 0
+        self.counters["write_trains"] += 1
+        return found.taken
 
     def close(self) -> None:
         """Let go of the card. It stays, with its addresses, and its carrier while another process holds a duplicate."""

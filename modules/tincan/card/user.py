@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from ipop_modules.tincan.frames import CARD, FRAME_HEADER, FRAME_HEADER_SIZE
+from ipop_modules.tincan.frames import CARD, FRAME_HEADER, FRAME_HEADER_SIZE, Refusal
 
 from .errors import CardError
 from .protocol.endpoint import Answered, Effects, Emit, Endpoint, Unanswered
@@ -66,6 +66,10 @@ class UserCard:
             return False
         self._perform(self._endpoint.receive(frame, self._clock()))
         return True
+
+    def write_train(self, run: memoryview, refusal: Refusal) -> int:
+        del run, refusal
+        return 0
 
     def close(self) -> None:
         if self._event >= 0:

@@ -112,6 +112,11 @@ def rebuild(offload: int, size: int, frame: memoryview) -> bytes | None:
     return _header(gso, size, packet)
 
 
+def train_header(size: int, packet: Packet) -> bytes:
+    """The ten header bytes for datagrams of `size` bytes of payload that were made one super-frame (train.py)."""
+    return _header(GSO_UDP, size, packet)
+
+
 def _checksum_header(frame: memoryview) -> bytes | None:
     header = _ORDINARY.get(ordinary(frame))
     if header is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from ...frames import Refusal
 from . import control
 from .block import Buffer
 from .blocks import Blocks
@@ -21,16 +22,20 @@ UNPLACED_INTERVAL: Final = 1.0
 Deliver: TypeAlias = Callable[[int, int, memoryview], bool]
 """Gives (offload, size, Ethernet frame) to the card; False when it was dropped."""
 
+DeliverTrain: TypeAlias = Callable[[memoryview, Refusal], int]
+"""Gives what belongs together at the beginning of a run of frames to the card; returns the bytes of it, often 0."""
+
 
 class CardTraffic:
     """All card frames of one node."""
 
-    def __init__(self, state: State, blocks: Blocks, deliver: Deliver) -> None:
+    def __init__(self, state: State, blocks: Blocks, deliver: Deliver, deliver_train: DeliverTrain) -> None:
         self._state: Final = state
         self._sessions: Final = state.sessions
         self._counters: Final = state.counters
         self._blocks: Final = blocks
         self._deliver: Final = deliver
+        self._deliver_train: Final = deliver_train
 
     # Out.
 
@@ -102,6 +107,11 @@ class CardTraffic:
             self._unplaced(session, frame, now)
         if not session.member and session.carries_card:
             self._ask_for_proof(session, now)
+
+    def received_train(self, session: Session, run: memoryview) -> int:
+        """Take the frames at the beginning of a run that the card takes at once; returns their bytes."""
+        source = session.source
+        return self._deliver_train(run, source.refusal) if source is not None and session.member else 0
 
     def received_group(self, session: Session, body: memoryview, now: float) -> None:
         """Take a BROADCAST frame's body: members alone have a part in that."""

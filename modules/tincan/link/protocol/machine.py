@@ -17,7 +17,7 @@ from ...frames import BROADCAST, CARD, CONTROL, FRAME_HEADER, FRAME_HEADER_SIZE,
 from . import control, overlay
 from .block import MAX_BLOCK, Buffer
 from .blocks import Blocks
-from .card_traffic import CardTraffic, Deliver
+from .card_traffic import CardTraffic, Deliver, DeliverTrain
 from .certification import Certification
 from .conversation import Conversation
 from .courtesy import Courtesy
@@ -47,7 +47,14 @@ class LinkMachine:
     """All links of one node. `now` is in seconds on a clock that counts suspend; `random` gives that many bytes."""
 
     def __init__(
-        self, node: Node, wire: Wire, deliver: Deliver, random: Callable[[int], bytes], limits: Limits | None = None
+        self,
+        node: Node,
+        wire: Wire,
+        deliver: Deliver,
+        random: Callable[[int], bytes],
+        *,
+        limits: Limits | None = None,
+        deliver_train: DeliverTrain = lambda _run, _refusal: 0,
     ) -> None:
         state = State(node, wire, random)
         self.own: Final = state.own
@@ -67,7 +74,7 @@ class LinkMachine:
         courtesy = Courtesy()
         self._probing: Final = Probing(state, self._blocks, self._seeking, courtesy)
         self.searching: Final = Searching(state, self._blocks, limits or Limits())
-        self._cards: Final = CardTraffic(state, self._blocks, deliver)
+        self._cards: Final = CardTraffic(state, self._blocks, deliver, deliver_train)
         self._certification: Final = Certification(state, self._blocks)
         self._proving: Final = Proving(state, self._blocks, self._cards, self._certification)
         self._sizing: Final = Sizing(state, self._blocks)
@@ -291,8 +298,9 @@ class LinkMachine:
     def _opened(self, session: Session, keys: Keys, view: memoryview, source: Source, now: float) -> None:
         """Give every frame of a block to the part that it is for."""
         at, end = 0, len(view)
-        card = False
+        card, trains = False, True
         while at < end:
+            start = at
             if at + FRAME_HEADER_SIZE > end:
                 self.counters["drop_bad_frame"] += 1
                 return
@@ -305,7 +313,13 @@ class LinkMachine:
                 return
             if kind == CARD:
                 card = True
-                self._cards.received(session, offload, size, body, now)
+                # Most blocks hold one frame, or datagrams of one flow: a block is not searched further.
+                taken = self._cards.received_train(session, view[start:]) if trains and at < end else 0
+                trains = taken > 0
+                if taken:
+                    at = start + taken
+                else:
+                    self._cards.received(session, offload, size, body, now)
             elif kind == RELAY:
                 self._relaying.relayed(session, body, source, now)
             elif kind == BROADCAST:
