@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.net, pytest.mark.slow]
 
 SECONDS = 8
 """Of a flood; keepalives, loss reports and probes of paths are due several times meanwhile."""
+BEGUN = 1000 * 1200
+"""Bytes; the kernel counts what was written in one super-frame as one packet."""
 GATHERED = 64
 """As many frames at most are in a block that is lost with one of its datagrams."""
 
@@ -59,11 +61,11 @@ def flood(sender: Node, receiver: Node, report: dict[str, Any]) -> Iterator[None
     while b"Server listening" not in (line := serving.stdout.readline()):
         assert line, "iperf3 does not listen"
     options = ["-u", "-b", "0", "-w", "4M", "-l", "1200", "-t", str(SECONDS), "--json"]
-    quiet = receiver.ask("link", "status")["traffic"]["card"]["packets_in"]
+    quiet = receiver.ask("link", "status")["traffic"]["card"]["bytes_in"]
     sending = sender.host.popen(
         ["nice", "-n", "-15", "iperf3", "-c", receiver.address, *options], stdout=subprocess.PIPE
     )
-    receiver.until("link", "status", lambda body: body["traffic"]["card"]["packets_in"] > quiet + 1000)
+    receiver.until("link", "status", lambda body: body["traffic"]["card"]["bytes_in"] > quiet + BEGUN)
     yield
     assert sending.poll() is None, "the flood ended too soon to show anything"
     report.update(json.loads(sending.communicate(timeout=SECONDS + 20)[0]))
