@@ -43,6 +43,24 @@ def test_a_partial_checksum_travels_and_is_rebuilt(segment: int, frame: bytes, h
     assert virtio.rebuild(frames.CHECKSUM_NEEDED, 0, view) == raw
 
 
+@given(st.data())
+def test_the_short_way_says_what_the_long_one_says(data: st.DataObject) -> None:
+    protocol = data.draw(st.sampled_from([TCP, UDP, 1]))
+    body = tcp(b"x" * 20) if protocol == TCP else udp(b"x" * 40)
+    fragment = data.draw(st.sampled_from([0, 0x4000, 0x2000, 1, 0x1FFF]))
+    options = data.draw(st.sampled_from([b"", b"\1" * 4]))
+    packet = data.draw(st.sampled_from([ip4(body, protocol, fragment=fragment, options=options), ip6(body, protocol)]))
+    start, offset = data.draw(st.sampled_from([34, 38, 54])), data.draw(st.sampled_from([6, 16]))
+    frame = bytearray(ethernet(packet))
+    tail = memoryview(virtio.HEADER.pack(1, 0, 0, 0, start, offset)[2:] + frame)
+    ordinary = virtio.is_ordinary(tail)
+    assert ordinary == (
+        packet[0] == 0x45 and fragment & 0x3FFF == 0 and (protocol, start, offset) in ((TCP, 34, 16), (UDP, 34, 6))
+    )
+    if ordinary:
+        assert virtio.outgoing(1, 0, tail, memoryview(frame)) == (frames.CHECKSUM_NEEDED, 0)
+
+
 def test_a_valid_checksum_needs_nothing() -> None:
     assert virtio.outgoing(2, 0, memoryview(bytes(8)), memoryview(TCP4)) == (0, 0)
     assert virtio.rebuild(0, 0, memoryview(TCP4)) == bytes(10)

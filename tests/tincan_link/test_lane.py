@@ -12,9 +12,11 @@ from ipop_modules.tincan.card.protocol.ethernet import mac_of
 from ipop_modules.tincan.card.protocol.neighbours import Neighbours
 from ipop_modules.tincan.frames import CARD, FRAME_HEADER
 from ipop_modules.tincan.link.lane import BLOCKS_A_TURN, FRAMES_A_TURN, RECEIVES_A_TURN, Lane
+from ipop_modules.tincan.link.protocol.block import GATHERED
 from ipop_modules.tincan.link.udp import RECEIVE_SIZE, UdpSocket
 
 from .net import Net, Peer
+from .test_arrivals import linked
 
 WAITING = 200
 
@@ -81,6 +83,72 @@ def test_a_socket_that_never_runs_dry(udp: UdpSocket) -> None:
     while udp.receive(buffer) is not None:
         left += 1
     assert left == WAITING - RECEIVES_A_TURN
+
+
+class ScriptedCard(FloodedCard):
+    """A card in which so many frames wait; `sent` is what the net had carried before each read."""
+
+    def __init__(self, net: Net, size: int, waiting: int, peer: Peer) -> None:
+        super().__init__(size, peer)
+        self.waiting = waiting
+        self.sent: list[int] = []
+        self._net = net
+
+    def read(self, into: memoryview) -> int:
+        self.sent.append(len(self._net.sent))
+        if self.reads == self.waiting:
+            return 0
+        return super().read(into)
+
+
+def served_by(udp: UdpSocket, card: ScriptedCard, peer: Peer, other: Peer) -> Lane:
+    neighbours = Neighbours(peer.id, [IPv4Interface("10.98.0.1/24")])
+    neighbours.restore([(IPv4Address("10.98.0.2").packed, other.id)], peer.net.now)
+    served = lane(peer, udp)
+    served.attach(card, neighbours, ignore, ignore)
+    return served
+
+
+def test_a_lone_frame_goes_before_another_is_asked_for(udp: UdpSocket) -> None:
+    net = Net(3)
+    peer, other = linked(net)
+    card = ScriptedCard(net, 100, 1, other)
+    served = served_by(udp, card, peer, other)
+    before = len(net.sent)
+    served.card_ready()
+    assert card.sent == [before, before + 1]
+    card.waiting += 3
+    served.card_ready()
+    assert card.sent[2:] == [before + 1, *[before + 2] * 3], "what waited behind it goes together"
+    card.waiting += 3
+    served.card_ready()
+    assert len(net.sent) == before + 4, "several were waiting at the last turn, so one block holds all"
+
+
+def test_frames_are_gathered_to_what_one_send_takes(udp: UdpSocket) -> None:
+    net = Net(4)
+    peer, other = linked(net)
+    card = ScriptedCard(net, 1242, WAITING, other)
+    served = served_by(udp, card, peer, other)
+    served.card_ready()
+    blocks = peer.machine.sessions[other.id].counters.blocks_out
+    reads = card.reads
+    served.card_ready()
+    assert peer.machine.sessions[other.id].counters.blocks_out == blocks + 1, "and no small one behind it"
+    assert (card.reads - reads) * 1250 <= GATHERED < (card.reads - reads + 1) * 1250
+
+
+@pytest.mark.parametrize("passing", [True, False])
+def test_what_follows_on_a_lone_datagram_is_sent_at_once(udp: UdpSocket, passing: bool) -> None:
+    net = Net(5)
+    peer, other = linked(net)
+    card = ScriptedCard(net, 100, 1, other)
+    served = served_by(udp, card, peer, other)
+    served.passing = passing
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(bytes(20), ("127.0.0.1", udp.port))
+    served.socket_ready()
+    assert card.reads == passing
 
 
 def ignore(_frame: memoryview, _now: float) -> None: ...

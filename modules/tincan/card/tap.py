@@ -18,6 +18,7 @@ from typing import Final
 
 from ipop_modules.tincan.frames import (
     CARD,
+    CHECKSUM_NEEDED,
     FRAME_HEADER,
     FRAME_HEADER_SIZE,
     SEGMENT_MASK,
@@ -114,18 +115,22 @@ class Tap:
         return self._descriptor
 
     def read(self, into: memoryview) -> int:
+        kind, pack = self._kind, FRAME_HEADER.pack_into
         while True:
             try:
-                filled = os.readv(self._descriptor, (self._kind, into))
+                filled = os.readv(self._descriptor, (kind, into))
             except BlockingIOError:
                 return 0
             length = filled - virtio.HEADER_SIZE
             if filled < _SHORTEST:
                 self.counters["read_short"] += 1
                 continue
-            flags, gso = self._kind
+            if kind == virtio.PARTIAL and length >= virtio.LONG_ENOUGH and virtio.is_ordinary(into):
+                pack(into, 0, CARD, CHECKSUM_NEEDED, 0, length)
+                return FRAME_HEADER_SIZE + length
+            flags, gso = kind
             if not gso and not flags & virtio.NEEDS_CHECKSUM:
-                FRAME_HEADER.pack_into(into, 0, CARD, 0, 0, length)
+                pack(into, 0, CARD, 0, 0, length)
                 return FRAME_HEADER_SIZE + length
             frame = into[FRAME_HEADER_SIZE : FRAME_HEADER_SIZE + length]
             travelling = virtio.outgoing(flags, gso, into, frame)

@@ -3,6 +3,8 @@
 Out: one read of the card gives a frame behind its header. Frames for one peer that are already waiting are read one
 behind the other into the same buffer, and the run is sealed as one block; it is never waited for more.
 In: one receive of the socket gives a datagram or a train of equal ones; the machine joins, opens and delivers.
+What follows at once on a lone datagram is sent before anything else is waited for: a kernel's answer to a ping, or its
+next segments after an acknowledgement.
 A turn is bounded, so a flood on one side starves neither the other side nor the timers.
 """
 
@@ -10,12 +12,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from struct import Struct
 from typing import Final
 
+from ..card.protocol.ethernet import IPV4
 from ..card.protocol.local import GROUP, QUESTION, classify
 from ..card.protocol.neighbours import Neighbours
 from ..frames import FRAME_HEADER_SIZE, MAX_FRAME, Card
-from .protocol.block import MAX_BLOCK
+from .protocol.block import GATHERED, MAX_BLOCK
 from .protocol.machine import LinkMachine
 from .shortening import shorten
 from .udp import RECEIVE_SIZE, UdpSocket
@@ -25,6 +29,8 @@ BLOCKS_A_TURN: Final = 8
 RECEIVES_A_TURN: Final = 8
 _FRAME_SPACE: Final = FRAME_HEADER_SIZE + MAX_FRAME
 _BUFFER: Final = MAX_BLOCK + _FRAME_SPACE
+_ADDRESS: Final = Struct(f"!{FRAME_HEADER_SIZE}x6s6xH")
+"""A frame behind its header: destination, ether type."""
 
 
 class Lane:
@@ -44,6 +50,10 @@ class Lane:
         self._udp = udp
         self._clock = clock
         self._after = after
+        self._sparse = True
+        """No more than one frame was waiting at the last turn: the next one goes before more are asked for."""
+        self.passing = False
+        """The card may be read, also out of its turn: what a lone datagram is answered by is there at once."""
         self._card: Card | None = None
         self._neighbours: Neighbours | None = None
         self._group: Callable[[memoryview, float], None] = lambda _frame, _now: None
@@ -69,52 +79,64 @@ class Lane:
         """One turn of the socket; true when the adapter has something to do."""
         now = self._clock()
         buffer, receive, take = self._in, self._udp.receive, self._machine.receive
-        for _ in range(RECEIVES_A_TURN):
+        for number in range(RECEIVES_A_TURN):
             got = receive(buffer)
             if got is None:
                 break
             filled, segment, endpoint = got
             if filled:
                 take(buffer[:filled], segment, endpoint, now)
+                if filled <= segment and not number and self.passing:
+                    self._serve_card(now)
         return self._after()
 
     def card_ready(self) -> bool:
         """One turn of the card; true when the adapter has something to do."""
+        self._serve_card(self._clock())
+        return self._after()
+
+    def _serve_card(self, now: float) -> None:
         card, neighbours = self._card, self._neighbours
         if card is None or neighbours is None:
-            return False
-        now = self._clock()
-        view, read, node_of_mac = self._out, card.read, neighbours.node_of_mac
+            return
+        view, read, node_of_mac, address = self._out, card.read, neighbours.node_of_mac, _ADDRESS.unpack_from
         start = at = blocks = 0
         node: bytes | None = None
-        for _ in range(FRAMES_A_TURN):
-            filled = read(view[at:])
+        for number in range(1, FRAMES_A_TURN + 1):
+            filled = read(view[at:] if at else view)
             if not filled:
                 break
-            frame = at + FRAME_HEADER_SIZE
-            kind = classify(view, frame, at + filled)
-            if kind:
-                self._not_for_a_peer(kind, view[at : at + filled], now)
-                continue
-            target = node_of_mac(bytes(view[frame : frame + 6]))
-            if target is None:
-                self.counters["drop_no_neighbour"] += 1
-                continue
-            if at > start and (target != node or at + filled - start > MAX_BLOCK) and node is not None:
+            mac, ethertype = address(view, at)
+            target = node_of_mac(mac)
+            if target is None or ethertype != IPV4:
+                kind = classify(view, at + FRAME_HEADER_SIZE, at + filled)
+                if kind:
+                    self._not_for_a_peer(kind, view[at : at + filled], now)
+                    continue
+                if target is None:
+                    self.counters["drop_no_neighbour"] += 1
+                    continue
+            if at > start and (target != node or at + filled - start > GATHERED) and node is not None:
                 self._send(node, view[start:at], now)
                 blocks += 1
                 start = at
             node = target
             at += filled
-            if at + _FRAME_SPACE > _BUFFER or blocks >= BLOCKS_A_TURN:
+            if self._sparse or at - start + filled > GATHERED or blocks >= BLOCKS_A_TURN:
+                self._sparse = False
+                # Full, if another one like this does not fit. The rest of a turn's frames would make a small block.
                 self._send(node, view[start:at], now)
                 blocks += 1
                 start = at = 0
-                if blocks >= BLOCKS_A_TURN:
+                if blocks >= BLOCKS_A_TURN or number > FRAMES_A_TURN // 2:
                     break
+            elif at + _FRAME_SPACE > _BUFFER:
+                self._send(node, view[start:at], now)
+                blocks += 1
+                start = at = 0
         if at > start and node is not None:
             self._send(node, view[start:at], now)
-        return self._after()
+        self._sparse = number <= 2
 
     def _send(self, node: bytes, run: memoryview, now: float) -> None:
         limit = self._machine.block_limit(node)

@@ -14,6 +14,7 @@ makes the ten bytes from them and from the inner packet: a hostile peer cannot p
 
 from __future__ import annotations
 
+import sys
 from struct import Struct
 from typing import Final
 
@@ -57,10 +58,29 @@ _ORDINARY: Final = {
 }
 """Headers for `packet.ordinary`, by protocol."""
 
+PARTIAL: Final = bytes((NEEDS_CHECKSUM, GSO_NONE))
+"""The first two bytes for most packets of programs."""
+LONG_ENOUGH: Final = 54
+"""Bytes of the shortest frame with an IPv4 and a TCP header."""
+_BEHIND: Final = Struct("=4x4s12x3s5xHxB")
+"""The header's last eight bytes and the frame: checksum start and offset; ether type, version and header length; the
+fragment field, its bytes swapped or not; protocol."""
+_FRAGMENTED: Final = int.from_bytes((0x3FFF).to_bytes(2, "big"), sys.byteorder)
+_PLACES: Final = {protocol: Struct("=HH").pack(_IPV4_TRANSPORT, offset) for protocol, offset in _CHECKSUM_AT.items()}
+
 _SYN_RST: Final = 0x02 | 0x04
 _CWR: Final = 0x80
 _SEGMENT_OF: Final = {GSO_TCP4: SEGMENT_TCP4, GSO_TCP6: SEGMENT_TCP6, GSO_UDP: SEGMENT_UDP}
 _GSO_OF: Final = {segment: gso for gso, segment in _SEGMENT_OF.items()}
+
+
+def is_ordinary(tail: memoryview) -> bool:
+    """Whether TCP or UDP in plain IPv4 wants its checksum filled in: `outgoing` would give (CHECKSUM_NEEDED, 0).
+
+    The short way for a PARTIAL header; `tail` is its last eight bytes and a frame that is LONG_ENOUGH behind them.
+    """
+    place, head, fragment, protocol = _BEHIND.unpack_from(tail)
+    return head == b"\x08\x00\x45" and not fragment & _FRAGMENTED and _PLACES.get(protocol) == place
 
 
 def outgoing(flags: int, gso: int, tail: memoryview, frame: memoryview) -> tuple[int, int] | None:

@@ -15,6 +15,9 @@ from .wire import FRAGMENT, FRAGMENT_HEADER_SIZE
 MAX_BLOCK: Final = 65_569
 """The longest plaintext: one frame of the card with its header, and room to spare for what is gathered with it."""
 
+GATHERED: Final = 62_000
+"""As much is gathered in one block, so that it takes one send: 46 datagrams of 1,400 bytes at the most."""
+
 MAX_SEALED: Final = MAX_BLOCK + 16
 MIN_SEALED: Final = 16
 MAX_SEGMENTS: Final = 64
