@@ -70,8 +70,12 @@ class Ipop:
         launch(side, str(_CONTROLLER), "-c", str(path))
 
 
+def ask(side: Side, *command: str) -> Any:
+    """What `ipop COMMAND --json` prints on one computer. Raises LabError."""
+    printed = side.namespace.run([str(_COMMAND), "-c", str(side.folder / "controller.json"), *command, "--json"])
+    return json.loads(printed.stdout)
+
+
 def _path(side: Side, address: str) -> str:
     """How a node reaches a member, in its own word: direct or overlay."""
-    command = [str(_COMMAND), "-c", str(side.folder / "controller.json"), "peers", "--json"]
-    peers = json.loads(side.namespace.run(command).stdout)
-    return next((peer["path"] for peer in peers if address in peer["addresses"]), "")
+    return next((peer["path"] for peer in ask(side, "peers") if address in peer["addresses"]), "")

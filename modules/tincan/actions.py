@@ -98,6 +98,7 @@ class Actions:
             "traffic": {
                 "card": figures,
                 "sessions": dataclasses.asdict(tincan.machine.carried()),
+                "unfinished": dict(zip(("blocks", "bytes"), tincan.machine.unfinished(), strict=True)),
             },
         }
 

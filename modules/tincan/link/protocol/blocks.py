@@ -81,6 +81,11 @@ class Blocks:
                 deadlines.append(receiving.joiner.next_deadline)
         return min(deadlines, default=None)
 
+    @property
+    def unfinished(self) -> tuple[int, int]:
+        """Blocks of which a part has come, and the bytes that they are taken to use."""
+        return self._budget.blocks, self._budget.used
+
     # In.
 
     def receive(self, buffer: memoryview, segment: int, source: Source, now: float) -> list[memoryview]:

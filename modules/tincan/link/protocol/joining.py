@@ -139,6 +139,11 @@ class Budget:
         self.used = 0
         self.joiners: set[Joiner] = set()
 
+    @property
+    def blocks(self) -> int:
+        """Blocks in the making."""
+        return sum(len(joiner) for joiner in self.joiners)
+
     def enforce(self) -> None:
         while self.used > self.limit:
             max(self.joiners, key=lambda joiner: joiner.used).give_up_oldest()

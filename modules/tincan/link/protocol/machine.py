@@ -116,6 +116,10 @@ class LinkMachine:
         """What all sessions have carried since the start, ended ones included."""
         return self._state.carried()
 
+    def unfinished(self) -> tuple[int, int]:
+        """Blocks of which a part has come, and the bytes that they are taken to use."""
+        return self._blocks.unfinished
+
     # Links.
 
     def connect(self, node: bytes, kind: str, via: bytes | None, now: float) -> None:
