@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -44,17 +45,13 @@ def filled(frame: bytes) -> bytes:
         max_size=6,
     ),
     st.integers(1, 120),
-    st.data(),
+    st.integers(),
 )
-def test_what_is_taken_comes_out_again(kinds: list[tuple[int, int, int]], repeats: int, data: st.DataObject) -> None:
+def test_what_is_taken_comes_out_again(kinds: list[tuple[int, int, int]], repeats: int, seed: int) -> None:
     kinds = [kind for kind in kinds for _ in range(repeats)]
+    chance = Random(seed)
     frames = [
-        datagram(
-            data.draw(st.randoms(use_true_random=False)).randbytes(size),
-            version=version,
-            port=port,
-            identification=number & 0xFFFF,
-        )
+        datagram(chance.randbytes(size), version=version, port=port, identification=number & 0xFFFF)
         for number, (version, size, port) in enumerate(kinds)
     ]
     found = train.read(run_of(frames))
