@@ -138,6 +138,14 @@ class Laboratory:
         self._translate(router, kind, drop_unsolicited=True, hairpin=hairpin, lifetime=None)
         return router
 
+    def twin(self, home: Home, name: str, public: Segment) -> Router:
+        """Another home's router, which gives out the same addresses as that of `home`, and is of the same kind."""
+        if home.router is None:
+            raise LabError(f"{home.name} has no router")
+        router = self._router(name, public, home.router.lan.network)
+        self._translate(router, home.kind, drop_unsolicited=True, hairpin=False, lifetime=None)
+        return router
+
     def _router(self, name: str, public: Segment | Router, network: IPv4Network) -> Router:
         carrier = public if isinstance(public, Router) else None
         outside = public.lan if isinstance(public, Router) else public

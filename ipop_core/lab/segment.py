@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import count
@@ -48,7 +49,9 @@ class Segment:
     def build(self) -> None:
         """Make the bridge in its namespace. Raises LabError."""
         lines = [
-            f"link add name {self.bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            # With an address of its own: it would take its ports' lowest, and change it whenever one comes or goes.
+            f"link add name {self.bridge} address {_link_address()} type bridge"
+            " stp_state 0 forward_delay 0 mcast_snooping 0",
             f"link set {self.bridge} up",
         ]
         if self.gateway:
@@ -75,3 +78,8 @@ class Segment:
         for end, card in ((self.namespace, port), (namespace, interface), (self.namespace, self.bridge)):
             end.wait_until_running(card)
         return Attachment(interface, port, str(address), str(address6) if address6 else None)
+
+
+def _link_address() -> str:
+    """A random one that no manufacturer gives out (IEEE 802, section 8.2)."""
+    return bytes([0x02, *secrets.token_bytes(5)]).hex(":")

@@ -152,7 +152,7 @@ class Actions:
         return {}
 
     async def candidates(self, _call: Call) -> JsonObject:
-        await self._tincan.reach.look_around()
+        await self._tincan.look_around()
         return self._tincan.offer()
 
     async def probe(self, call: Call) -> JsonObject:
@@ -251,7 +251,7 @@ class Actions:
         return {"number": learnt.number, "news": is_news}
 
     async def netcheck(self, _call: Call) -> JsonObject:
-        await self._tincan.reach.look_around()
+        await self._tincan.look_around()
         await self._tincan.test_filtering()
         return diagnosis.netcheck(self._tincan)
 

@@ -128,7 +128,7 @@ def _examine_nat(settings: TincanSettings, ask: Ask) -> Iterator[Finding]:
         verdict = "good"
     found = f"{ipv4['mapping']}: {ipv4['meaning']}" + (f" The router maps {mapped['outer']}." if mapped else "")
     port = settings.port or answer["port"]
-    mend = f"switch on PCP or NAT-PMP in the router, or forward UDP port {port} to this machine"
+    mend = f"switch on PCP, NAT-PMP or UPnP in the router, or forward UDP port {port} to this machine"
     if verdict == "unknown":
         mend = "two bootstraps in modules.signal.bootstraps"
     yield Finding(check="NAT", verdict=verdict, found=found, mend="" if verdict == "good" else mend)

@@ -103,7 +103,7 @@ def _lifetime(lifetime: JsonObject) -> str:
 
 def _mapping(mapping: JsonObject | None) -> str:
     if mapping is None:
-        return "none: the router offers neither PCP nor NAT-PMP, or there is none"
+        return "none: the router offers none of PCP, NAT-PMP and UPnP, or there is none"
     return f"{mapping['outer']} by {mapping['protocol']}, for {mapping['expires_s']} s"
 
 

@@ -211,9 +211,10 @@ class Tincan:
             await known
 
     def _surroundings_changed(self) -> None:
-        self._looking = asyncio.get_running_loop().create_task(self._look_around())
+        self._looking = asyncio.get_running_loop().create_task(self.look_around())
 
-    async def _look_around(self) -> None:
+    async def look_around(self) -> None:
+        """Learn where this machine is now; where that is another place, begin anew there."""
         if not await self.reach.look_around():
             return
         routers = " ".join(str(router.ip) for router in self.reach.surroundings.routers)

@@ -1,6 +1,7 @@
 """The router that this machine's IPv4 packets go through, asked for a port mapping (`protocol/portmap.py`).
 
-tincan names the router, at the start and whenever the machine has come to another one; only that router's own datagrams
+Where it makes none by PCP or NAT-PMP, it is asked by UPnP (`upnp.py`), and again whenever those are tried again. tincan
+names the router, at the start and whenever the machine has come to another one; only that router's own datagrams
 are taken. At the end the mapping is given back, if the router answers at once.
 """
 
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 from .protocol.portmap import ANNOUNCEMENTS, SERVER_PORT, Mapped, PortMap
 from .surroundings import Router
+from .upnp import Upnp
 
 log = logging.getLogger("ipop.tincan")
 
@@ -32,28 +34,34 @@ class Gateway(asyncio.DatagramProtocol):
         self._machine: Final = PortMap(port, nonce)
         self._asking: Final = asyncio.Lock()
         self._router: IPv4Address | None = None
+        self._own: IPv4Address | None = None
         self._transport: asyncio.DatagramTransport | None = None
         self._announcements: asyncio.DatagramTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ended: asyncio.Event | None = None
         self._told: tuple[bytes, int] | None = None
+        self._upnp: Final = Upnp(port, clock)
+        self._given_up = 0
+        self._asking_upnp: asyncio.Task[None] | None = None
 
     @property
     def mapped(self) -> Mapped | None:
-        return self._machine.mapped
+        return self._machine.mapped or self._upnp.mapped
 
     async def ask(self, router: Router | None) -> None:
         """Begin anew, with the IPv4 router that there is now."""
         async with self._asking:
             self.close()
             self._machine.end()
+            self._upnp.forget()
             if router is not None and isinstance(router.ip, IPv4Address):
                 await self._begin(router.ip)
             self._tell()
 
     async def end(self) -> None:
-        """Give the mapping back and close; it takes `ENDING_DELAYS` at the most."""
+        """Give the mapping back and close; it takes the sum of `ENDING_DELAYS` at the most."""
         self._cancel_timer()
+        by_upnp = asyncio.ensure_future(self._upnp.end(sum(ENDING_DELAYS)))
         self._ended = asyncio.Event()
         for delay in ENDING_DELAYS:
             requests = self._machine.ending()
@@ -63,15 +71,18 @@ class Gateway(asyncio.DatagramProtocol):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), delay)
                 break
+        await by_upnp
         self.close()
         self._machine.end()
 
     def close(self) -> None:
         self._cancel_timer()
+        if self._asking_upnp is not None:
+            self._asking_upnp.cancel()
         for transport in (self._transport, self._announcements):
             if transport is not None:
                 transport.close()
-        self._transport = self._announcements = self._router = None
+        self._transport = self._announcements = self._router = self._own = None
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         if self._ended is not None:
@@ -101,7 +112,7 @@ class Gateway(asyncio.DatagramProtocol):
         except OSError:
             sock.close()
             return
-        self._router = router
+        self._router, self._own = router, own
         try:
             # Bound to the group's own address, it gets nothing else; every computer is a member of this group.
             self._announcements, _ = await loop.create_datagram_endpoint(
@@ -121,10 +132,23 @@ class Gateway(asyncio.DatagramProtocol):
         due = self._machine.next_wake()
         if due is not None:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self._wake)
+        self._try_upnp()
+        self._tell()
+
+    def _try_upnp(self) -> None:
+        """Ask by UPnP when the router has just made no mapping by the other two."""
+        before, self._given_up = self._given_up, self._machine.given_up
+        running = self._asking_upnp is not None and not self._asking_upnp.done()
+        if self._given_up == before or running or self._router is None or self._own is None:
+            return
+        self._asking_upnp = asyncio.get_running_loop().create_task(self._ask_upnp(self._router, self._own))
+
+    async def _ask_upnp(self, router: IPv4Address, own: IPv4Address) -> None:
+        await self._upnp.ask(router, own)
         self._tell()
 
     def _tell(self) -> None:
-        mapped = self._machine.mapped
+        mapped = self.mapped
         now = None if mapped is None else (mapped.ip, mapped.port)
         if now != self._told:
             self._told = now

@@ -47,7 +47,7 @@ class Mapped:
     """The router passes on what comes to this address."""
 
     protocol: str
-    """`pcp` or `nat-pmp`."""
+    """`pcp`, `nat-pmp` or `upnp`."""
     ip: bytes
     port: int
     until: float
@@ -71,6 +71,8 @@ class PortMap:
         self._epochs: dict[int, Epoch] = {}
         self._recover_again = 0.0
         self.mapped: Mapped | None = None
+        self.given_up = 0
+        """How often the router has made no mapping: it was silent, or refused."""
 
     def begin(self, own: IPv4Address, now: float) -> None:
         """Ask a router that has not been asked, or that this node has just come to."""
@@ -204,6 +206,7 @@ class PortMap:
         self._rest(now)
 
     def _rest(self, now: float) -> None:
+        self.given_up += 1
         self._tries, self._version, self._next = 0, _PCP, now + ASK_AGAIN
 
 
