@@ -263,6 +263,31 @@ def test_a_session_from_outside_the_ring_goes_by_via() -> None:
     assert newcomer.machine.sessions[peers[4].id].direct
 
 
+@pytest.mark.parametrize("seed", [2, 3, 5])
+def test_who_joined_by_a_neighbour_that_died_is_reached_by_the_ring(seed: int) -> None:
+    """As soon as the link to that neighbour is failing; it used to be when the link was given up, seconds later."""
+    net = Net(seed)
+    peers = ring(net, 6)
+    a, dead, other = peers[0], peers[1], peers[5]
+    newcomer = net.peer("10.0.0.99")
+    link(net, newcomer, dead)
+    newcomer.machine.set_routes([(dead.id, dead.id)], member=False)
+    newcomer.machine.connect(a.id, "near", dead.id, net.now)
+    net.run(0.5)
+    assert a.machine.sessions[newcomer.id].via == dead.id
+    link(net, newcomer, other)
+    newcomer.machine.set_routes([(other.id, other.id)], member=True)
+    a.machine.set_routes([(dead.id, dead.id), (other.id, other.id), (newcomer.id, other.id)], member=True)
+    net.passes = lambda source, target: dead.endpoint not in (source, target)
+    while not a.machine.sessions[dead.id].failing:
+        a.machine.send_role(newcomer.id, "topology", b"lost", net.now)
+        net.run(0.1)
+    assert a.machine.sessions[dead.id].direct
+    a.machine.send_role(newcomer.id, "topology", b"do you hear me", net.now)
+    net.run(0.1)
+    assert newcomer.of(RoleData)[-1].data == b"do you hear me"
+
+
 def test_ping_counts_hops() -> None:
     net = Net(10)
     peers = ring(net, 6)

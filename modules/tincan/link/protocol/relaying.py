@@ -87,7 +87,7 @@ class Relaying:
             return
         if packet.to_via == self._state.own:
             packet = overlay.past_via(packet)
-        step = self._next_step(packet)
+        step, packet = self._next_step(packet)
         if step is None:
             self._no_further(packet, session, now)
         elif packet.hop_limit <= 1:
@@ -106,12 +106,12 @@ class Relaying:
             for relay in session.relays:
                 if self._state.is_sound(relay.node):
                     return self._hand_on(Step(relay.node), packet, now)
-        around = self._next_step(packet, avoid=packet.to)
-        return self._originate(packet, now) if around is None else self._hand_on(around, packet, now)
+        around, onward = self._next_step(packet, avoid=packet.to)
+        return self._originate(packet, now) if around is None else self._hand_on(around, onward, now)
 
     def _originate(self, packet: Packet, now: float) -> bool:
         """Send a packet of our own; one that ends here is delivered."""
-        step = self._next_step(packet)
+        step, packet = self._next_step(packet)
         if step is not None:
             return self._hand_on(step, packet, now)
         if packet.closest and self.routes.member:
@@ -120,10 +120,19 @@ class Relaying:
         self._counters["drop_no_route"] += 1
         return False
 
-    def _next_step(self, packet: Packet, avoid: bytes | None = None) -> Step | None:
-        """Whom to hand a packet to; over a link that is failing only where there is no other."""
-        sound = self._step(packet, avoid, self._state.is_sound)
-        return self._step(packet, avoid, self._state.is_linked) if sound is None else sound
+    def _next_step(self, packet: Packet, avoid: bytes | None = None) -> tuple[Step | None, Packet]:
+        """Whom to hand a packet to, and how it goes on; over a link that is failing only where there is no other.
+
+        A node that is not in the ring yet names a neighbour that is. Where no sound link leads towards that one, the
+        packet goes to its receiver by the ring, in which it may be by now.
+        """
+        ways = [packet] if packet.to_via is None else [packet, overlay.past_via(packet)]
+        for usable in (self._state.is_sound, self._state.is_linked):
+            for way in ways:
+                step = self._step(way, avoid, usable)
+                if step is not None:
+                    return step, way
+        return None, packet
 
     def _step(self, packet: Packet, avoid: bytes | None, linked: Callable[[bytes], bool]) -> Step | None:
         def usable(node: bytes) -> bool:
