@@ -2,6 +2,7 @@
 
 Link machines in one process, joined by function calls; frames go in at one and come out at the other, with the source
 check. The bare cipher's time for the same bytes stands beside, since only ratios mean something on a busy machine.
+With `--pause` each packet comes after a pause, as most do: the processor's caches have forgotten the code by then.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Net:
         self.first, self.last = made[0], made[-1]
         for number, machine in enumerate(made[1:], 1):
             self.first.contact(_endpoint(number), machine.own, time.monotonic())
-            self._carry()
+            self.carry()
             for one, other in ((self.first, machine), (machine, self.first)):
                 one.want_member(other.own, time.monotonic())
                 check = SourceCheck(mac_of(other.own), mac_of(one.own), [_address(0).packed])
@@ -92,14 +93,15 @@ class Net:
             for machine in made:
                 machine.wake(time.monotonic())
                 machine.events.clear()
-                self._carry()
+                self.carry()
 
     def send(self, frame: bytes) -> None:
         """Send a frame from the first machine to the last, and all that follows from it."""
         self.first.send_card(self.last.own, frame, time.monotonic())
-        self._carry()
+        self.carry()
 
-    def _carry(self) -> None:
+    def carry(self) -> None:
+        """Hand over all that was sent, and what is sent in answer."""
         queue, machines = self._queue, self._machines
         while queue:
             target, source, train, segment = queue.popleft()
@@ -150,6 +152,9 @@ def _address(number: int) -> IPv4Address:
 def main(argv: Sequence[str] | None = None) -> int:
     options = _options().parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
+        if options.pause:
+            print(json.dumps(after_pauses(Net(Path(folder), 1), options.pause, options.repeats)))
+            return 0
         nets = {count: Net(Path(folder) / str(count), count) for count in sorted({1, options.sessions})}
         results = {str(size): _compare(nets, size, options.repeats) for size in _SIZES}
     if options.json:
@@ -158,6 +163,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     for size, result in results.items():
         print(f"{size} bytes: " + ", ".join(f"{name} {value:.4g}" for name, value in result.items()))
     return 0
+
+
+def after_pauses(net: Net, pause: float, repeats: int) -> dict[str, float]:
+    """Median microseconds for the smallest packet, each part after so many seconds of sleep."""
+    cipher, plain, frame = AESGCM(bytes(32)), bytes(_SIZES[0]), net.frame(_SIZES[0])
+    sealed = cipher.encrypt(_NONCE, plain, None)
+    parts: dict[str, Callable[[], object]] = {
+        "nothing": lambda: None,
+        "encrypt": lambda: cipher.encrypt(_NONCE, plain, None),
+        "decrypt": lambda: cipher.decrypt(_NONCE, sealed, None),
+        "send": lambda: net.first.send_card(net.last.own, frame, time.monotonic()),
+        "receive": net.carry,
+    }
+    times: dict[str, list[float]] = {name: [] for name in parts}
+    for _ in range(repeats):
+        for name, part in parts.items():
+            time.sleep(pause)
+            start = time.perf_counter()
+            part()
+            times[name].append((time.perf_counter() - start) * 1e6)
+    return {name: round(statistics.median(values), 1) for name, values in times.items()}
 
 
 def _compare(nets: dict[int, Net], size: int, repeats: int) -> dict[str, float]:
@@ -186,6 +212,7 @@ def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lane", description=__doc__)
     parser.add_argument("--sessions", type=int, default=1, help="also with so many sessions, one of them busy (1)")
     parser.add_argument("--repeats", type=int, default=50, help="interleaved batches of 200 frames (50)")
+    parser.add_argument("--pause", type=float, metavar="SECONDS", help="instead: single packets, each after a pause")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
