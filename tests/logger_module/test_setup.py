@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from ipop_core.bus.contracts import Contracts
-from ipop_core.errors import ConfigError
+from ipop_core.errors import BusError, ConfigError
 from ipop_modules.logger import commands, outputs, setup
 from ipop_modules.logger.module import Logger
 from ipop_modules.logger.plugin import ipop_commands, ipop_module, ipop_process_started
@@ -147,6 +147,24 @@ def test_the_module_tells_its_status() -> None:
     contracts = Contracts(ipop_module().messages)
     contracts.check_response("logger", "status", answer, 0)
     assert answer["levels"] == {"root": "error", "ipop.signal": "debug"}
+
+
+def test_new_levels_are_told_to_every_process_those_of_modules_last() -> None:
+    asked: list[Any] = []
+
+    async def request(*question: Any) -> None:
+        asked.append(question)
+        if question[2].get("module") == "gone":
+            raise BusError("refused", "module: 'gone' is not one of tincan")
+
+    context: Any = SimpleNamespace(bus=SimpleNamespace(request=request), settings=Settings(), run=NO_RUN_FOLDER)
+    wanted = Settings(level="warning", levels={"gone": "debug", "tincan": "debug"})
+    asyncio.run(Logger(context).reconfigure(wanted))
+    assert asked == [
+        ("core", "levels", {"level": "warning"}),
+        ("core", "levels", {"module": "gone", "level": "debug"}),
+        ("core", "levels", {"module": "tincan", "level": "debug"}),
+    ]
 
 
 def test_log_level_asks_the_core(monkeypatch: pytest.MonkeyPatch) -> None:

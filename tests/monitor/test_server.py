@@ -17,9 +17,9 @@ from ipop_core.errors import BusError
 from ipop_core.testing import MemoryBus, module_context
 from ipop_modules.monitor import commands, server
 from ipop_modules.monitor.board import MAX_WATCHERS
-from ipop_modules.monitor.module import Monitor
+from ipop_modules.monitor.module import NICENESS, Monitor
 from ipop_modules.monitor.settings import Settings
-from tests.monitor.roles import roles, serving
+from tests.monitor.roles import core_status, roles, serving
 
 
 class Client:
@@ -212,6 +212,40 @@ def test_a_watcher_is_told_and_then_forgotten(tmp_path: Path) -> None:
                 await asyncio.sleep(0.02)
 
     with_client(tmp_path, work)
+
+
+def test_when_the_last_watcher_has_gone_nobody_is_asked_any_more(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with serving(tmp_path) as (monitor, _):
+            watching = monitor._watching
+            events = watching.board.watch()
+            assert (await anext(events)).startswith(b"event: ")
+            assert len(watching._tasks) == 2
+            tasks = list(watching._tasks)
+            await events.aclose()
+            assert watching._tasks == []
+            await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(task.cancelled() for task in tasks)
+
+    asyncio.run(run())
+
+
+def test_the_monitor_gives_way_where_it_has_a_process_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr("os.nice", given.append)
+
+    async def run() -> None:
+        async with serving(tmp_path):
+            assert given == []  # it shares the controller's
+            controller = core_status() | {"pid": 1}
+            monkeypatch.setattr("tests.monitor.roles.core_status", lambda: controller)
+            async with serving(tmp_path / "other"):
+                assert given == [NICENESS]
+
+    (tmp_path / "other").mkdir()
+    asyncio.run(run())
 
 
 async def watchers(client: Client) -> int:

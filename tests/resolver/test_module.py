@@ -21,7 +21,7 @@ from ipop_core.errors import IpopError
 from ipop_core.lab import Laboratory, capabilities
 from ipop_core.testing import FakeRole, memory_bus, module_context
 from ipop_modules.resolver import door
-from ipop_modules.resolver.module import Resolver
+from ipop_modules.resolver.module import MOST_AT_ONCE, Resolver
 from ipop_modules.resolver.plugin import ipop_module
 from ipop_modules.resolver.settings import Settings
 from tests.core_supervision.node import story
@@ -140,6 +140,14 @@ async def test_a_flood_of_questions_is_told_to_come_again(tmp_path: Path) -> Non
         waiting.set()
         codes = [(await task).rcode() for task in asked]
         assert (codes.count(dns.rcode.SERVFAIL), codes.count(dns.rcode.NOERROR)) == (16, 64)
+
+
+@story
+async def test_more_questions_than_fit_at_once_are_answered_one_after_another(tmp_path: Path) -> None:
+    async with resolver(tmp_path, answer(BOB, "127.0.0.20")) as (client, port):
+        for _ in range(MOST_AT_ONCE + 5):
+            assert (await ask("bob.ipop", port)).rcode() == dns.rcode.NOERROR
+        assert "busy" not in (await client.request("resolver", "status")).body["counters"]
 
 
 @story
