@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import vici
 
 from ipop_core.lab import Capture
+from ipop_modules.ipsec.connections import CHILD
 from ipop_modules.ipsec.negotiation import TRIES
 from tests.uml.test_esp import BEEF
 from tests.uml.town import CARD, Member, Town, eventually, kill, pinging
@@ -65,6 +68,19 @@ def test_while_charon_hangs_nothing_new_passes_and_then_it_goes_on(town: Town) -
     assert capture.find(BEEF) == []
     assert (status["on"], status["ready"], status["fault"]) == (True, False, "charon does not answer")
     assert status["counters"]["acquire_error"] >= 0
+
+
+def test_keys_that_are_gone_while_ike_stands_are_made_again(town: Town) -> None:
+    alice, bob = town.members
+    assert alice.ping(bob.address, count=1).received == 1
+    wire = socket.socket(socket.AF_UNIX)
+    wire.connect(str(alice.folder / "run/charon/charon.vici"))
+    list(vici.Session(wire).terminate({"child": CHILD}))
+    wire.close()
+    for member in town.members:
+        eventually(lambda member=member: spis(member.run("ip", "xfrm", "state")), lambda left: not left)  # type: ignore[misc]
+    assert {item["state"] for item in alice.ask("status")["associations"]} == {"established"}
+    assert alice.ping(bob.address, count=3).received == 3
 
 
 def _nothing_passes(alice: Member, bob: Member) -> None:
