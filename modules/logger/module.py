@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from pathlib import Path
 
 from ipop_core.bus.api import Call, JsonObject
 from ipop_core.contract import ModuleContext
@@ -10,7 +12,7 @@ from ipop_core.errors import BusError
 from ipop_modules.logger.recent import read_recent
 from ipop_modules.logger.settings import Settings
 from ipop_modules.logger.setup import installed_writer
-from ipop_modules.logger.tally import read_tallies
+from ipop_modules.logger.tally import LEVELS, read_tallies
 
 _log = logging.getLogger("ipop.logger")
 
@@ -48,8 +50,16 @@ class Logger:
             "format": self._settings.format,
             "levels": _levels(),
             "counters": writer.counters if writer else {"written": 0, "repeated": 0, "lost": 0},
-            "processes": read_tallies(self._run),
+            "lines": _lines(self._run),
         }
+
+
+def _lines(run: Path) -> dict[str, int]:
+    """What all processes counted."""
+    total = Counter[str]()
+    for counts in read_tallies(run).values():
+        total.update(counts)
+    return {name: count for name, count in total.items() if name in LEVELS or count}
 
 
 def _levels() -> dict[str, str]:

@@ -49,7 +49,7 @@ def families(figures: Figures) -> Iterator[Metric]:
     if signal := figures.roles.get("signal"):
         yield from _contact(signal)
     if logger := figures.roles.get("logger"):
-        yield from _log(logger.get("processes", {}))
+        yield from _log(logger.get("lines", {}))
     if resolver := figures.roles.get("resolver"):
         yield from _names(resolver)
     if crypto := figures.roles.get("crypto"):
@@ -185,13 +185,10 @@ def _contact(signal: Mapping[str, Any]) -> Iterator[Metric]:
     yield _counter("ipop_signal_events_total", "Connection offers, and what came of them.", "event", counters)
 
 
-def _log(processes: Mapping[str, Mapping[str, int]]) -> Iterator[Metric]:
-    lines = Counter[str]()
-    for counts in processes.values():
-        lines.update(counts)
-    by_level = {level: lines[level] for level in LEVELS}
+def _log(lines: Mapping[str, int]) -> Iterator[Metric]:
+    by_level = {level: lines.get(level, 0) for level in LEVELS}
     yield _counter("ipop_log_lines_total", "Lines written to the log, of all processes.", "level", by_level)
-    repeated, lost = lines["repeated"], lines["lost"]
+    repeated, lost = lines.get("repeated", 0), lines.get("lost", 0)
     yield CounterMetricFamily(
         "ipop_log_repeated_lines_total", "Lines that only a count in the log stands for.", repeated
     )

@@ -129,10 +129,7 @@ def answers() -> dict[str, dict[str, Any]]:
                 "format": "text",
                 "levels": {"root": "info"},
                 "counters": {"written": 9, "repeated": 2, "lost": 0},
-                "processes": {
-                    "tincan": {"debug": 0, "info": 8, "warning": 1, "error": 0, "repeated": 2, "lost": 0},
-                    "signal": {"debug": 0, "info": 2, "warning": 0, "error": 3, "repeated": 0, "lost": 1},
-                },
+                "lines": {"debug": 0, "info": 10, "warning": 1, "error": 3, "repeated": 2, "lost": 1},
             },
         },
         "resolver": {
