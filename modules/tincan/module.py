@@ -327,14 +327,12 @@ class Tincan:
 
     def _let_pass(self, card: Tap | UserCard) -> None:
         self._passing = card
-        self.lane.passing = True
         add_lane(asyncio.get_running_loop(), card.fileno(), self.lane.card_ready)
 
     def _let_nothing_pass(self) -> None:
         if self._passing is not None:
             remove_lane(asyncio.get_running_loop(), self._passing.fileno())
             self._passing = None
-            self.lane.passing = False
 
     async def _pass_when_guarded(self, card: Tap | UserCard) -> None:
         if self.guards:

@@ -86,16 +86,13 @@ def test_a_socket_that_never_runs_dry(udp: UdpSocket) -> None:
 
 
 class ScriptedCard(FloodedCard):
-    """A card in which so many frames wait; `sent` is what the net had carried before each read."""
+    """A card in which so many frames wait."""
 
-    def __init__(self, net: Net, size: int, waiting: int, peer: Peer) -> None:
+    def __init__(self, size: int, waiting: int, peer: Peer) -> None:
         super().__init__(size, peer)
         self.waiting = waiting
-        self.sent: list[int] = []
-        self._net = net
 
     def read(self, into: memoryview) -> int:
-        self.sent.append(len(self._net.sent))
         if self.reads == self.waiting:
             return 0
         return super().read(into)
@@ -109,26 +106,10 @@ def served_by(udp: UdpSocket, card: ScriptedCard, peer: Peer, other: Peer) -> La
     return served
 
 
-def test_a_lone_frame_goes_before_another_is_asked_for(udp: UdpSocket) -> None:
-    net = Net(3)
-    peer, other = linked(net)
-    card = ScriptedCard(net, 100, 1, other)
-    served = served_by(udp, card, peer, other)
-    before = len(net.sent)
-    served.card_ready()
-    assert card.sent == [before, before + 1]
-    card.waiting += 3
-    served.card_ready()
-    assert card.sent[2:] == [before + 1, *[before + 2] * 3], "what waited behind it goes together"
-    card.waiting += 3
-    served.card_ready()
-    assert len(net.sent) == before + 4, "several were waiting at the last turn, so one block holds all"
-
-
 def test_frames_are_gathered_to_what_one_send_takes(udp: UdpSocket) -> None:
     net = Net(4)
     peer, other = linked(net)
-    card = ScriptedCard(net, 1242, WAITING, other)
+    card = ScriptedCard(1242, WAITING, other)
     served = served_by(udp, card, peer, other)
     served.card_ready()
     blocks = peer.machine.sessions[other.id].counters.blocks_out
@@ -136,19 +117,6 @@ def test_frames_are_gathered_to_what_one_send_takes(udp: UdpSocket) -> None:
     served.card_ready()
     assert peer.machine.sessions[other.id].counters.blocks_out == blocks + 1, "and no small one behind it"
     assert (card.reads - reads) * 1250 <= GATHERED < (card.reads - reads + 1) * 1250
-
-
-@pytest.mark.parametrize("passing", [True, False])
-def test_what_follows_on_a_lone_datagram_is_sent_at_once(udp: UdpSocket, passing: bool) -> None:
-    net = Net(5)
-    peer, other = linked(net)
-    card = ScriptedCard(net, 100, 1, other)
-    served = served_by(udp, card, peer, other)
-    served.passing = passing
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.sendto(bytes(20), ("127.0.0.1", udp.port))
-    served.socket_ready()
-    assert card.reads == passing
 
 
 def ignore(_frame: memoryview, _now: float) -> None: ...

@@ -3,8 +3,6 @@
 Out: one read of the card gives a frame behind its header. Frames for one peer that are already waiting are read one
 behind the other into the same buffer, and the run is sealed as one block; it is never waited for more.
 In: one receive of the socket gives a datagram or a train of equal ones; the machine joins, opens and delivers.
-What follows at once on a lone datagram is sent before anything else is waited for: a kernel's answer to a ping, or its
-next segments after an acknowledgement.
 A turn is bounded, so a flood on one side starves neither the other side nor the timers.
 """
 
@@ -29,6 +27,7 @@ BLOCKS_A_TURN: Final = 8
 RECEIVES_A_TURN: Final = 8
 _FRAME_SPACE: Final = FRAME_HEADER_SIZE + MAX_FRAME
 _BUFFER: Final = MAX_BLOCK + _FRAME_SPACE
+_SMALL: Final = 2048
 _ADDRESS: Final = Struct(f"!{FRAME_HEADER_SIZE}x6s6xH")
 """A frame behind its header: destination, ether type."""
 
@@ -50,10 +49,6 @@ class Lane:
         self._udp = udp
         self._clock = clock
         self._after = after
-        self._sparse = True
-        """No more than one frame was waiting at the last turn: the next one goes before more are asked for."""
-        self.passing = False
-        """The card may be read, also out of its turn: what a lone datagram is answered by is there at once."""
         self._card: Card | None = None
         self._neighbours: Neighbours | None = None
         self._group: Callable[[memoryview, float], None] = lambda _frame, _now: None
@@ -79,26 +74,21 @@ class Lane:
         """One turn of the socket; true when the adapter has something to do."""
         now = self._clock()
         buffer, receive, take = self._in, self._udp.receive, self._machine.receive
-        for number in range(RECEIVES_A_TURN):
+        for _ in range(RECEIVES_A_TURN):
             got = receive(buffer)
             if got is None:
                 break
             filled, segment, endpoint = got
             if filled:
                 take(buffer[:filled], segment, endpoint, now)
-                if filled <= segment and not number and self.passing:
-                    self._serve_card(now)
         return self._after()
 
     def card_ready(self) -> bool:
         """One turn of the card; true when the adapter has something to do."""
-        self._serve_card(self._clock())
-        return self._after()
-
-    def _serve_card(self, now: float) -> None:
         card, neighbours = self._card, self._neighbours
         if card is None or neighbours is None:
-            return
+            return False
+        now = self._clock()
         view, read, node_of_mac, address = self._out, card.read, neighbours.node_of_mac, _ADDRESS.unpack_from
         start = at = blocks = 0
         node: bytes | None = None
@@ -122,21 +112,17 @@ class Lane:
                 start = at
             node = target
             at += filled
-            if self._sparse or at - start + filled > GATHERED or blocks >= BLOCKS_A_TURN:
-                self._sparse = False
-                # Full, if another one like this does not fit. The rest of a turn's frames would make a small block.
+            # Another small frame like this one does not fit; the rest of a turn's would make a small block.
+            full = filled <= _SMALL and at - start + filled > GATHERED
+            if full or at + _FRAME_SPACE > _BUFFER or blocks >= BLOCKS_A_TURN:
                 self._send(node, view[start:at], now)
                 blocks += 1
                 start = at = 0
-                if blocks >= BLOCKS_A_TURN or number > FRAMES_A_TURN // 2:
+                if blocks >= BLOCKS_A_TURN or (full and number > FRAMES_A_TURN // 2):
                     break
-            elif at + _FRAME_SPACE > _BUFFER:
-                self._send(node, view[start:at], now)
-                blocks += 1
-                start = at = 0
         if at > start and node is not None:
             self._send(node, view[start:at], now)
-        self._sparse = number <= 2
+        return self._after()
 
     def _send(self, node: bytes, run: memoryview, now: float) -> None:
         limit = self._machine.block_limit(node)
