@@ -35,6 +35,7 @@ def rings_that_meet(size: int) -> tuple[Network, float]:
     return network, network.run_until(network.ring_is_right, 120.0, step=0.5)
 
 
+@pytest.mark.slow
 def test_news_of_another_ring_makes_rings_grow_together_everywhere_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     network, told = rings_that_meet(50)
     network.run(OPEN + 1.0)
