@@ -112,6 +112,7 @@ class Negotiation:
                 await self._forget(self._client)
             await self._client.close()
             self._client = None
+        self._known.clear()
         if self._charon is not None:
             await self._charon.stop()
 

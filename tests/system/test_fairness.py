@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,9 +100,15 @@ def test_a_flood_starves_nobody(three: list[Node]) -> None:
     before = kernel_drops(quinn.host)
     with flood(rita, quinn, report):
         command = ["ping", "-n", "-c", "25", "-i", "0.1", "-W", "2", quinn.address]
-        ping = Ping(sven.host.run(command, check=False, timeout=30).stdout)
-        for near, far in ((sven, quinn), (quinn, sven)):
-            answers = json.loads(near.cli("ping", "-c", "3", far.address, "--json", timeout=30.0).stdout)
+        with ThreadPoolExecutor() as at_once:
+            pinging = at_once.submit(sven.host.run, command, check=False, timeout=30)
+            asking = [
+                at_once.submit(near.cli, "ping", "-c", "3", far.address, "--json", timeout=30.0)
+                for near, far in ((sven, quinn), (quinn, sven))
+            ]
+        ping = Ping(pinging.result().stdout)
+        for asked in asking:
+            answers = json.loads(asked.result().stdout)
             assert [answer.get("error") for answer in answers] == [None] * 3, answers
         for node in three:
             assert node.ask("link", "status")["card"]["up"]

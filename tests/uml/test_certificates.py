@@ -90,6 +90,8 @@ def stranger(town: Town) -> Iterator[Stranger]:
     stranger.process.kill()
     stranger.process.wait()
     (town.alice.folder / "node" / _list_name(town)).unlink(missing_ok=True)
+    # What is not just a newer list takes a fresh charon, which must not begin in the midst of somebody else's test.
+    eventually(lambda: town.alice.ask("status"), lambda status: status["revocations"] is None and status["ready"])
     town.bob.start()
 
 

@@ -15,7 +15,7 @@ from tests.system.node import Node
 from tests.uml.overlay import SLOW, Overlay, isolated, keys
 from tests.uml.town import eventually
 
-pytestmark = [pytest.mark.uml, pytest.mark.net, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.uml, pytest.mark.net, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(300)]
 
 LATEST = 10.0
 
@@ -40,7 +40,7 @@ def test_a_partition_and_a_revoked_member_that_withholds_the_news(overlay: Overl
         eventually(lambda: cut_off(alice, mallory), bool, LATEST)
         print(f"Alice, who is told, cuts her off within {time.monotonic() - begun:.1f} s")
         assert bob.ping(mallory.address, count=3).received == 3
-        assert bob.ask("crypto", "status")["revocations"] is None
+        bob.until("crypto", "status", lambda status: status["revocations"] is None)
     begun = time.monotonic()
     alice.until_path(bob, "direct", SLOW)
     back = time.monotonic()
