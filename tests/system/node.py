@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ipop_core.bus.api import Bus, Event, JsonObject
-from ipop_core.cli.client import on_bus
+from ipop_core.cli.client import NoControllerError, on_bus
 from ipop_core.errors import IpopError
 from ipop_core.lab import Host
 
 BIN = Path(sys.executable).parent
 POLL = 0.01
+BUSY = 10.0
 Result = TypeVar("Result")
 
 
@@ -125,7 +126,14 @@ class Node:
         return self.on_bus(work)
 
     def on_bus(self, work: Callable[[Bus], Awaitable[Result]]) -> Result:
-        return asyncio.run(on_bus(self.run_folder, work))
+        """As a command, but with more patience: an emulated machine that is busy may keep a controller waiting."""
+        deadline = time.monotonic() + BUSY
+        while True:
+            try:
+                return asyncio.run(on_bus(self.run_folder, work))
+            except NoControllerError as error:
+                if "does not answer" not in str(error) or time.monotonic() > deadline:
+                    raise
 
     def until(
         self,

@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.net, pytest.mark.slow]
 
 _IPV4 = struct.Struct("!BBHHHBBH4s4s")
 _UDP = struct.Struct("!HHHH")
+LARGEST = 1500 - _IPV4.size - _UDP.size
+"""Bytes of a datagram that this wire carries whole; some of those captured are as large, to probe just that."""
 
 
 def lives(node: Node) -> dict[str, object]:
@@ -73,7 +75,7 @@ def altered(data: bytes, rng: random.Random) -> bytes:
         case 0:
             return bytes(copy[: rng.randrange(len(copy) + 1)])
         case 1:
-            return bytes(copy) + rng.randbytes(rng.randrange(1, 64))
+            return bytes(copy) + rng.randbytes(min(rng.randrange(1, 64), LARGEST - len(copy)))
         case 2:
             for _ in range(rng.randrange(1, 4)):
                 copy[rng.randrange(len(copy))] ^= 1 << rng.randrange(8)
