@@ -8,12 +8,11 @@ READY := $(VENV)/.ready
 TREE := build/tree
 EXAMPLES := $(patsubst examples/ipop-%,%,$(wildcard examples/ipop-*))
 
-.PHONY: help demo test long check lint types unit wheel deb package-test bench clean
+.PHONY: help demo test check lint types unit wheel deb package-test bench clean
 
 help:
 	@echo "make demo    two computers behind NATs, a bootstrap overlay, a ping: the whole thing in network namespaces"
-	@echo "make test    every test that can run here in twelve minutes"
-	@echo "make long    the tests that the twelve minutes of make test have no room for"
+	@echo "make test    every test that can run here"
 	@echo "make deb     dist/ipop_VERSION_ARCH.deb, for Debian 12"
 	@echo "make bench   throughput beside other VPNs, in one run"
 	@echo "make check   style, types and unit tests, in under a minute"
@@ -22,10 +21,7 @@ demo: $(READY)
 	@$(BIN)/ipop demo $(ARGS)
 
 test: lint types wheel unit
-	$(BIN)/pytest -n 2 --dist loadgroup -m "(net or slow) and not long" $(ARGS)
-
-long: $(READY)
-	$(BIN)/pytest -m long $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadgroup -m "net or slow" $(ARGS)
 
 check: lint types unit
 

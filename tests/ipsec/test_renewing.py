@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tests.authority.makers import Authority, p256
 from tests.lab.conftest import require
 
 pytestmark = [pytest.mark.net, pytest.mark.slow]
-CARD = CardFacts("lo", 1, (ip_interface("192.168.10.10/28"),))
+CARD = CardFacts("lo", 1, (ip_interface("192.168.10.10/28"), ip_interface("fd00::10/64")))
 Held = frozenset[int]
 
 
@@ -70,7 +70,7 @@ class Town:
         self.first = Credentials(self.issued(), key, (self.authority.certificate,), lists)
 
     def _certificate(self) -> x509.Certificate:
-        return self.authority.member(self.key, "192.168.10.10")
+        return self.authority.member(self.key, "192.168.10.10", "fd00::10")
 
     def issued(self) -> bytes:
         return self._certificate().public_bytes(Encoding.DER)
@@ -132,6 +132,23 @@ def test_a_new_certificate_takes_no_list_away(run: Callable[[Scenario], None]) -
 
     run(scenario)
     assert {held for _, held in Watched.seen} == {frozenset({1})}, Watched.seen
+
+
+def test_a_fresh_charon_is_told_again_of_peers_that_none_prepared_beforehand(
+    run: Callable[[Scenario], None],
+) -> None:
+    async def scenario(negotiation: Negotiation, town: Town) -> None:
+        peer = ip_address("fd00::20")
+        await negotiation.start(town.first)
+        for credentials in (None, replace(town.first, certificate=town.issued())):
+            if credentials is not None:
+                await negotiation.renew(credentials)
+            await negotiation.prepare({peer})
+            assert negotiation._client
+            told = await negotiation._client.listed("list-conns", "list-conn")
+            assert any(name.endswith(f"-{peer}") for item in told for name in item), told
+
+    run(scenario)
 
 
 def test_a_list_that_comes_while_charon_begins_is_not_forgotten(run: Callable[[Scenario], None]) -> None:

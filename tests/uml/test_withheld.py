@@ -15,7 +15,7 @@ from tests.system.node import Node
 from tests.uml.overlay import SLOW, Overlay, isolated, keys
 from tests.uml.town import eventually
 
-pytestmark = [pytest.mark.uml, pytest.mark.net, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.uml, pytest.mark.net, pytest.mark.slow, pytest.mark.timeout(300)]
 
 LATEST = 10.0
 
