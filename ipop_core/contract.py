@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, runtime_checkable
 
 import pluggy
 
@@ -137,6 +137,15 @@ class Reconfigurable(Module, Protocol):
 
         An IpopError refuses them; then the old ones must still be in force.
         """
+        ...
+
+
+@runtime_checkable
+class NamespaceBound(Protocol):
+    """Settings that may need a namespace, which their own section doesn't say."""
+
+    def check_namespace(self, namespace: str | None) -> None:
+        """Raise ConfigError where the node's namespace will not do; None: it has none, as a bare overlay node."""
         ...
 
 

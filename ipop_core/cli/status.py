@@ -131,6 +131,9 @@ def _topology_facts(core: Body, body: Body) -> Facts:
 
 def _signal_facts(_: Body, body: Body) -> Facts:
     for item in body["bootstraps"]:
+        if item["state"] == "self":
+            yield "bootstrap", f"{item['name']} is this node itself"
+            continue
         fault = f": {item['fault']}" if item.get("fault") else ""
         yield "bootstrap", f"{item['name']} {item['state']}{fault}"
 

@@ -41,6 +41,7 @@ def up(ctx: click.Context, /, force: bool, **wish: Any) -> None:
     wanted = target(ctx)
     if not any(wish.values()):
         configuration = load(_existing(wanted), Registry())
+        configuration.check_settings()
     elif wanted.config is not None:
         raise click.UsageError("-c FILE starts with that configuration; leave the other arguments out")
     else:

@@ -14,7 +14,7 @@ import msgspec
 from ipop_core.config.document import read_document
 from ipop_core.config.schema import check_schema, compose, fill_defaults
 from ipop_core.config.violations import violations
-from ipop_core.contract import ModuleSpec
+from ipop_core.contract import ModuleSpec, NamespaceBound
 from ipop_core.errors import ConfigError
 from ipop_core.faults import raise_faults
 from ipop_core.folders import bus_socket, run_folder, state_folder
@@ -66,9 +66,12 @@ class Configuration:
     def check_settings(self) -> None:
         """Build every module's settings, for faults that only its own code knows. Raises ConfigError."""
         faults = []
+        namespace = None if self.namespace is None else self.namespace.name
         for module in self.modules:
             try:
-                module.settings()
+                settings = module.settings()
+                if isinstance(settings, NamespaceBound):
+                    settings.check_namespace(namespace)
             except ConfigError as fault:
                 faults.append(fault)
         raise_faults(faults)

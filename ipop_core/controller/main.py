@@ -69,8 +69,7 @@ def _check(path: Path) -> None:
     contracts.load(module.spec.messages for module in configuration.modules).verify()
     if configuration.namespace is not None:
         build_namespace(configuration.namespace)
-    for module in configuration.modules:
-        module.settings()
+    configuration.check_settings()
     check_guards(configuration, registry)
     names = ", ".join(module.spec.name for module in configuration.modules)
     count = len(configuration.modules)

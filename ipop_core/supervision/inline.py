@@ -45,7 +45,11 @@ class InlineModule:
         await client.subscribe(LEVELS_TOPIC, functools.partial(set_level, spec.name, logger=f"ipop.{spec.name}"))
         await client.hello()
         self._module = module
-        await module.start()
+        try:
+            await module.start()
+        except Exception:
+            self._module = None  # what never started is not told to stop, as in a process of its own
+            raise
         client.started()
         self.state.become("running")
 

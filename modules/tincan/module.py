@@ -101,12 +101,8 @@ class Tincan:
     async def start(self) -> None:
         context = self._context
         loop = asyncio.get_running_loop()
-        try:
-            card_settings = self._settings.card_settings
-        except CardError as error:
-            raise _fault(error) from error
-        if card_settings.card is not None and context.namespace is None:
-            raise ConfigError("namespace", 'missing: a node with a card is in a namespace (or set "card" to null)')
+        card_settings = self._settings.card_settings
+        self._settings.check_namespace(None if context.namespace is None else context.namespace.name)
         self.udp = self._open_socket()
         nonce = context.identity.secret("port mapping", NONCE_SIZE)
         self.gateway = Gateway(self.udp.port, nonce, boot_clock, self._mapping_changed)

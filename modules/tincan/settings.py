@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any
 
+from ipop_core.errors import ConfigError
+
+from .card.errors import CardError
 from .card.settings import CardSettings
 from .link.protocol.searching import Limits
 
@@ -25,6 +28,20 @@ class TincanSettings:
     relay_mbps: float | None = None
     search_datagrams: int = 2000
     search_sockets: int = 256
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what the schema can't say of addresses."""
+        try:
+            self.card_settings  # noqa: B018 - for its fault
+        except CardError as error:
+            raise ConfigError("modules.tincan", str(error)) from None
+
+    def check_namespace(self, namespace: str | None) -> None:
+        """Implements `NamespaceBound`."""
+        if self.card is not None and namespace is None:
+            raise ConfigError(
+                "namespace", "missing: a node with a card is in a namespace; a bare one has modules.tincan.card: null"
+            )
 
     @property
     def search_limits(self) -> Limits:

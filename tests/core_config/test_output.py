@@ -7,6 +7,7 @@ import pytest
 
 from ipop_core.cli import output
 from ipop_core.cli.output import print_json, print_table, show, show_bytes, show_duration
+from ipop_core.cli.status import VIEWS
 
 ROWS = [("tincan", "[2001:db8::1]:4741", None), ("x" * 200, "\x1b[31mred\n", True)]
 
@@ -52,3 +53,12 @@ def test_values(value: object, shown: str) -> None:
 def test_units() -> None:
     assert [show_duration(s) for s in (-1, 59, 3600, 90061)] == ["0 s", "59 s", "1 h", "1 d 1 h"]
     assert [show_bytes(n) for n in (0, 999, 12_345, 5e15)] == ["0 B", "999 B", "12.3 kB", "5000.0 TB"]
+
+
+def test_a_bootstrap_that_failed_says_why_and_one_that_is_this_node_is_no_fault() -> None:
+    known = [
+        {"name": "192.0.2.1:4741", "state": "waiting", "fault": "no answer"},
+        {"name": "192.0.2.2:4741", "state": "self", "fault": None},
+    ]
+    shown = [value for _, value in VIEWS["signal"]({}, {"bootstraps": known})]
+    assert shown == ["192.0.2.1:4741 waiting: no answer", "192.0.2.2:4741 is this node itself"]

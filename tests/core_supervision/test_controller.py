@@ -183,11 +183,16 @@ def test_a_module_that_will_not_stop_is_not_waited_for(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_fault_at_start_is_one_line_and_status_2(tmp_path: Path) -> None:
+@pytest.mark.parametrize("isolation", ["process", "inline"])
+def test_a_fault_at_start_is_one_line_and_status_2(tmp_path: Path, isolation: str) -> None:
     async def story() -> None:
-        node = Node(tmp_path, {"back": {}, "front": {"fault": "no permission for /dev/net/tun"}})
+        node = Node(
+            tmp_path, {"back": {}, "front": {"fault": "no permission for /dev/net/tun", "isolation": isolation}}
+        )
         await node.spawn()
         assert await node.end() == (2, "no permission for /dev/net/tun\n")
+        stops = node.run / "stops"  # what never started is not told to stop
+        assert not stops.exists() or "LocalDescriptors" not in stops.read_text()
 
     asyncio.run(story())
 

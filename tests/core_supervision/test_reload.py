@@ -56,11 +56,13 @@ async def test_a_module_that_comes_or_goes_waits_for_a_restart(tmp_path: Path) -
 
 @story
 async def test_a_module_may_refuse_and_then_keeps_what_it_had(tmp_path: Path) -> None:
-    async with running(tmp_path, {"back": {}, "front": {}}) as node, node.client() as client:
+    async with running(tmp_path, {"back": {"nick": "Bo"}, "front": {}}) as node, node.client() as client:
         rewrite(node, {"back": {"mood": "stubborn"}, "front": {"mood": "gay"}})
         outcome = (await client.request("core", "reload")).body
         assert outcome["refused"] == ["modules.back: will not change its mood"]
         assert outcome["taken"] == ["modules.front.mood"]
+        # What is left out and has no default, a running module can't be told.
+        assert outcome["restart"] == ["modules.back.nick"]
         assert (await mood(client), await mood(client, "front")) == ("calm", "gay")
 
 

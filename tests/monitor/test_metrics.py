@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -214,14 +215,46 @@ def known_metrics() -> set[str]:
     return names | {family.name for family in families}
 
 
-def test_every_metric_of_the_dashboard_exists() -> None:
-    board = json.loads(DASHBOARD.read_text())
-    expressions = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
-    named = set().union(*(named_metrics(expression) for expression in expressions))
-    assert len(named) > 15
+def panels() -> list[dict[str, Any]]:
+    return list(json.loads(DASHBOARD.read_text())["panels"])
+
+
+def expressions() -> list[str]:
+    return [target["expr"] for panel in panels() for target in panel["targets"]]
+
+
+def test_every_metric_of_the_dashboard_exists_and_each_has_a_panel() -> None:
+    named = set().union(*(named_metrics(expression) for expression in expressions()))
     assert named <= known_metrics()
-    identifiers = [panel["id"] for panel in board["panels"]]
+    shown = {name.removesuffix("_total").removesuffix("_bucket") for name in named}
+    families = text_string_to_metric_families(exposition(figures()).decode())
+    assert [family.name for family in families if family.name not in shown] == []
+
+
+def test_panels_have_places_of_their_own() -> None:
+    identifiers = [panel["id"] for panel in panels()]
     assert len(set(identifiers)) == len(identifiers)
+    taken = Counter(
+        (column, row)
+        for place in (panel["gridPos"] for panel in panels())
+        for column in range(place["x"], place["x"] + place["w"])
+        for row in range(place["y"], place["y"] + place["h"])
+    )
+    assert set(taken.values()) == {1}
+    assert {column for column, _ in taken} == set(range(24))
+
+
+def test_promtool_takes_every_expression_of_the_dashboard(tmp_path: Path) -> None:
+    """As a rule each; Grafana fills in what begins with a `$`."""
+    rules = [
+        {"record": f"panel:{number}", "expr": re.sub(r"\$__(rate_interval|range)", "5m", expression)}
+        for number, expression in enumerate(expressions())
+    ]
+    path = tmp_path / "rules.json"  # JSON is YAML
+    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    done = subprocess.run([find_promtool(), "check", "rules", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(rules)} rules found" in done.stdout
 
 
 def test_the_documentation_names_every_metric_and_no_other() -> None:

@@ -265,17 +265,31 @@ def test_watchers_are_bounded(tmp_path: Path) -> None:
     with_client(tmp_path, work)
 
 
-def test_a_watcher_that_does_not_read_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "STUCK_SECONDS", 0.2)
-
+def test_a_watcher_that_reads_again_in_time_stays_and_one_that_does_not_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def run() -> None:
         async with serving(tmp_path) as (monitor, bus):
             guest = await bus.connect()
             invited = (await guest.request("monitor", "invite")).body
             port = int(invited["metrics"].rpartition(":")[2].partition("/")[0])
             client = Client(bus, guest, port, invited["token"])
-            _, writer = await watch(client, f"Authorization: Bearer {client.token}")
+            reader, writer = await watch(client, f"Authorization: Bearer {client.token}")
             board = monitor._watching.board
+            await reader.readuntil(b"event: ring")
+            assert monitor._server is not None
+            (connection,) = monitor._server.server_state.connections
+            assert isinstance(connection, server._Connection)
+            begun = connection._deadline
+            async with asyncio.timeout(20):
+                for number in count():
+                    board.put("log", [f"{number}" + "x" * 100_000])
+                    await asyncio.sleep(0)
+                    if connection._deadline is not begun:  # one for the reading instead of that for the request
+                        break
+                while connection._deadline is not None:
+                    assert await reader.read(1 << 20)
+            monkeypatch.setattr(server, "STUCK_SECONDS", 0.2)
             async with asyncio.timeout(20):
                 for number in count():
                     board.put("log", [f"{number}" + "x" * 100_000])

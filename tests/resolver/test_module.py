@@ -41,14 +41,21 @@ def free_port() -> int:
                 return int(one.getsockname()[1])
 
 
+CARD = {"name": "tapipop", "mac": "02:00:00:00:00:01", "addresses": ["127.0.0.1/8"], "mtu": 1500, "up": True}
+
+
 @contextlib.asynccontextmanager
-async def resolver(
-    tmp_path: Path, found: Any, address: str = "127.0.0.1/8", **directory: Any
-) -> AsyncIterator[tuple[Any, int]]:
+async def resolver(tmp_path: Path, found: Any, **directory: Any) -> AsyncIterator[tuple[Any, int]]:
     """One whose directory answers `found`, and its port."""
+    async with resolver_and_card(tmp_path, found, **directory) as (client, port, _):
+        yield client, port
+
+
+@contextlib.asynccontextmanager
+async def resolver_and_card(tmp_path: Path, found: Any, **directory: Any) -> AsyncIterator[tuple[Any, int, FakeRole]]:
+    """The same with the role link, which has the card."""
     settings = Settings(port=free_port())
-    card = {"name": "tapipop", "mac": "02:00:00:00:00:01", "addresses": [address], "mtu": 1500, "up": True}
-    status = {"node": "00" * 20, "card": card, "listening": [], "observed": [], "sessions": 0, "counters": {}}
+    status = {"node": "00" * 20, "card": CARD, "listening": [], "observed": [], "sessions": 0, "counters": {}}
     async with memory_bus(ipop_module().messages) as bus:
         link, topology = (
             FakeRole(bus, "link", {"status": status}),
@@ -59,20 +66,22 @@ async def resolver(
         module = Resolver(module_context(settings, bus=await bus.connect("resolver"), folder=tmp_path))
         await module.start()
         try:
-            yield await bus.connect(), settings.port
+            yield await bus.connect(), settings.port, link
         finally:
             await module.stop()
 
 
-async def ask(name: str, port: int, kind: str = "A", source: str = "127.0.0.1") -> dns.message.Message:
+async def ask(
+    name: str, port: int, kind: str = "A", source: str = "127.0.0.1", server: str = "127.0.0.1"
+) -> dns.message.Message:
     """Raises TimeoutError where no answer comes."""
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
         sock.bind((source, 0))
-        sock.connect(("127.0.0.1", port))
+        sock.connect((server, port))
         await loop.sock_sendall(sock, dns.message.make_query(name, kind).to_wire())
-        async with asyncio.timeout(5 if source == "127.0.0.1" else 0.3):
+        async with asyncio.timeout(5 if source == server else 0.3):
             return dns.message.from_wire(await loop.sock_recv(sock, 4096))
 
 
@@ -148,6 +157,25 @@ async def test_more_questions_than_fit_at_once_are_answered_one_after_another(tm
         for _ in range(MOST_AT_ONCE + 5):
             assert (await ask("bob.ipop", port)).rcode() == dns.rcode.NOERROR
         assert "busy" not in (await client.request("resolver", "status")).body["counters"]
+
+
+@story
+async def test_another_address_of_the_card_is_answered_at_instead(tmp_path: Path) -> None:
+    async with resolver_and_card(tmp_path, answer(BOB, "127.0.0.20", "10.0.0.20")) as (_, port, card):
+        assert (await ask("bob.ipop", port)).answer
+        assert (await ask("20.0.0.10.in-addr.arpa", port, "PTR")).rcode() == dns.rcode.REFUSED
+        card.publish("link.card", CARD | {"addresses": ["127.0.0.2/8", "10.0.0.1/24"]})
+        found = None
+        async with asyncio.timeout(5):
+            while found is None:
+                await asyncio.sleep(0.01)
+                with contextlib.suppress(ConnectionRefusedError):  # nobody listens there yet
+                    found = await ask("bob.ipop", port, source="127.0.0.2", server="127.0.0.2")
+        assert sorted(str(item) for rrset in found.answer for item in rrset) == ["10.0.0.20", "127.0.0.20"]
+        reverse = await ask("20.0.0.10.in-addr.arpa", port, "PTR", source="127.0.0.2", server="127.0.0.2")
+        assert reverse.rcode() != dns.rcode.REFUSED
+        with pytest.raises(ConnectionRefusedError):
+            await ask("bob.ipop", port)
 
 
 @story

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,20 @@ def test_a_watchdog_for_another_process_is_not_ours() -> None:
 
 def test_a_manager_that_is_gone_is_no_fault() -> None:
     ServiceManager({"NOTIFY_SOCKET": "/nowhere/at/all"}).ready()
+
+
+def test_a_manager_that_does_not_read_holds_nobody_up(manager: socket.socket) -> None:
+    found = ServiceManager({"NOTIFY_SOCKET": manager.getsockname()})
+    room = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+
+    def say_too_much() -> None:
+        for _ in range(room + 10):
+            found.alive()
+
+    saying = threading.Thread(target=say_too_much, daemon=True)
+    saying.start()
+    saying.join(10)
+    assert not saying.is_alive()
 
 
 async def word(sock: socket.socket, wanted: str, unless: str = "-") -> str:

@@ -3,11 +3,14 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from ipaddress import ip_interface, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
+from ipop_core.controller.main import main as controller
 from ipop_modules.tincan import card
 from ipop_modules.tincan.card.errors import CardError
 from ipop_modules.tincan.card.settings import CardSettings
@@ -93,3 +96,23 @@ def test_what_is_no_host_address(address: str) -> None:
 def test_a_card_needs_an_address() -> None:
     with pytest.raises(CardError, match=r"^address: missing"):
         CardSettings.parse({})
+
+
+@pytest.mark.parametrize(
+    ("namespace", "section", "fault"),
+    [
+        ({}, {"address": "192.168.10.10/24"}, "namespace: missing: a node with a card is in a namespace"),
+        ({"namespace": "town"}, {}, "modules.tincan: address: missing"),
+        ({"namespace": "town"}, {"address": "192.168.10.255/24"}, 'modules.tincan: address: "192.168.10.255/24" is'),
+        ({}, {"card": None}, None),
+    ],
+)
+def test_check_says_what_the_schema_can_t(
+    tmp_path: Path, namespace: dict[str, str], section: dict[str, Any], fault: str | None
+) -> None:
+    path = tmp_path / "controller.json"
+    node = {"name": "alice", "state": "state", "run": "run"}
+    path.write_text(json.dumps({"node": node, **namespace, "modules": {"tincan": section}}))
+    checked = CliRunner().invoke(controller, ["-c", str(path), "--check"])
+    assert (checked.exit_code, checked.output.count("\n")) == (2 if fault else 0, 1)
+    assert checked.output.startswith(fault or f"{path} is valid")

@@ -20,3 +20,12 @@ def test_what_was_carried_never_falls() -> None:
     after = bob.machine.carried()
     assert after.bytes_out >= before.bytes_out
     assert after.datagrams_out >= before.datagrams_out > 0
+
+
+def test_a_node_that_meets_itself_is_counted_in_words_like_every_cause() -> None:
+    net = Net(seed=8)
+    alice = net.peer("192.0.2.1")
+    alice.machine.contact(alice.endpoint, None, net.now)
+    net.run(2)
+    assert alice.machine.counters["handshake_own_id"] == 1
+    assert all(name.isidentifier() for name in alice.machine.counters)

@@ -9,7 +9,9 @@ export function drawDetails(body, state, select) {
   const peer = state.peers.find((one) => one.node === selected);
   const facts = node.id === ring.own ? ownFacts(head) : peer ? peerFacts(peer, state.rates.get(peer.node)) : [];
   const view = d3.select(body);
-  view.selectAll("h3").data([label(node)]).join("h3").text((text) => text);
+  // Whose details these are is announced; the figures change every second.
+  const title = view.selectAll("h3").data([label(node)]).join("h3").attr("aria-live", "polite");
+  title.filter(function (text) { return this.textContent !== text; }).text((text) => text);
   view.selectAll("p.id").data([node.id]).join("p").attr("class", "id mono").text((text) => text);
   view.selectAll("p.empty").data(facts.length ? [] : ["This node has no session with it."]).join("p")
     .attr("class", "empty").text((text) => text);

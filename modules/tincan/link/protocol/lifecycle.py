@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from ipop_core.authority.peers import PeerCertificate
@@ -160,7 +161,7 @@ class Lifecycle:
 
     def failed(self, node: bytes | None, endpoint: Endpoint | None, reason: str, now: float) -> None:
         """A handshake came to nothing; the session that it was for ends, unless another one may still make it."""
-        self._state.counters["handshake_" + reason.replace(" ", "_")] += 1
+        self._state.counters["handshake_" + re.sub("[ -]", "_", reason)] += 1
         self._state.events.append(ConnectFailed(node, endpoint, reason))
         session = None if node is None else self._state.sessions.get(node)
         if session is None or self.establishing.is_under_way(session.node):

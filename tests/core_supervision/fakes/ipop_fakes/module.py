@@ -15,6 +15,7 @@ class Settings:
     crash_times: int
     stop_seconds: float
     mood: str
+    nick: str = ""
 
 
 class FakeModule:

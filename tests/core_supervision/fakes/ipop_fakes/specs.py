@@ -17,9 +17,10 @@ def spec(name: str, role: str, needs: tuple[str, ...] = ()) -> ModuleSpec:
                 "crash_times": {"type": "integer", "default": 0},
                 "stop_seconds": {"type": "number", "default": 0},
                 "mood": {"type": "string", "default": "calm", "maxLength": 20},
+                "nick": {"type": "string"},
             },
         },
-        live=("mood",),
+        live=("mood", "nick"),
         settings="ipop_fakes.module:Settings",
         factory="ipop_fakes.module:FakeModule",
         messages=[
