@@ -11,8 +11,11 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from math import inf
 from typing import get_args
+
+import msgspec
 
 from benchmarks.overlay_net.members import NAMESPACE_KEY, Recipe, node_of
 from benchmarks.overlay_net.upkeep import Upkeep
@@ -65,7 +68,7 @@ class Node:
     events: list[Effect] = field(default_factory=list)
     lies: Callable[[bytes], bytes] | None = None
     """Alters what this node's machine sends."""
-    due: float | None = None
+    due: float = inf
     """When the machine wants to be woken next."""
 
     @property
@@ -86,8 +89,7 @@ class Node:
         return [event for event in self.events if isinstance(event, Registered)]
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(msgspec.Struct, frozen=True):
     send: Send
     sender: bytes
     hops: int = 0
@@ -206,8 +208,7 @@ class Network(VirtualTime):
             match effect:
                 case Send():
                     self.sent += 1
-                    said = effect if node.lies is None else replace(effect, payload=node.lies(effect.payload))
-                    self._forward(node, Packet(said, node.id))
+                    self._forward(node, Packet(effect if node.lies is None else _altered(effect, node.lies), node.id))
                 case Connect():
                     node.wishes.add((effect.node, effect.kind))
                     self.attempts[effect.node] += 1
@@ -222,14 +223,14 @@ class Network(VirtualTime):
         self._set_timer(node)
 
     def _set_timer(self, node: Node) -> None:
-        due = node.machine.next_wake(self.now)
-        if due is not None and due != node.due:
+        due = node.machine.next_wake()
+        if due not in (inf, node.due):
             self.after(due - self.now, lambda: self._wake(node, node.machine, due))
         node.due = due
 
     def _wake(self, node: Node, machine: Machine, due: float) -> None:
         if node.alive and node.machine is machine and node.due == due:
-            node.due = None
+            node.due = inf
             self.perform(node, machine.wake(self.now))
 
     def _connect(self, node: Node, wish: Connect) -> None:
@@ -328,6 +329,10 @@ class Network(VirtualTime):
             packet = Packet(packet.send, node.id, 0, passed, mark=step.mark, strict=step.strict)
             here = self.nodes[step.following]
         return None
+
+
+def _altered(send: Send, lies: Callable[[bytes], bytes]) -> Send:
+    return msgspec.structs.replace(send, payload=lies(send.payload))
 
 
 def nearest(network: Network, key: bytes) -> Node:

@@ -166,7 +166,7 @@ class Actions:
         return {}
 
     async def routes(self, call: Call) -> JsonObject:
-        routes = [(bytes.fromhex(route["node"]), bytes.fromhex(route["next"])) for route in call.body["routes"]]
+        routes = {bytes.fromhex(route["node"]): bytes.fromhex(route["next"]) for route in call.body["routes"]}
         self._tincan.machine.set_routes(routes, member=call.body["member"])
         return {}
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from ipaddress import ip_address
+from math import inf
 from typing import Any, Final, TypeAlias
 
 from ipop_core.bus.api import Bus
@@ -47,7 +48,7 @@ class Driver:
         self._answer = answer
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._routes = Routes(False, ())
+        self._routes = Routes(False, {})
         self._confirming: asyncio.Task[None] | None = None
 
     def perform(self, effects: Iterable[Effect]) -> None:
@@ -133,7 +134,7 @@ class Driver:
                 confirmed = pushed
 
     def _table(self) -> dict[str, Any]:
-        hops = [{"node": node.hex(), "next": following.hex()} for node, following in self._routes.hops]
+        hops = [{"node": node.hex(), "next": following.hex()} for node, following in self._routes.hops.items()]
         return {"member": self._routes.member, "routes": hops}
 
     def _set_timer(self) -> None:
@@ -141,8 +142,8 @@ class Driver:
             self._timer.cancel()
             self._timer = None
         now = boot_clock()
-        due = self._machine.next_wake(now)
-        if due is not None:
+        due = self._machine.next_wake()
+        if due != inf:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self._wake)
 
     def _wake(self) -> None:

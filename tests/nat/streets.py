@@ -201,7 +201,7 @@ class Pair:
                     net.run(1.0 if far else 0.3)
                     other.machine.want(relay.id, "near", net.now)
         for peer in net.peers.values():
-            peer.machine.set_routes([(node, node) for node in peer.machine.sessions], member=peer in self.relays)
+            peer.machine.set_routes({node: node for node in peer.machine.sessions}, member=peer in self.relays)
         self.sent: list[bytes] = []
         self.began = net.now
 

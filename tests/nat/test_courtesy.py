@@ -108,7 +108,7 @@ def test_whoever_was_searched_for_in_vain_is_left_alone_by_whatever_member_it_is
     for relay in pair.relays:
         mallory.machine.contact(relay.endpoint, relay.id, net.now)
     net.run(1)
-    mallory.machine.set_routes([(node, node) for node in mallory.machine.sessions], member=False)
+    mallory.machine.set_routes({node: node for node in mallory.machine.sessions}, member=False)
     machine.want_member(mallory.id, net.now)
     net.run(3)
     assert machine.sessions[mallory.id].member

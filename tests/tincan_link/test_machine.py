@@ -46,7 +46,7 @@ def ring(net: Net, count: int) -> list[Peer]:
     for a, b in zip(peers, [*peers[1:], peers[0]], strict=True):
         link(net, a, b)
     for peer in peers:
-        peer.machine.set_routes([(node, node) for node in peer.machine.sessions], member=True)
+        peer.machine.set_routes({node: node for node in peer.machine.sessions}, member=True)
     return peers
 
 
@@ -234,7 +234,7 @@ def test_routed_messages_end_at_the_nearest_member_and_come_back_by_via() -> Non
     peers = ring(net, 6)
     newcomer = net.peer("10.0.0.99")
     link(net, newcomer, peers[2])
-    newcomer.machine.set_routes([(peers[2].id, peers[2].id)], member=False)
+    newcomer.machine.set_routes({peers[2].id: peers[2].id}, member=False)
     key = bytes([peers[5].id[0]]) + bytes(19)
     newcomer.machine.send_routed(key, "topology", b"who is nearest", net.now, closest=True)
     net.run(1)
@@ -254,7 +254,7 @@ def test_a_session_from_outside_the_ring_goes_by_via() -> None:
     peers = ring(net, 5)
     newcomer = net.peer("10.0.0.99")
     link(net, newcomer, peers[0])
-    newcomer.machine.set_routes([(peers[0].id, peers[0].id)], member=False)
+    newcomer.machine.set_routes({peers[0].id: peers[0].id}, member=False)
     newcomer.machine.connect(peers[4].id, "near", peers[0].id, net.now)
     net.run(0.5)
     assert newcomer.machine.sessions[peers[4].id].keys is not None
@@ -271,13 +271,13 @@ def test_who_joined_by_a_neighbour_that_died_is_reached_by_the_ring(seed: int) -
     a, dead, other = peers[0], peers[1], peers[5]
     newcomer = net.peer("10.0.0.99")
     link(net, newcomer, dead)
-    newcomer.machine.set_routes([(dead.id, dead.id)], member=False)
+    newcomer.machine.set_routes({dead.id: dead.id}, member=False)
     newcomer.machine.connect(a.id, "near", dead.id, net.now)
     net.run(0.5)
     assert a.machine.sessions[newcomer.id].via == dead.id
     link(net, newcomer, other)
-    newcomer.machine.set_routes([(other.id, other.id)], member=True)
-    a.machine.set_routes([(dead.id, dead.id), (other.id, other.id), (newcomer.id, other.id)], member=True)
+    newcomer.machine.set_routes({other.id: other.id}, member=True)
+    a.machine.set_routes({dead.id: dead.id, other.id: other.id, newcomer.id: other.id}, member=True)
     net.passes = lambda source, target: dead.endpoint not in (source, target)
     while not a.machine.sessions[dead.id].failing:
         a.machine.send_role(newcomer.id, "topology", b"lost", net.now)
@@ -390,7 +390,7 @@ def test_a_peer_that_was_restarted_is_greeted_anew_over_the_overlay() -> None:
     for neighbour in (peers[2], peers[4]):
         z.machine.contact(neighbour.endpoint, neighbour.id, net.now)
     net.run(1)
-    z.machine.set_routes([(node, node) for node in z.machine.sessions], member=True)
+    z.machine.set_routes({node: node for node in z.machine.sessions}, member=True)
     a.machine.want_member(z.id, net.now)
     for number in range(40):
         a.machine.send_card(z.id, frame(b"%d" % number), net.now)

@@ -55,7 +55,7 @@ def test_a_packet_that_is_passed_on_is_acknowledged_on_each_link() -> None:
     net.run(0.5)
     b.machine.want(c.id, "near", net.now)
     for near, far, following in ((a, c, b), (b, c, c), (c, a, b)):
-        near.machine.set_routes([(far.id, following.id)], member=True)
+        near.machine.set_routes({far.id: following.id}, member=True)
     net.run(5.0)
     net.sent.clear()
     a.machine.send_routed(c.id, "topology", b"hello", net.now, closest=False)

@@ -36,7 +36,7 @@ def test_the_step_is_towards_the_nearest_node_that_can_be_reached(
 ) -> None:
     usable = others | set(data.draw(st.lists(st.sampled_from(sorted(table.values()))) if table else st.just([])))
     routes = Routes(own)
-    routes.replace(table.items(), member=member)
+    routes.replace(table, member=member)
     wanted = best(own, table, usable, to, member=member)
     step = routes.step(to, usable.__contains__)
     if step is None:
@@ -56,7 +56,7 @@ def walk(tables: Tables, links: dict[bytes, set[bytes]], start: bytes, to: bytes
     way: list[tuple[bytes, Step]] = []
     while here != to:
         routes = Routes(here)
-        routes.replace(tables.get(here, {}).items(), member=True)
+        routes.replace(tables.get(here, {}), member=True)
         step = routes.step(to, links.get(here, set()).__contains__, mark, strict=strict)
         if step is None:
             break
@@ -125,6 +125,6 @@ def test_distance_is_the_shorter_way_round(a: bytes, b: bytes) -> None:
 def test_a_node_that_is_just_as_far_is_no_step_towards() -> None:
     own, other, between = (n.to_bytes(20) for n in (10, 20, 15))
     routes = Routes(own)
-    routes.replace([(other, other)], member=True)
+    routes.replace({other: other}, member=True)
     assert routes.step(between, lambda node: True) is None
     assert routes.step((16).to_bytes(20), lambda node: True) == Step(other)

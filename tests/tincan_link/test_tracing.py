@@ -37,7 +37,7 @@ def test_a_trace_from_outside_the_ring_comes_back_by_its_neighbour() -> None:
     guest = net.peer("10.0.0.99")
     guest.machine.contact(peers[0].endpoint, peers[0].id, net.now)
     net.run(0.5)
-    guest.machine.set_routes([(peers[0].id, peers[0].id)], member=False)
+    guest.machine.set_routes({peers[0].id: peers[0].id}, member=False)
     assert traced(net, guest, peers[2], 1) == [peers[0].id]
     assert traced(net, guest, peers[2], 9) == [peers[2].id]
 

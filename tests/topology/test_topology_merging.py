@@ -138,7 +138,7 @@ def test_a_door_is_opened_for_a_while_and_not_another_one_soon() -> None:
     assert [effect for effect in news if isinstance(effect, Connect)] == [Connect(node(0x20), node(0x10), "door")]
     assert opened(settled.hear(0x10, OtherRing(node(0x21)))) == []
     settled.now += OPEN
-    wake = settled.machine.next_wake(settled.now)
+    wake = settled.machine.next_wake()
     assert wake is not None
     assert wake <= settled.now
     assert Release(node(0x20), "door") in settled.machine.wake(settled.now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from ipop_modules.topology.protocol import ids
@@ -72,12 +73,12 @@ class Acquaintances:
         """It was seen alive."""
         self._avoided.pop(node, None)
 
-    def next_forgiven(self, now: float) -> float | None:
+    def next_forgiven(self, now: float) -> float:
         """When the next node that somebody named may be tried again."""
         if not self._avoided:
-            return None
+            return inf
         named = [self._avoided[node].until for node in self._heard if node in self._avoided]
-        return min((until for until in named if until > now), default=None)
+        return min((until for until in named if until > now), default=inf)
 
     def _avoid(self, node: bytes, avoided: _Avoided) -> None:
         self._avoided.pop(node, None)

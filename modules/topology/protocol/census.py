@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from ipop_modules.topology.protocol.chance import Random, request_number, spread
@@ -21,7 +22,7 @@ class Census:
         self._key = members_key(namespace_key)
         self._random = random
         self._number: int | None = None
-        self._due: float | None = None
+        self._due = inf
         self._pause = OFTEN
         self.others: int | None = None
         """Members besides this node, as far as the directory knows; None while it has not answered."""
@@ -39,12 +40,12 @@ class Census:
         self._pause = min(self._pause * 1.5, SELDOM)
 
     def wake(self, now: float) -> None:
-        if self._due is None or self._due > now:
+        if self._due > now:
             return
         self._number = request_number(self._random)
         self._due = now + RETRY
         get = Get(self._number, self._ring.me, None, "many", self._key, count_only=True)
         self._ring.out.to_closest(self._key, get)
 
-    def next_wake(self) -> float | None:
+    def next_wake(self) -> float:
         return self._due

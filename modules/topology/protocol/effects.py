@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Send:
+
+class Send(msgspec.Struct, frozen=True):
     """Carry `payload` to the topology module of another node; modes as in the role link's action `send`."""
 
     to: bytes
@@ -16,8 +17,7 @@ class Send:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(msgspec.Struct, frozen=True):
     """Want a direct link; the machine is told by `link_up` or `connect_failed`."""
 
     node: bytes
@@ -25,31 +25,27 @@ class Connect:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True):
     """Want the link of this kind no more."""
 
     node: bytes
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Routes:
-    """Where packets for other nodes may go: ring members as (node, direct neighbour through which it is reached)."""
+class Routes(msgspec.Struct, frozen=True):
+    """Where packets for other nodes may go: ring members, and the direct neighbour through which each is reached."""
 
     member: bool
-    hops: tuple[tuple[bytes, bytes], ...]
+    hops: Mapping[bytes, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(msgspec.Struct, frozen=True):
     """This node is part of the ring now."""
 
     neighbours: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Registered:
+class Registered(msgspec.Struct, frozen=True):
     """The directory answered a registration: `owner` is this node, or the one that has the address or name already."""
 
     subject: bytes | str
@@ -58,15 +54,13 @@ class Registered:
     owner: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Allocated:
+class Allocated(msgspec.Struct, frozen=True):
     """A free address of the network that was asked for is this node's; None when none of those tried was free."""
 
     address: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class MemberOf:
+class MemberOf(msgspec.Struct, frozen=True):
     """One of the namespace's members, as it says itself."""
 
     node: bytes
@@ -75,8 +69,7 @@ class MemberOf:
     addresses: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(msgspec.Struct, frozen=True):
     """The members of the namespace that the directory knows, this node included, in the order of their ids."""
 
     members: tuple[MemberOf, ...]
@@ -84,8 +77,7 @@ class Listed:
     """False: nobody answered in time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(msgspec.Struct, frozen=True):
     """The end of a lookup. `node` None: nobody owns the subject when `certain`, else nobody answered in time."""
 
     subject: bytes | str
@@ -101,8 +93,7 @@ class Resolved:
     """Of a name: the addresses that its owner says it has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Surveyed:
+class Surveyed(msgspec.Struct, frozen=True):
     """A node's neighbours, as it says itself: near, long, shortcuts, and others."""
 
     number: int
@@ -116,8 +107,7 @@ class Surveyed:
 Effect: TypeAlias = Send | Connect | Release | Routes | Joined | Registered | Allocated | Resolved | Listed | Surveyed
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """Where a message came from."""
 
     sender: bytes

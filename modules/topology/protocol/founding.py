@@ -7,6 +7,7 @@ that went to each other leave it to the lowest id. Should several found at once,
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Final
 
 from ipop_modules.topology.protocol.link import Link
@@ -19,15 +20,15 @@ SILENT: Final = 1.0
 """So long a neighbour may take to say whether it is in the ring."""
 
 
-def founding_at(me: bytes, links: Mapping[bytes, Link], since: float) -> float | None:
-    """When to found, unless something happens before; None when there is a member to join.
+def founding_at(me: bytes, links: Mapping[bytes, Link], since: float) -> float:
+    """When to found, unless something happens before; `inf` when there is a member to join.
 
     `since`: when this node got the first of its links or, having none, lost the last one or started.
     """
     if not links:
         return since + WITHOUT_LINKS
     if any(link.member for link in links.values()):
-        return None
+        return inf
     heard_out = max((link.since + SILENT for link in links.values() if link.member is None), default=since)
     if not any(link.initiator for link in links.values()):
         patience = AS_BOOTSTRAP

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import log2
+from math import inf, log2
 from typing import Final
 
 from ipop_modules.topology.protocol import ids
@@ -70,7 +70,7 @@ class LongLinks:
         self._finds: dict[int, float] = {}
         """When to stop waiting for the answer, by number."""
         self._failures = 0
-        self._due: float | None = None
+        self._due = inf
         self._size = 1
 
     def __contains__(self, node: bytes) -> bool:
@@ -86,7 +86,7 @@ class LongLinks:
     def set_size(self, size: int, now: float) -> None:
         """The ring's size as it is estimated now; 0 while this node is not in it."""
         before, self._size = self.wanted, size
-        if self.wanted > before or (self._due is None and size > 1):
+        if self.wanted > before or (self._due == inf and size > 1):
             self._again(now)
 
     # What others want.
@@ -149,7 +149,7 @@ class LongLinks:
             del self._finds[number]
             self._failures += 1
             self._again(now)
-        if self._due is None or self._due > now:
+        if self._due > now:
             return
         self._due = now + spread(self._random, REVIEW)
         if self._size <= 1:
@@ -163,11 +163,8 @@ class LongLinks:
         for _ in range(missing):
             self._draw(now)
 
-    def next_wake(self) -> float | None:
-        times = [*self._finds.values()]
-        if self._due is not None:
-            times.append(self._due)
-        return min(times, default=None)
+    def next_wake(self) -> float:
+        return min(self._due, *self._finds.values()) if self._finds else self._due
 
     def _draw(self, now: float) -> None:
         number = request_number(self._random)

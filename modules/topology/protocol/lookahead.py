@@ -40,15 +40,16 @@ class Lookahead:
         """Whether the neighbour's list is known as it stands."""
         return self._marks.get(neighbour, 0) == mark
 
-    def hops(self, neighbours: Collection[bytes]) -> tuple[tuple[bytes, bytes], ...]:
-        """The table: the neighbours themselves, and who is reached through them."""
-        table: dict[bytes, bytes] = {}
+    def hops(self, neighbours: Collection[bytes]) -> dict[bytes, bytes]:
+        """The table: the neighbours themselves, and through which of them who else is reached."""
+        beyond: dict[bytes, bytes] = {}
         for neighbour in neighbours:
-            table.update(dict.fromkeys(self._lists.get(neighbour, ()), neighbour))
+            beyond.update(dict.fromkeys(self._lists.get(neighbour, ()), neighbour))
         for node in (self._me, *neighbours):
-            table.pop(node, None)
-        beyond = tuple(table.items())[:MAX_BEYOND]
-        return (*((node, node) for node in neighbours), *beyond)
+            beyond.pop(node, None)
+        while len(beyond) > MAX_BEYOND:
+            beyond.popitem()
+        return {**{node: node for node in neighbours}, **beyond}
 
 
 def listed(nodes: Iterable[bytes]) -> tuple[bytes, ...]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final, TypeAlias
 
 from ipop_modules.topology.protocol import ids
@@ -51,8 +52,8 @@ class _Lookup:
     beside: dict[int, int]
     """By request number, how far from the key the question goes at first."""
     started: float
-    try_at: float | None = None
-    """When to ask again those that have not answered; None before this node is in the ring."""
+    try_at: float = inf
+    """When to ask again those that have not answered; `inf` before this node is in the ring."""
     tries: int = 0
     asked: float = 0.0
     """When it was asked last."""
@@ -64,7 +65,7 @@ class _Lookup:
     """By owner."""
     withdrawn: dict[bytes, Copy] = field(default_factory=dict)
     """By owner, its record that makes those before it void."""
-    decide_at: float | None = None
+    decide_at: float = inf
 
     def point(self, number: int) -> bytes:
         """Where a question goes: every other time farther from the key, lest one dead node is the nearest to all."""
@@ -136,23 +137,22 @@ class Lookups:
         if named is not None:
             lookup.copies[named.record.owner] = named
         self._void(lookup)
-        if lookup.decide_at is None and (lookup.copies or len(lookup.votes) >= ENOUGH):
+        if lookup.decide_at == inf and (lookup.copies or len(lookup.votes) >= ENOUGH):
             lookup.decide_at = now + WAIT
         self._judge(lookup, now)
         return True
 
     def wake(self, now: float) -> None:
         for lookup in list(self._by_key.values()):
-            if lookup.started + LIMIT <= now or (lookup.decide_at is not None and lookup.decide_at <= now):
+            if lookup.started + LIMIT <= now or lookup.decide_at <= now:
                 self._decide(lookup, now)
-            elif lookup.try_at is not None and lookup.try_at <= now:
+            elif lookup.try_at <= now:
                 self._ask(lookup, now)
 
-    def next_wake(self) -> float | None:
-        times = [lookup.started + LIMIT for lookup in self._by_key.values()]
-        for lookup in self._by_key.values():
-            times += [time for time in (lookup.try_at, lookup.decide_at) if time is not None]
-        return min(times, default=None)
+    def next_wake(self) -> float:
+        if not self._by_key:
+            return inf
+        return min(min(lookup.started + LIMIT, lookup.try_at, lookup.decide_at) for lookup in self._by_key.values())
 
     def _begin(self, lookup: _Lookup, now: float) -> None:
         gap = ids.RING * 3 // (2 * max(1, self._ring.size_estimate))
@@ -222,7 +222,7 @@ class Lookups:
             self._found(lookup, lookup.copies[owner], now)
         elif lookup.votes and self._may_yet_come(now) and now < lookup.started + LIMIT:
             lookup.votes.clear()
-            lookup.decide_at = None
+            lookup.decide_at = inf
             lookup.try_at = now + YOUNG_RETRY
         else:
             self._end_without_owner(lookup, now)

@@ -91,6 +91,7 @@ class Machine:
         self.census: Census | None = None
         self.members: Members | None = None
         self._was_placed = self._was_attached = False
+        self._me = Source(me, True, me)
         self._unplaced: dict[bytes, float] = {}
         """When each of these was asked last to register again."""
         if member is not None:
@@ -226,10 +227,9 @@ class Machine:
             part.wake(now)
         return self._finish(now)
 
-    def next_wake(self, now: float) -> float | None:
-        times = [self.ring.next_wake(now), self.storage.next_wake()]
-        times += [part.next_wake() for part in self._parts]
-        return min([time for time in times if time is not None], default=None)
+    def next_wake(self) -> float:
+        """`inf` for never."""
+        return min(self.ring.next_wake(), self.storage.next_wake(), *[part.next_wake() for part in self._parts])
 
     def _handle(self, message: Message, source: Source, now: float) -> None:  # noqa: PLR0912 - one line for each message
         if isinstance(message, Hello | Join | Replicate | Neighbours | Full | OtherRing) and not source.proven:
@@ -282,21 +282,24 @@ class Machine:
 
     def _finish(self, now: float) -> list[Effect]:
         """Follow up what the ring's changes mean for the directory, and hand out the effects."""
-        gained, self.ring.gained = self.ring.gained, set()
-        for node in sorted(gained):
-            self.storage.hand_over(node, now)
-        if gained and self._was_attached and self.registrations is not None:
-            self.registrations.on_ring_changed(now)
+        if self.ring.gained:
+            self._follow_gained(now)
         self._follow_place(now)
         effects: list[Effect] = []
-        me = Source(self.ring.me, True, self.ring.me)
         while True:
             while self.ring.out.loopback:
-                self._handle(self.ring.out.loopback.popleft(), me, now)
+                self._handle(self.ring.out.loopback.popleft(), self._me, now)
             latest = self.ring.out.drain()
             effects += latest
             if not self._confirm(latest, now) and not latest:
                 return effects
+
+    def _follow_gained(self, now: float) -> None:
+        gained, self.ring.gained = self.ring.gained, set()
+        for node in sorted(gained):
+            self.storage.hand_over(node, now)
+        if self._was_attached and self.registrations is not None:
+            self.registrations.on_ring_changed(now)
 
     def _follow_place(self, now: float) -> None:
         """Tell the directory's parts that this node has found its place in the ring, and that it has taken it."""

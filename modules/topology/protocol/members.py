@@ -8,6 +8,7 @@ two's, and can invent none. A large set comes in pages. It ends within LIMIT.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from ipop_modules.topology.protocol import ids
@@ -48,12 +49,13 @@ class Members:
         self._records: dict[bytes, Record] = {}
         """By owner; kept from one question to the next, so that a signature is checked once."""
         self._seen: set[bytes] = set()
-        self._ends: float | None = None
-        self._ask_at: float | None = None
+        self._ends = inf
+        """Finite while somebody asks."""
+        self._ask_at = inf
 
     def ask(self, now: float) -> None:
         """Ends in one Listed; asked again meanwhile, it is the same one."""
-        if self._ends is not None:
+        if self._ends != inf:
             return
         self._ends = now + LIMIT
         self._seen = set()
@@ -61,7 +63,7 @@ class Members:
             self._begin(now)
 
     def on_joined(self, now: float) -> None:
-        if self._ends is not None and not self._tellings:
+        if self._ends != inf and not self._tellings:
             self._begin(now)
 
     def on_answer(self, answer: GetAnswer, now: float) -> bool:
@@ -81,18 +83,18 @@ class Members:
             self._send(number, telling)
         elif all(other.is_done for other in self._tellings.values()):
             self._end(certain=True)
-        elif self._ends is not None:
+        else:
             self._ends = min(self._ends, now + WAIT)
         return True
 
     def wake(self, now: float) -> None:
-        if self._ends is not None and self._ends <= now:
+        if self._ends <= now:
             self._end(certain=any(telling.is_done for telling in self._tellings.values()))
-        elif self._ask_at is not None and self._ask_at <= now:
+        elif self._ask_at <= now:
             self._ask(now)
 
-    def next_wake(self) -> float | None:
-        return min((time for time in (self._ends, self._ask_at) if time is not None), default=None)
+    def next_wake(self) -> float:
+        return min(self._ends, self._ask_at)
 
     def _begin(self, now: float) -> None:
         gap = ids.RING * 3 // (2 * max(1, self._ring.size_estimate))
@@ -125,7 +127,7 @@ class Members:
 
     def _end(self, *, certain: bool) -> None:
         self._tellings.clear()
-        self._ends = self._ask_at = None
+        self._ends = self._ask_at = inf
         if certain:
             self._records = {owner: record for owner, record in self._records.items() if owner in self._seen}
         listed = [

@@ -12,6 +12,7 @@ naming near neighbours in its Hello.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from math import inf
 from typing import Final
 
 from ipop_modules.topology.protocol.effects import Connect, Release
@@ -76,5 +77,5 @@ class Merging:
         if self._door is not None and self._until <= now:
             self.close()
 
-    def next_wake(self) -> float | None:
-        return self._until if self._door is not None else None
+    def next_wake(self) -> float:
+        return self._until if self._door is not None else inf

@@ -5,6 +5,7 @@ Often after something changed, then ever more rarely, but never never: rings tha
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from ipop_modules.topology.protocol.chance import Random, request_number, spread
@@ -20,7 +21,7 @@ class Probing:
         self._random = random
         self._sent: dict[int, bytes] = {}
         self._delay = FIRST
-        self.due: float | None = None
+        self.due = inf
 
     def soon(self, now: float) -> None:
         """Something changed: what was heard may be out of date."""

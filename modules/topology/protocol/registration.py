@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from math import inf
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -74,7 +75,7 @@ class Claim:
     """What the record says; nothing on an address."""
     state: State = "waiting"
     owner: bytes | None = None
-    due: float | None = None
+    due: float = inf
     tries: int = 0
     asked: float = 0.0
     """When it was put last."""
@@ -111,7 +112,7 @@ class Registrations:
         self._name: str | None = None
         self._allocation: Allocation | None = None
         self._allocated = False
-        self._confirm_at: float | None = None
+        self._confirm_at = inf
         self.to_confirm: bytes | None = None
         """An address that was stored as this node's, for a lookup to confirm."""
 
@@ -232,7 +233,7 @@ class Registrations:
 
     def on_placed(self, now: float) -> None:
         """While the links to the neighbours there are being made, the claims are put through those that are up."""
-        self._confirm_at = None
+        self._confirm_at = inf
         for claim in self._claims.values():
             self._put(claim, now)
 
@@ -242,13 +243,13 @@ class Registrations:
 
     def on_ring_changed(self, now: float) -> None:
         for claim in self._claims.values():
-            if claim.due is not None:
+            if claim.due != inf:
                 claim.due = min(claim.due, now + spread(self._random, RING_CHANGED))
 
     def on_displaced(self, key: bytes, now: float) -> None:
         """Anyone can say so: the answer to the next Put decides."""
         claim = self._claims.get(key)
-        if claim is not None and claim.due is not None and claim.state == "registered":
+        if claim is not None and claim.due != inf and claim.state == "registered":
             claim.due = min(claim.due, now + spread(self._random, RING_CHANGED))
 
     def on_answer(self, answer: PutAnswer, now: float) -> None:
@@ -278,17 +279,16 @@ class Registrations:
         if not self._ring.placed:
             return
         for claim in self._claims.values():
-            if claim.due is not None and claim.due <= now:
+            if claim.due <= now:
                 self._put(claim, now)
-        if self._confirm_at is not None and self._confirm_at <= now:
-            self._confirm_at = None
+        if self._confirm_at <= now:
+            self._confirm_at = inf
             self._confirm()
 
-    def next_wake(self) -> float | None:
+    def next_wake(self) -> float:
         if not self._ring.placed:
-            return None
-        due = [claim.due for claim in self._claims.values() if claim.due is not None]
-        return min(due if self._confirm_at is None else [*due, self._confirm_at], default=None)
+            return inf
+        return min([claim.due for claim in self._claims.values()] + [self._confirm_at])
 
     def _confirm(self) -> None:
         address = self._allocation.address if self._allocation is not None else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import chain
+from math import inf
 from typing import Final
 
 from ipop_modules.topology.protocol import ids
@@ -76,7 +77,7 @@ class Ring:
         self._members: tuple[bytes, ...] | None = None
         """Neighbours that are in the ring, as `_member_links` gives them; None where that may have changed."""
         self._hello_due: float | None = None
-        """When the next Hello is due at the earliest; None where it may be earlier."""
+        """When the next Hello is due; None where it may be earlier."""
         self._random = random
         self._life = request_number(random)
         self._hellos = 0
@@ -87,6 +88,8 @@ class Ring:
         """When its near neighbours became others."""
         self._linked_since = now
         """Since when it has had some link or, having none, has had none."""
+        self._review_at = inf
+        """When something that was waited for is to be looked at, though nothing happens."""
         self._estimate = 0
         self._estimated_from: list[tuple[bytes, ...]] = []
         """The near neighbours and their lists, which the estimate of the ring's size comes from."""
@@ -199,7 +202,9 @@ class Ring:
             self._sharing.tell(sender)
         if hello.ask or lacking:
             self._say_hello(sender, ask=lacking, now=now)
-        if not same:
+        if same:
+            self._plan_review(now)
+        else:
             self._review(now)
         if unknown and hello.member:
             self._meet(sender, hello, now)
@@ -262,28 +267,33 @@ class Ring:
     # Time.
 
     def wake(self, now: float) -> None:
-        due = self._next_hello()
-        if due is not None and due <= now:
+        if self._next_hello() <= now:
             for node, link in self.links.items():
                 if link.hello_at <= now:
                     self._say_hello(node, ask=link.member is None, now=now)
-        if self._probing.due is not None and self._probing.due <= now:
+        is_probe_due = self._probing.due <= now
+        if is_probe_due:
             self._probe(now)
-        founding = self._founding_at()
-        if founding is not None and founding <= now:
+        is_founder = self._founding_at() <= now
+        if is_founder:
             self._placed_at = now
             self._attach(now)
-        self._review(now)
+        if is_probe_due or is_founder or self._review_at <= now:
+            self._review(now)
         self._long.wake(now)
         self._sharing.wake(now)
         self._merging.wake(now)
 
-    def next_wake(self, now: float) -> float | None:
-        times = [self._next_hello(), self._probing.due, self._founding_at(), self._heard.next_forgiven(now)]
-        times += [self._long.next_wake(), self._sharing.next_wake(), self._merging.next_wake()]
-        if not self.attached and self._placed_at is not None and self.links:
-            times.append(max(self._placed_at + PATIENCE, now + 0.1))
-        return min([time for time in times if time is not None], default=None)
+    def next_wake(self) -> float:
+        return min(
+            self._next_hello(),
+            self._probing.due,
+            self._founding_at(),
+            self._review_at,
+            self._long.next_wake(),
+            self._sharing.next_wake(),
+            self._merging.next_wake(),
+        )
 
     # What others ask of the ring.
 
@@ -345,6 +355,12 @@ class Ring:
         self.near = near
         self._sharing.review(self._member_links(), now, member=self.member)
         self._long.set_size(self.size_estimate if self.member else 0, now)
+        self._plan_review(now)
+
+    def _plan_review(self, now: float) -> None:
+        """Look again when a node that failed may be tried again, and when patience with silent neighbours ends."""
+        patience = self._placed_at + PATIENCE if self._placed_at is not None and not self.attached else inf
+        self._review_at = min(self._heard.next_forgiven(now), patience if patience > now else inf)
 
     def _meet(self, sender: bytes, hello: Hello, now: float) -> None:
         """A neighbour's first word is that it is a member: one next to this node may be of another ring."""
@@ -446,13 +462,13 @@ class Ring:
     def _join_through(self, node: bytes, now: float) -> None:
         number = self._probing.new_number(node)
         self.out.to_neighbour(node, Join(number, self.me, node, 0))
-        if not self.attached and self._probing.due is None:
+        if not self.attached and self._probing.due == inf:
             self._probing.soon(now)
 
-    def _founding_at(self) -> float | None:
-        """When this node, having met no member, becomes a ring of one; None while it has no reason to."""
-        if self.leaf or self.attached or self._placed_at is not None:
-            return None
+    def _founding_at(self) -> float:
+        """When this node, having met no member, becomes a ring of one; `inf` while it has no reason to."""
+        if self.attached or self._placed_at is not None or self.leaf:
+            return inf
         return founding_at(self.me, self.links, self._linked_since)
 
     def _member_links(self) -> tuple[bytes, ...]:
@@ -460,7 +476,7 @@ class Ring:
             self._members = tuple([node for node, link in self.links.items() if link.member])
         return self._members
 
-    def _next_hello(self) -> float | None:
+    def _next_hello(self) -> float:
         if self._hello_due is None:
-            self._hello_due = min([link.hello_at for link in self.links.values()], default=None)
+            self._hello_due = min([link.hello_at for link in self.links.values()], default=inf)
         return self._hello_due

@@ -6,6 +6,7 @@ A change of its own links goes into the table at once, everything else waits so 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 
 from ipop_modules.topology.protocol.effects import Routes
 from ipop_modules.topology.protocol.link import Link
@@ -25,8 +26,8 @@ class Sharing:
         self.mark = 0
         """Of the list that was told last, as Hello says it."""
         self._routes: Routes | None = None
-        self._tell_at: float | None = None
-        self._push_at: float | None = None
+        self._tell_at = inf
+        self._push_at = inf
 
     def review(self, neighbours: tuple[bytes, ...], now: float, *, member: bool) -> None:
         """Links, or this node's place in the ring, may have changed. `neighbours`: those that are in the ring."""
@@ -37,7 +38,7 @@ class Sharing:
         if first and not self._links and not member:
             return
         self._push()
-        if self._tell_at is None:
+        if self._tell_at == inf:
             self._tell_at = now + CHANGES
 
     def forget(self) -> None:
@@ -49,7 +50,7 @@ class Sharing:
         self._lookahead.forget(node)
 
     def hear(self, neighbour: bytes, said: Neighbours, now: float) -> None:
-        if self._lookahead.hear(neighbour, said.nodes) and self._push_at is None:
+        if self._lookahead.hear(neighbour, said.nodes) and self._push_at == inf:
             self._push_at = now + CHANGES
 
     def lacks(self, neighbour: bytes, mark: int) -> bool:
@@ -61,14 +62,14 @@ class Sharing:
         self._out.to_neighbour(node, Neighbours(self._told))
 
     def wake(self, now: float) -> None:
-        if self._tell_at is not None and self._tell_at <= now:
-            self._tell_at = None
+        if self._tell_at <= now:
+            self._tell_at = inf
             self._tell_all()
-        if self._push_at is not None and self._push_at <= now:
+        if self._push_at <= now:
             self._push()
 
-    def next_wake(self) -> float | None:
-        return min((time for time in (self._tell_at, self._push_at) if time is not None), default=None)
+    def next_wake(self) -> float:
+        return min(self._tell_at, self._push_at)
 
     def _tell_all(self) -> None:
         told = listed(self._neighbours or ()) if self._member else ()
@@ -80,7 +81,7 @@ class Sharing:
                 self.tell(node)
 
     def _push(self) -> None:
-        self._push_at = None
+        self._push_at = inf
         routes = Routes(self._member, self._lookahead.hops(sorted(self._neighbours or ())))
         if routes != self._routes:
             self._routes = routes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Final
 
 from ipop_modules.topology.protocol import ids
@@ -94,8 +95,8 @@ class Storage:
             self.store.expire(now)
             self._sweep_at = now + SWEEP
 
-    def next_wake(self) -> float | None:
-        return self._sweep_at if len(self.store) else None
+    def next_wake(self) -> float:
+        return self._sweep_at if len(self.store) else inf
 
     def _keeps(self, key: bytes) -> bool:
         """Whether this node should hold what lies under a key."""

@@ -7,7 +7,7 @@ direct calls (no object is made for them beyond their buffers); everything rarer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import Final
 
@@ -275,7 +275,7 @@ class LinkMachine:
 
     # The ring.
 
-    def set_routes(self, routes: Iterable[tuple[bytes, bytes]], *, member: bool) -> None:
+    def set_routes(self, routes: Mapping[bytes, bytes], *, member: bool) -> None:
         self.routes.replace(routes, member=member)
 
     def limit_relaying(self, mbps: float | None, now: float) -> None:

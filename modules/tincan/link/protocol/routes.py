@@ -22,7 +22,7 @@ takes fewer hops because each one sees two links ahead.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,14 +54,14 @@ class Routes:
         self._table: dict[bytes, bytes] = {}
         self._ids: list[int] | None = []
         """In order; None until somebody looks the new table up."""
-        self._hops: list[tuple[bytes, bytes]] = []
-        """Beside each of the sorted ids: the node, and the next hop to it."""
+        self._nodes: list[bytes] = []
+        """In the same order."""
 
     def __len__(self) -> int:
         return len(self._table)
 
-    def replace(self, routes: Iterable[tuple[bytes, bytes]], *, member: bool) -> None:
-        """Take a new table of (node, next hop)."""
+    def replace(self, routes: Mapping[bytes, bytes], *, member: bool) -> None:
+        """Take a new table: nodes, and the next hop to each."""
         self.member = member
         self._table = dict(routes)
         self._table.pop(self.own.to_bytes(20), None)
@@ -117,13 +117,13 @@ class Routes:
             if min(above, below) >= limit:
                 return
             if above <= below:
-                yield self._hops[up]
+                yield self._nodes[up], self._table[self._nodes[up]]
                 up = (up + 1) % count
             else:
-                yield self._hops[down]
+                yield self._nodes[down], self._table[self._nodes[down]]
                 down = (down - 1) % count
 
     def _sort(self) -> list[int]:
-        self._hops = sorted(self._table.items())
-        self._ids = [int.from_bytes(node) for node, _ in self._hops]
+        self._nodes = sorted(self._table)
+        self._ids = list(map(int.from_bytes, self._nodes))
         return self._ids
