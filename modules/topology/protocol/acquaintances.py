@@ -37,12 +37,16 @@ class Acquaintances:
         self._heard: dict[bytes, _Heard] = {}
         self._avoided: dict[bytes, _Avoided] = {}
 
-    def hear(self, nodes: Iterable[bytes], via: bytes | None, now: float) -> None:
-        """`via` has a direct link to these nodes, or was the way to who has."""
+    def hear(self, nodes: Iterable[bytes], via: bytes | None, now: float) -> bool:
+        """`via` has a direct link to these nodes, or was the way to who has. Whether one of them is news."""
+        is_news = False
         for node in nodes:
             if node != self._me:
+                known = self._heard.get(node)
+                is_news = is_news or known is None or known.expires <= now
                 self._heard[node] = _Heard(via, now + REMEMBER)
         self._trim(now)
+        return is_news
 
     def candidates(self, now: float) -> list[bytes]:
         """Nodes worth a connection attempt now."""

@@ -196,15 +196,13 @@ class Ring:
         link.member, link.life, link.near = hello.member, hello.life, hello.near
         link.order = hello.order
         self._note_long(sender, link, hello, now)
-        self._heard.hear((node for node in hello.near if node not in self.links), sender, now)
+        is_news = self._heard.hear((node for node in hello.near if node not in self.links), sender, now)
         lacking = hello.member and not hello.ask and self._sharing.lacks(sender, hello.list_mark)
         if hello.ask:
             self._sharing.tell(sender)
         if hello.ask or lacking:
             self._say_hello(sender, ask=lacking, now=now)
-        if same:
-            self._plan_review(now)
-        else:
+        if is_news or not same:
             self._review(now)
         if unknown and hello.member:
             self._meet(sender, hello, now)
