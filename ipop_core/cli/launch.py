@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipop_core.cli.client import NoControllerError, on_bus
 from ipop_core.errors import BusError, ConfigError, IpopError
-from ipop_core.folders import make_run_folder
+from ipop_core.folders import bus_socket, make_run_folder
 
 if TYPE_CHECKING:
     from ipop_core.bus.api import Bus
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 LOG_FILE: Final = "controller.log"
 START_TIMEOUT: Final = 30.0
 POLL: Final = 0.05
+ASK_AGAIN: Final = 1.0
+"""Seconds; the event is only published once, and a module may have to be restarted."""
 SHOWN_LINES: Final = 20
 
 
@@ -51,23 +55,37 @@ def launch(configuration: Configuration) -> subprocess.Popen[bytes]:
 def wait_until_ready(process: subprocess.Popen[bytes], run: Path) -> dict[str, Any]:
     """The core's `status` once every module is running. Raises StartFailedError."""
     deadline = time.monotonic() + START_TIMEOUT
+    listening = bus_socket(run)
     while time.monotonic() < deadline:
         code = process.poll()
         if code is not None:
             raise StartFailedError(_last_lines(run) or f"the controller ended with code {code}", 2 if code == 2 else 1)
-        try:
-            status = asyncio.run(on_bus(run, _core_status))
-        except (NoControllerError, BusError):
-            status = {}
-        if status.get("ready"):
-            return status
+        if listening.exists():  # trying the bus before costs the controller more time than it saves
+            try:
+                return asyncio.run(on_bus(run, partial(_until_ready, process, deadline)))
+            except (NoControllerError, BusError, TimeoutError):
+                pass
         time.sleep(POLL)
     text = f"the controller runs (pid {process.pid}), but is not ready after {START_TIMEOUT:.0f} s"
     raise StartFailedError(f"{text}; see `ipop status` and {run / LOG_FILE}", 1)
 
 
-async def _core_status(bus: Bus) -> dict[str, Any]:
-    return dict((await bus.request("core", "status", timeout=2)).body)
+async def _until_ready(process: subprocess.Popen[bytes], deadline: float, bus: Bus) -> dict[str, Any]:
+    """The core's `status` once it is ready. Raises BusError, and TimeoutError when the process ends or time is up."""
+    ready = asyncio.Event()
+    await bus.subscribe("core.ready", lambda _: ready.set())
+    while time.monotonic() < deadline:
+        ready.clear()
+        status = dict((await bus.request("core", "status", timeout=2)).body)
+        if status["ready"]:
+            return status
+        again = time.monotonic() + ASK_AGAIN
+        while not ready.is_set() and time.monotonic() < again:
+            if process.poll() is not None:
+                raise TimeoutError
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ready.wait(), POLL)
+    raise TimeoutError
 
 
 def _last_lines(run: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,7 +66,7 @@ class IpopGroup(click.Group):
 @click.group(cls=IpopGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--node", metavar="NAME", help="The node meant, where several run on this machine.")
 @click.option("-c", "config", type=click.Path(path_type=Path), metavar="FILE", help="The node of this configuration.")
-@click.version_option(version("ipop"), prog_name="ipop")
+@click.version_option(package_name="ipop", prog_name="ipop")
 @click.pass_context
 def cli(ctx: click.Context, node: str | None, config: Path | None) -> None:
     """IP over P2P: a private network for computers in many places, with no server in the middle."""

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from ipop_core.bus.api import Bus, Event, JsonObject
 from ipop_core.cli.client import NoControllerError, on_bus
 from ipop_core.errors import IpopError
+from ipop_core.folders import bus_socket
 from ipop_core.lab import Host
 
 BIN = Path(sys.executable).parent
@@ -166,6 +167,7 @@ class Node:
                 f"{self.name}: {role}.{action} is not as wanted after {timeout:g} s: {last}{self._tail}"
             )
 
+        self._wait_for_bus(deadline)
         while True:
             try:
                 found = self.on_bus(work)
@@ -225,6 +227,14 @@ class Node:
             if self.ping(address, "-W", "0.2", count=1).received:
                 return time.monotonic() - begun
         raise AssertionError(f"{self.name}: no answer from {address} within {timeout:g} s{self._tail}")
+
+    def _wait_for_bus(self, deadline: float) -> None:
+        """Trying the bus before it is there takes an emulated machine's time, which its nodes need for their start."""
+        socket = bus_socket(self.run_folder)
+        while not socket.exists() and time.monotonic() < deadline:
+            if self.process is not None and self.process.poll() is not None:
+                return
+            time.sleep(POLL)
 
     @property
     def _tail(self) -> str:
