@@ -81,8 +81,9 @@ class Page:
         raise AssertionError(f"{expression}: not within {SECONDS:g} s; faults {self.faults}; the page shows {shown!r}")
 
     def press(self, key: str) -> None:
+        code = {"Tab": 9}.get(key, 0)  # what the browser itself acts on has a number
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
     def look(self, width: int, height: int, *, scheme: str = "light", phone: bool = False) -> None:
         """The size of the screen, and whether the person likes it `light` or `dark`."""

@@ -80,7 +80,7 @@ def test_a_digest_is_checked_before_anything_is_installed(configuration: Path) -
 
 @pytest.mark.slow
 def test_cloud_init_itself_finds_it_sound(tmp_path: Path, configuration: Path) -> None:
-    if shutil.which("cloud-init") is None:  # nobody's machine gets it for a test: it would take part in every boot
+    if shutil.which("cloud-init") is None:  # nobody's machine gets it for a test; `make package-test` asks it, too
         pytest.skip("no cloud-init")
     path = tmp_path / "user-data"
 

@@ -40,6 +40,10 @@ TWO_MORE = """new Promise((done) => {
 """Two more pushes of the peers: the first may have been on its way before. The table is drawn anew, with the values it
 has, whenever any part of the page changes."""
 
+OWN_LABEL = """new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(
+  document.querySelector(".node.own text").textContent))))"""
+"""Once the page has taken a new size."""
+
 
 def ipop(node: Node, *arguments: str) -> Any:
     """What a command on the node's own computer prints with --json."""
@@ -119,7 +123,8 @@ def test_the_picture_is_the_ring(town: Town, page: Page) -> None:
 
 def test_by_keyboard_and_by_click(town: Town, page: Page) -> None:
     own = town.carol.node_id()
-    page.evaluate("document.querySelector('.node.own').focus()")
+    page.press("Tab")
+    assert page.evaluate("document.activeElement.dataset.id") == own
     page.press("ArrowRight")
     page.until("!document.querySelector('.node.own.selected')")
     chosen = page.evaluate("document.querySelector('.node.selected').dataset.id")
@@ -158,13 +163,14 @@ def test_nothing_comes_from_elsewhere_and_no_script_can_read_the_token(town: Tow
     assert token not in town.carol.log.read_text()
 
 
-def test_in_the_dark_and_on_a_phone(page: Page) -> None:
+def test_in_the_dark_and_on_a_phone(town: Town, page: Page) -> None:
     paper = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(paper)
     for name, width, height, scheme in LOOKS:
         page.look(width, height, scheme=scheme, phone=name == "phone")
         page.until(f"window.innerWidth === {width}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(OWN_LABEL) == (".30" if name == "phone" else town.carol.address)
         assert (page.evaluate(paper) == light) == (scheme == "light")
         if SCREENSHOTS:
             page.screenshot(Path(SCREENSHOTS) / f"{name}.png")

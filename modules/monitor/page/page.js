@@ -110,6 +110,8 @@ async function open(token) {
   return connect();
 }
 
+addEventListener("resize", draw); // a phone that is turned has room for other labels
+
 find("#locked form").addEventListener("submit", (event) => {
   event.preventDefault();
   open(find("#token").value.trim());
