@@ -18,6 +18,7 @@ from typing import Final
 
 from ipop_core.errors import IpopError
 from ipop_core.identity import Address
+from ipop_core.supervision.policy import RestartPolicy
 from ipop_modules.ipsec.anchors import is_permitted, make_anchors
 from ipop_modules.ipsec.associations import Association, is_under_way, read_associations
 from ipop_modules.ipsec.charon import SOCKET, Charon
@@ -35,10 +36,6 @@ LEFTOVER_SECONDS: Final = 10.0
 TRIES: Final = (0.5, 1.0, 2.0)
 """Seconds from one attempt to see whether another is needed; later ones come when the kernel asks again."""
 _POLL: Final = 0.02
-_FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 5.0
-_SOON: Final = 30.0
-"""A charon that lived so long, in seconds, is started again without a pause."""
 
 log = logging.getLogger("ipop.ipsec")
 
@@ -82,6 +79,9 @@ class Negotiation:
         self._wanted: dict[Address, asyncio.Task[None]] = {}
         self._parted: set[Address] = set()
         """Whose association ended while they were asked for keys."""
+        self._key_id = b""
+        """What charon calls this node's key."""
+        self._policy = RestartPolicy()
         self._task: asyncio.Task[None] | None = None
         self.restarts = 0
         self.fault: str | None = None
@@ -103,15 +103,12 @@ class Negotiation:
     async def stop(self) -> None:
         """Say goodbye to every peer."""
         self._waiting |= set(self._wanted)
-        for task in [*self._wanted.values(), *([self._task] if self._task else [])]:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await _cancel(*self._wanted.values())
+        if self._client is not None and self._charon is None:
+            await self._forget(self._client)
+        if self._task is not None:
+            await _cancel(self._task)
         self._task = None
-        if self._client is not None:
-            with contextlib.suppress(ViciError):
-                await self._forget(self._client)
-            await self._client.close()
-            self._client = None
         self._known.clear()
         if self._charon is not None:
             await self._charon.stop()
@@ -166,18 +163,15 @@ class Negotiation:
         return read_associations(self._prefix, await self._client.listed("list-sas", "list-sa"))
 
     async def _keep(self, first: asyncio.Event) -> None:
-        pause = _FIRST_PAUSE
         clock = asyncio.get_running_loop().time
         while True:
-            began = clock()
             try:
                 await self._serve(first)
             except (IpopError, OSError) as error:
                 self._has_fault(str(error))
             first.set()
             self._known.clear()
-            pause = _FIRST_PAUSE if clock() - began > _SOON else min(2 * pause, _LONGEST_PAUSE)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(self._policy.died(clock()))
             self.restarts += 1
             if self._charon is not None:
                 try:
@@ -197,6 +191,7 @@ class Negotiation:
             peers = {state.destination for state in leftovers if self._is_peer(state.destination)}
             await self._load_connections(client, peers | self._prepared())
             self._client, self.fault = client, None
+            self._policy.started(asyncio.get_running_loop().time())
             first.set()
             waiting, self._waiting = self._waiting, set()
             for peer in peers | waiting:
@@ -224,7 +219,7 @@ class Negotiation:
 
     async def _load_credentials(self, client: ViciClient, credentials: Credentials) -> None:
         await self._load_lists(client, credentials)
-        await client.command("load-key", {"type": "any", "data": credentials.key})
+        self._key_id = (await client.command("load-key", {"type": "any", "data": credentials.key}))["id"]
         await client.command("load-cert", {"type": "X509", "flag": "NONE", "data": credentials.certificate})
         self._anchors = make_anchors(credentials.authorities)
         for anchor in self._anchors:
@@ -276,14 +271,15 @@ class Negotiation:
         return any(state.destination == peer and not state.spi for state in self._states())
 
     async def _forget(self, client: ViciClient) -> None:
-        """In a charon that others use, leave nothing of ours."""
-        if self._charon is not None:
-            return
-        for peer in self._known:
-            name = connection_name(self._prefix, peer)
-            await client.command("unload-conn", {"name": name})
-            with contextlib.suppress(ViciError):  # there may be none
+        """In a charon that others use, leave nothing of ours but certificates, of which it can take back none."""
+        with contextlib.suppress(ViciError):
+            await client.command("unload-key", {"id": self._key_id})
+            for association in await self.associations():
+                name = connection_name(self._prefix, ip_address(association.peer))
                 await client.command("terminate", {"ike": name, "timeout": -1})
+        for peer in self._known:
+            with contextlib.suppress(ViciError):  # somebody may have taken it away
+                await client.command("unload-conn", {"name": connection_name(self._prefix, peer)})
 
     async def _clean(self, leftovers: list[State]) -> None:
         """Remove what a charon that has gone left, once there is something better or it had its time."""
@@ -323,6 +319,12 @@ class Negotiation:
         self.fault = line
         self._listener.fault(line)
         log.warning("IKE is away", extra={"fields": {"fault": line}})
+
+
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _only_newer_lists(old: Credentials, new: Credentials) -> bool:
