@@ -1,8 +1,8 @@
 """What a node costs that has nothing to do: `python -m benchmarks.footprint`.
 
-Two nodes with a direct link, of this project (its default modules, and with the monitor, too), of nebula and of
-EasyTier, each on a fresh stage in turn: memory and processor time of a node, and how long it takes from the start of
-both until the first ping comes through.
+Two nodes with a direct link, of this project (its default modules, with the monitor, and with the resolver, too), of
+nebula and of EasyTier, each on a fresh stage in turn: memory and processor time of a node, and how long it takes from
+the start of both until the first ping comes through.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ from benchmarks.peers import EasyTier, Ipop, Nebula, Peer
 from benchmarks.stage import Conditions, Stage, stage
 from ipop_core.lab import LabTimeoutError
 
-NODES: Final[tuple[Peer, ...]] = (Ipop(), Ipop("ipop with monitor", {"monitor": {}}), Nebula(), EasyTier())
+NODES: Final[tuple[Peer, ...]] = (
+    Ipop(),
+    Ipop("ipop with monitor", {"monitor": {}}),
+    Ipop("ipop with monitor and resolver", {"monitor": {}, "resolver": {}}),
+    Nebula(),
+    EasyTier(),
+)
 PATIENCE: Final = 30.0
 SETTLING: Final = 8.0
 """Seconds after which what a start brings is over."""

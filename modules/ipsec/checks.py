@@ -19,7 +19,7 @@ PROFILES: Final = Path("/sys/kernel/security/apparmor/profiles")
 
 def examine(context: CheckContext) -> Sequence[Finding]:
     settings: Settings = context.settings
-    return [_examine_esp(), _examine_charon(settings), examine_apparmor(settings.charon, PROFILES)]
+    return [_examine_esp(), examine_charon(settings), examine_apparmor(settings.charon, PROFILES)]
 
 
 def _examine_esp() -> Finding:
@@ -35,7 +35,8 @@ def _examine_esp() -> Finding:
     return Finding(check=check, verdict="good", found="an association with AES-GCM can be made")
 
 
-def _examine_charon(settings: Settings) -> Finding:
+def examine_charon(settings: Settings) -> Finding:
+    """Whether there is one to start, or one that runs where the settings say so."""
     check = "charon"
     if settings.vici is not None:
         if Path(settings.vici).is_socket():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import socket
 import time
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, ip_network
@@ -22,7 +23,8 @@ from ipop_core.doctor import command, keeping
 from ipop_core.doctor.clock import examine_clock, examine_moves, is_synchronized
 from ipop_core.doctor.examination import Examination
 from ipop_core.doctor.keeping import examine_certificates, examine_state
-from ipop_modules.ipsec.checks import examine_apparmor
+from ipop_modules.ipsec.checks import examine_apparmor, examine_charon
+from ipop_modules.ipsec.settings import Settings as IpsecSettings
 from ipop_modules.tincan.network_checks import LEAST_MTU, Route, judge_mtu, judge_ranges
 from ipop_modules.tincan.version_checks import judge_versions, name_nodes
 from tests.authority.makers import Authority, p256, self_signed
@@ -185,6 +187,19 @@ def test_apparmor(tmp_path: Path, loaded: str, found: str) -> None:
     finding = examine_apparmor("/usr/lib/ipsec/charon", profiles)
     assert finding.verdict == "good"
     assert finding.found.startswith(found)
+
+
+def test_charon_is_there_to_be_started_or_listens_where_it_should(tmp_path: Path) -> None:
+    program, place = tmp_path / "charon", tmp_path / "vici"
+    ready, running = IpsecSettings(charon=str(program)), IpsecSettings(vici=str(place))
+    assert "apt-get install strongswan-charon" in examine_charon(ready).mend
+    assert "systemctl start strongswan" in examine_charon(running).mend
+    program.write_text("")
+    assert examine_charon(ready).verdict == "bad"  # it can't be run
+    program.chmod(0o755)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(place))
+        assert [examine_charon(settings).verdict for settings in (ready, running)] == ["good", "good"]
 
 
 def test_peers_of_other_versions_are_named() -> None:

@@ -49,6 +49,24 @@ def test_a_link_comes_changes_its_path_and_goes(lab: Laboratory) -> None:
     assert (message, endpoint) == ("link is up", one)
     assert reason
 
+    # What a reload takes costs no link: nothing of it is among the lines that come next.
+    modules, handshakes, nobody = alice.document["modules"], alice.counters()["handshakes"], "203.0.113.250:4741"
+    modules["tincan"] |= {"relay_mbps": 5, "search_sockets": 128}
+    modules["topology"]["name"] = "alice"
+    modules["signal"]["bootstraps"].append(nobody)
+    modules["logger"]["levels"] = {"signal": "debug"}
+    alice.config.write_text(json.dumps(alice.document))
+    taken = ["logger.levels", "signal.bootstraps", "tincan.relay_mbps", "tincan.search_sockets", "topology.name"]
+    assert alice.ask("core", "reload") == {
+        "taken": [f"modules.{place}" for place in taken],
+        "restart": [],
+        "refused": [],
+    }
+    alice.until("topology", "status", lambda body: body["name"]["state"] == "registered", "topology.*", timeout=20)
+    assert nobody in [item["name"] for item in alice.ask("signal", "status")["bootstraps"]]
+    assert alice.ping(bob.address).received == 3
+    assert alice.counters()["handshakes"] == handshakes
+
     # Bob's computer gets another address, as when it moves to another network.
     card = hosts["bob"].interface
     hosts["bob"].run(["ip", "addr", "del", f"{hosts['bob'].address}/24", "dev", card])

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ipop_core.contract import CheckContext
 from ipop_core.lab import commands
+from ipop_modules.ipsec.checks import examine
+from ipop_modules.ipsec.settings import Settings
 from tests.uml.town import Town
 
 pytestmark = [pytest.mark.uml, pytest.mark.net, pytest.mark.slow]
@@ -26,6 +29,13 @@ def test_charon_is_confined_and_nothing_is_denied(town: Town) -> None:
         label = Path(f"/proc/{member.charon()}/attr/current").read_text()
         assert label.strip("\0\n") == "/usr/lib/ipsec/charon (enforce)"
     assert denials() == []
+    # The doctor, too, finds all that IPsec needs.
+    context = CheckContext(node_name="alice", settings=Settings(), running=False, ask=lambda *_: None)
+    found = {item.check: item for item in examine(context)}
+    assert {check: item.verdict for check, item in found.items()} == dict.fromkeys(
+        ("kernel ESP", "charon", "AppArmor"), "good"
+    )
+    assert found["AppArmor"].found.startswith("confines charon")
 
 
 def test_the_profile_would_deny_a_configuration_anywhere_else(town: Town) -> None:
