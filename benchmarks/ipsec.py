@@ -27,6 +27,8 @@ from ipop_core.lab.uml import OUTPUT_FILE, run_in_uml, uml_right
 BOOT_SECONDS: Final = 1200.0
 SHOWN: Final = ("tcp_mbps", "udp_kpps", "rtt_us", "cpu_s_per_gbit")
 _FIGURES_FILE: Final = "figures.json"
+_SHOWN_CHARACTERS: Final = 50_000
+"""Of what a run that failed printed: logs, and the associations of both kernels."""
 _err = Console(stderr=True)
 
 
@@ -60,7 +62,7 @@ def in_uml(rounds: int, seconds: int) -> dict[str, Any]:
         root = Path(__file__).parents[1]
         status = run_in_uml(command, shared=shared, folder=root, env=env, timeout=BOOT_SECONDS)
         if status or not figures.exists():
-            raise LabError(f"exit code {status} in User-Mode Linux:\n{output.read_text(errors='replace')[-4000:]}")
+            raise LabError(f"exit code {status} in User-Mode Linux:\n{output.read_text(errors='replace')[-_SHOWN_CHARACTERS:]}")
         found: dict[str, Any] = json.loads(figures.read_text())
         return found
 

@@ -48,7 +48,7 @@ _STREAM: Final = 200
 """Datagrams a second."""
 _BUFFER: Final = 4 << 20
 """Bytes that a socket may have, as `benchmarks.measure` wants."""
-_LAST: Final = 1500
+_LAST: Final = 20_000
 """Characters of a log that are shown when something fails."""
 _ESP: Final = 50
 _IPV4: Final = 4
@@ -98,6 +98,7 @@ def measure_all(rounds: int, seconds: int) -> Figures:
             return _measure(scene, rounds, seconds)
         except LabError:
             for side in scene.sides:
+                print(side.namespace.run(["ip", "xfrm", "state"], check=False).stdout, flush=True)
                 print(f"{side.name}:\n{(side.folder / 'log').read_text()[-_LAST:]}", flush=True)
             raise
 
@@ -130,7 +131,7 @@ def _start(scene: Stage) -> None:
                 "tincan": {"address": f"{INNER[side.name]}/24"},
                 "topology": {},
                 "signal": {"bootstraps": [] if side is scene.left else [f"{scene.left.address}:{_PORT}"]},
-                "logger": {},
+                "logger": {"levels": {"ipsec": "debug"}},
                 "ipsec": {},
             },
         }
