@@ -62,7 +62,8 @@ def in_uml(rounds: int, seconds: int) -> dict[str, Any]:
         root = Path(__file__).parents[1]
         status = run_in_uml(command, shared=shared, folder=root, env=env, timeout=BOOT_SECONDS)
         if status or not figures.exists():
-            raise LabError(f"exit code {status} in User-Mode Linux:\n{output.read_text(errors='replace')[-_SHOWN_CHARACTERS:]}")
+            said = output.read_text(errors="replace")[-_SHOWN_CHARACTERS:]
+            raise LabError(f"exit code {status} in User-Mode Linux:\n{said}")
         found: dict[str, Any] = json.loads(figures.read_text())
         return found
 
