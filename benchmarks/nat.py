@@ -50,6 +50,8 @@ class Cell:
     received: int
     relayed: int
     datagrams: int
+    lost: tuple[int, ...] = ()
+    """The numbers of the pings that were not answered, the first is 1."""
     fault: str = ""
 
 
@@ -76,6 +78,9 @@ def _run(overlay: Overlay, a: NatKind, b: NatKind, options: argparse.Namespace) 
     try:
         with two_homes(overlay, (a, b), delay=options.delay, careful=not options.careless) as homes:
             cell = _ping(overlay, homes, options.seconds)
+            if options.why or cell.lost:
+                for node in homes.nodes.values():
+                    _err.print_json(data=ask(node, "link", "status"))
             if options.why:
                 alice = homes.nodes["alice"]
                 _err.print_json(data=ask(alice, "link", "why", {"address": ADDRESSES["bob"]}))
@@ -107,6 +112,7 @@ def _ping(overlay: Overlay, homes: Neighbourhood, seconds: float) -> Cell:
         pinging.received,
         travel.relayed,
         travel.between,
+        tuple(number for number in range(1, pinging.sent + 1) if number not in pinging.replies),
     )
 
 
@@ -114,7 +120,9 @@ def _progress(cell: Cell) -> str:
     if cell.fault:
         return f"{cell.a} - {cell.b}: {cell.fault}"
     way = f"direct after {cell.direct_after_ms} ms" if cell.direct else "relay"
-    return f"{cell.a} - {cell.b}: {way}, {cell.received} of {cell.sent} pings, {cell.datagrams} datagrams between"
+    lost = f", not {', '.join(map(str, cell.lost))}" if cell.lost else ""
+    pings = f"{cell.received} of {cell.sent} pings{lost}"
+    return f"{cell.a} - {cell.b}: {way}, {pings}, {cell.datagrams} datagrams between"
 
 
 def _table(cells: Sequence[Cell]) -> Table:

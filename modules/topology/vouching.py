@@ -15,7 +15,7 @@ from ipop_core.authority.peers import BadCertificate, read_certificate
 from ipop_core.authority.verifying import Verifier
 from ipop_core.clock import boot_clock
 from ipop_core.identity import CERTIFICATE_FILE, Identity
-from ipop_modules.topology.protocol.lookup import Vouches
+from ipop_modules.topology.protocol.proof import Vouches
 
 
 def own_certificate(identity: Identity) -> bytes:

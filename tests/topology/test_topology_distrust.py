@@ -11,6 +11,7 @@ import msgspec
 from benchmarks.overlay_net.members import NAMESPACE_KEY, cheap_sign, cheap_verify
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.effects import Effect, Registered, Resolved, Send, Source
+from ipop_modules.topology.protocol.lookup import LIMIT, WAIT
 from ipop_modules.topology.protocol.machine import Machine, Member
 from ipop_modules.topology.protocol.messages import (
     Copy,
@@ -30,6 +31,7 @@ from ipop_modules.topology.protocol.messages import (
 )
 from ipop_modules.topology.protocol.records import Record, address_key, signed_record
 from ipop_modules.topology.protocol.registration import Owner
+from ipop_modules.topology.protocol.store import MAX_CLAIMS
 
 M = TypeVar("M", bound=Message)
 ADDRESS = bytes([10, 0, 0, 1])
@@ -80,6 +82,10 @@ class Story:
 def said(effects: list[Effect], kind: type[M]) -> list[M]:
     found = [decode(effect.payload) for effect in effects if isinstance(effect, Send)]
     return [message for message in found if isinstance(message, kind)]
+
+
+def kept(story: Story) -> list[Record]:
+    return [copy.record for copy in story.machine.storage.store.get("one", KEY, story.now)]
 
 
 def resolved(effects: list[Effect]) -> list[bytes | None]:
@@ -172,17 +178,81 @@ def test_who_is_no_neighbour_displaces_nobody_however_old_it_says_its_claim_is()
     story.hear(Put(1, node_of(b"alice"), None, record(b"alice")), FAR)
     older = Copy(record(b"mallory", since=1), 60)
     story.hear(Repair(older), NEXT, proven=False)
-    assert [copy.record for copy in story.machine.storage.store.get("one", KEY, story.now)] == [record(b"alice")]
+    assert kept(story) == [record(b"alice"), older.record]
     story.hear(Replicate((older,)), FAR)
-    assert [copy.record for copy in story.machine.storage.store.get("one", KEY, story.now)] == [older.record]
+    assert kept(story) == [older.record, record(b"alice")]
 
 
-def test_where_members_are_trusted_the_first_record_counts() -> None:
+def test_a_neighbours_forged_claims_take_nobodys_record_away() -> None:
+    """They can be as old as the neighbour likes, and as many: members pass over them and find the owner's."""
+    story, alice = Story(FAR), record(b"alice")
+    story.hear(Put(1, node_of(b"alice"), None, alice), FAR)
+    for number in range(2 * MAX_CLAIMS):
+        forged = record(b"mallory %d" % number, since=number, namespace=b"x" * 32)
+        story.hear(Replicate((Copy(forged, 600),)), FAR)
+    assert len(kept(story)) == MAX_CLAIMS
+    later = record(b"alice", sequence=6)
+    (answer,) = said(story.hear(Put(2, node_of(b"alice"), None, later), FAR), PutAnswer)
+    assert (answer.outcome, later in kept(story)) == ("taken", True)
+    (told,) = said(story.hear(Get(3, FAR, None, "one", KEY), FAR), GetAnswer)
+    reader = crowded()
+    effects: list[Effect] = []
+    for number in asked(reader):
+        effects += reader.hear(GetAnswer(number, told.copies, 1, True), NEXT, proven=False)
+    assert resolved(effects) == [node_of(b"alice")]
+
+
+def test_who_comes_second_waits_behind_the_first_at_every_storer_whatever_its_clock_says() -> None:
+    story, near = Story(FAR), Story(FAR)
+    story.hear(Put(1, node_of(b"alice"), None, record(b"alice", since=5)), FAR)
+    effects = story.hear(Put(2, node_of(b"bob"), None, record(b"bob", since=1)), FAR)
+    assert [answer.outcome for answer in said(effects, PutAnswer)] == ["taken"]
+    for replicate in said(effects, Replicate):
+        near.hear(replicate, FAR)
+    assert kept(near) == kept(story) == [record(b"alice", since=5), record(b"bob", since=1)]
+
+
+def test_where_records_are_proven_one_that_stays_alone_counts() -> None:
     story = crowded()
     assert story.machine.lookups
     story.machine.lookups._majority = False
     found = story.hear(GetAnswer(asked(story)[0], (Copy(record(b"alice"), 60),), 1, True), NEXT, proven=False)
+    assert not resolved(found)
+    story.now += WAIT
+    assert resolved(story.machine.wake(story.now)) == [node_of(b"alice")]
+
+
+def test_where_nothing_is_proven_one_storer_alone_is_believed_only_when_there_is_no_more_time() -> None:
+    story = crowded()
+    story.hear(GetAnswer(asked(story)[0], (Copy(record(b"alice"), 60),), 1, True), NEXT, proven=False)
+    began = story.now
+    for step in range(1, 12):
+        story.now = began + step * LIMIT / 12
+        assert not resolved(story.machine.wake(story.now))
+    story.now = began + LIMIT
+    assert resolved(story.machine.wake(story.now)) == [node_of(b"alice")]
+
+
+def test_one_word_against_another_is_decided_by_a_third() -> None:
+    story = crowded()
+    numbers = asked(story)
+    mallory, alice = Copy(record(b"mallory", since=1), 60), Copy(record(b"alice"), 60)
+    said_so_far = [(numbers[0], (mallory,)), (numbers[1], (alice,)), (numbers[2], ())]
+    for number, copies in said_so_far:
+        assert not resolved(story.hear(GetAnswer(number, copies, 1, True), NEXT, proven=False))
+    story.now += 0.2
+    assert [get.number for get in said(story.machine.wake(story.now), Get)] == [numbers[2]]
+    found = story.hear(GetAnswer(numbers[2], (alice,), 1, True), NEXT, proven=False)
     assert resolved(found) == [node_of(b"alice")]
+
+
+def test_of_an_owners_records_the_reader_takes_the_latest_whoever_answers_last() -> None:
+    story = crowded()
+    numbers = asked(story)
+    for number, sequence, lease in ((numbers[0], 7, 600), (numbers[1], 6, 60)):
+        copy = Copy(record(b"alice", sequence=sequence), lease)
+        effects = story.hear(GetAnswer(number, (copy,), 1, True), NEXT, proven=False)
+    assert [effect.lease for effect in effects if isinstance(effect, Resolved)] == [600.0]
 
 
 def test_who_sends_from_an_address_that_is_not_its_own_is_told_now_and_then() -> None:
@@ -215,9 +285,13 @@ def test_another_owner_needs_a_signed_record_to_take_an_address_away() -> None:
     put = next(put for put in said(story.machine.set_addresses([ADDRESS], story.now), Put) if put.record.kind == "one")
     unsigned = msgspec.structs.replace(record(b"bob"), signature=b"")
     stranger = record(b"bob", namespace=b"x" * 32)
-    for proof, states in ((None, []), (unsigned, []), (stranger, []), (record(b"bob"), ["taken"])):
+    for proof, states in ((None, []), (unsigned, []), (record(b"bob"), ["taken"])):
         effects = story.hear(PutAnswer(put.number, "taken", proof), NEXT)
         assert [effect.state for effect in effects if isinstance(effect, Registered)] == states
+    story = Story(NEXT)
+    put = next(put for put in said(story.machine.set_addresses([ADDRESS], story.now), Put) if put.record.kind == "one")
+    effects = story.hear(PutAnswer(put.number, "taken", stranger), NEXT)
+    assert [effect.state for effect in effects if isinstance(effect, Registered)] == ["registered"]
 
 
 def test_a_loser_of_a_merge_is_told_and_asks_again() -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import msgspec
+
 from ipop_modules.topology.protocol.cache import MAX_ENTRIES, Cache
 from ipop_modules.topology.protocol.records import Kind, Record
-from ipop_modules.topology.protocol.store import MAX_FOR_LINK, MAX_FOR_OWNER, MAX_IN_SET, Store
+from ipop_modules.topology.protocol.store import MAX_CLAIMS, MAX_FOR_LINK, MAX_FOR_OWNER, MAX_IN_SET, Store
 
 KEY, LINK = b"k" * 20, b"l" * 20
 
@@ -46,7 +48,30 @@ def test_when_storers_compare_the_older_claim_wins() -> None:
     assert store.put(record("carol", since=30), 600, LINK, 1.0, merge=True).state == "taken"
     outcome = store.put(record("alice", since=10), 600, LINK, 1.0, merge=True)
     assert outcome.displaced == record("bob", since=20)
-    assert owners(store, 2.0) == [b"alice"]
+    assert owners(store, 2.0) == [b"alice", b"bob", b"carol"]
+    assert store.put(record("dave", since=5), 600, LINK, 3.0, merge=True, behind=record("bob").owner).state == "taken"
+    assert owners(store, 4.0) == [b"alice", b"bob", b"dave", b"carol"]
+
+
+def test_of_too_many_claims_the_one_that_came_last_makes_room() -> None:
+    store = Store()
+    for name in ("alice", "bob", "carol", "dave", "erin"):
+        store.put(record(name), 600, LINK, 0.0)
+    assert owners(store, 1.0) == [b"alice", b"bob", b"carol", b"erin"]
+    assert store.put(record("alice", sequence=2), 600, LINK, 2.0).state == "stored"
+    assert store.put(record("bob", sequence=2), 600, LINK, 2.0).state == "taken"
+    assert owners(store, 3.0) == [b"alice", b"bob", b"carol", b"erin"]
+    assert len(store) == MAX_CLAIMS
+
+
+def test_who_withdrew_and_claims_again_waits_behind_the_others() -> None:
+    store = Store()
+    store.put(record("alice"), 600, LINK, 0.0)
+    store.put(record("bob"), 600, LINK, 0.0)
+    store.put(msgspec.structs.replace(record("alice", sequence=2), withdrawn=True), 600, LINK, 1.0)
+    assert owners(store, 2.0) == [b"bob", b"alice"]
+    assert store.put(record("alice", sequence=3), 600, LINK, 3.0).state == "taken"
+    assert owners(store, 4.0) == [b"bob", b"alice"]
 
 
 def test_a_set_holds_every_owner_and_is_bounded() -> None:

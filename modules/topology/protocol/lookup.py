@@ -15,10 +15,9 @@ has just died, or that swallows messages, is passed by. It ends within LIMIT.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
-from typing import Final, TypeAlias
+from typing import Final
 
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.cache import Cache
@@ -26,7 +25,8 @@ from ipop_modules.topology.protocol.chance import Random, request_number
 from ipop_modules.topology.protocol.effects import Resolved
 from ipop_modules.topology.protocol.messages import Copy, Get, GetAnswer, Repair
 from ipop_modules.topology.protocol.profile import opened
-from ipop_modules.topology.protocol.records import Record, Verify, is_genuine, is_sealed, subject_key
+from ipop_modules.topology.protocol.proof import Proof
+from ipop_modules.topology.protocol.records import Record, subject_key
 from ipop_modules.topology.protocol.ring import Ring
 from ipop_modules.topology.protocol.roundtrip import RoundTrip
 
@@ -40,9 +40,6 @@ ENOUGH: Final = 2
 """So many storers decide. One alone that has nothing may just have come to its place in the ring."""
 NEARER: Final = 2
 MAX_LOOKUPS: Final = 1024
-
-Vouches: TypeAlias = Callable[[bytes, bytes, bytes], bool]
-"""Certificate (DER), node id, address: whether the namespace's authority gives the node that address."""
 
 
 @dataclass(slots=True)
@@ -79,18 +76,16 @@ class Lookups:
         ring: Ring,
         namespace_key: bytes,
         random: Random,
-        verify: Verify,
+        proof: Proof,
         *,
         round_trip: RoundTrip,
         majority: bool,
-        vouches: Vouches | None = None,
     ) -> None:
         self._ring = ring
         self._namespace_key = namespace_key
         self._random = random
-        self._verify = verify
+        self._proof = proof
         self._majority = majority
-        self._vouches = vouches
         self._cache = Cache()
         self._round_trip = round_trip
         self._by_key: dict[bytes, _Lookup] = {}
@@ -125,7 +120,7 @@ class Lookups:
             return False
         if lookup.tries == 1 and not lookup.nearer[answer.number]:
             self._round_trip.took(now - lookup.asked)
-        said = [copy for copy in answer.copies if self._answers(copy.record, lookup)]
+        said = [copy for copy in answer.copies if self._proof.holds(copy.record, "one", lookup.key, lookup.subject)]
         for copy in said:
             if copy.record.withdrawn and self._stands(copy.record, lookup):
                 lookup.withdrawn[copy.record.owner] = copy
@@ -135,7 +130,9 @@ class Lookups:
             return True
         lookup.votes[answer.number] = None if named is None else named.record.owner
         if named is not None:
-            lookup.copies[named.record.owner] = named
+            known = lookup.copies.get(named.record.owner)
+            if known is None or known.record.sequence <= named.record.sequence:
+                lookup.copies[named.record.owner] = named
         self._void(lookup)
         if lookup.decide_at == inf and (lookup.copies or len(lookup.votes) >= ENOUGH):
             lookup.decide_at = now + WAIT
@@ -183,18 +180,6 @@ class Lookups:
         get = Get(number, self._ring.me, detour, "one", lookup.key)
         self._ring.out.to_closest(lookup.point(number), get, detour)
 
-    def _answers(self, record: Record, lookup: _Lookup) -> bool:
-        fits = record.kind == "one" and record.key == lookup.key
-        if not fits or not is_sealed(record, self._namespace_key) or not is_genuine(record, self._verify):
-            return False
-        return self._vouches is None or record.withdrawn or self._is_vouched_for(record, lookup.subject, self._vouches)
-
-    def _is_vouched_for(self, record: Record, subject: bytes | str, vouches: Vouches) -> bool:
-        """The authority gives the owner this address; or, for a host name, all addresses that the record names."""
-        says = opened(record, self._namespace_key)
-        addresses = says.addresses if isinstance(subject, str) else (subject,)
-        return bool(addresses) and all(vouches(says.certificate, record.owner, address) for address in addresses)
-
     def _stands(self, record: Record, lookup: _Lookup) -> bool:
         withdrawn = lookup.withdrawn.get(record.owner)
         return withdrawn is None or record.sequence > withdrawn.record.sequence
@@ -209,15 +194,25 @@ class Lookups:
     def _judge(self, lookup: _Lookup, now: float) -> None:
         """Decide as soon as the answers that are still out can't change it."""
         named = Counter(owner for owner in lookup.votes.values() if owner is not None)
-        enough = ENOUGH if self._majority else 1
         all_answered = len(lookup.votes) == len(lookup.beside)
-        if (named and named.most_common(1)[0][1] >= enough) or all_answered:
+        if (named and named.most_common(1)[0][1] >= ENOUGH) or all_answered:
             self._decide(lookup, now)
+
+    def _is_open(self, lookup: _Lookup, named: Counter[bytes], now: float) -> bool:
+        """Whether one storer's word stands against another's, or alone, where no word is proven; there is time yet."""
+        if not self._majority or not named or named.most_common(1)[0][1] >= ENOUGH or lookup.started + LIMIT <= now:
+            return False
+        is_contested = len(named) > 1 and len(named) < len(lookup.beside)
+        return is_contested or len(lookup.votes) < len(lookup.beside)
 
     def _decide(self, lookup: _Lookup, now: float) -> None:
         """The owner that most have named, the older claim of two; nobody when none was."""
         named = Counter(owner for owner in lookup.votes.values() if owner is not None)
-        if named:
+        if self._is_open(lookup, named, now):
+            lookup.votes = {number: owner for number, owner in lookup.votes.items() if owner is not None}
+            lookup.decide_at = inf
+            lookup.try_at = min(lookup.try_at, now + YOUNG_RETRY)
+        elif named:
             owner = min(named, key=lambda owner: (-named[owner], lookup.copies[owner].record.since, owner))
             self._found(lookup, lookup.copies[owner], now)
         elif lookup.votes and self._may_yet_come(now) and now < lookup.started + LIMIT:

@@ -14,7 +14,7 @@ from typing import Final
 from ipop_modules.topology.protocol.census import Census
 from ipop_modules.topology.protocol.chance import Random
 from ipop_modules.topology.protocol.effects import Effect, Listed, Resolved, Source, Surveyed
-from ipop_modules.topology.protocol.lookup import Lookups, Vouches
+from ipop_modules.topology.protocol.lookup import Lookups
 from ipop_modules.topology.protocol.members import Members
 from ipop_modules.topology.protocol.messages import (
     Displaced,
@@ -38,6 +38,7 @@ from ipop_modules.topology.protocol.messages import (
     SurveyAnswer,
     decode,
 )
+from ipop_modules.topology.protocol.proof import Proof, Vouches
 from ipop_modules.topology.protocol.records import Verify, verify_p256
 from ipop_modules.topology.protocol.registration import Owner, Registrations
 from ipop_modules.topology.protocol.ring import Ring
@@ -97,10 +98,9 @@ class Machine:
         if member is not None:
             key = member.namespace_key
             trip = RoundTrip()
-            self.lookups = Lookups(
-                self.ring, key, random, verify, round_trip=trip, majority=member.majority, vouches=member.vouches
-            )
-            self.registrations = Registrations(self.ring, key, member.owner, random, verify, round_trip=trip)
+            proof = Proof(key, verify, member.vouches)
+            self.lookups = Lookups(self.ring, key, random, proof, round_trip=trip, majority=member.majority)
+            self.registrations = Registrations(self.ring, key, member.owner, random, proof, round_trip=trip)
             self.census = Census(self.ring, key, random)
             self.members = Members(self.ring, key, random, verify)
         parts = (self.registrations, self.lookups, self.census, self.members)

@@ -23,13 +23,11 @@ from ipop_modules.topology.protocol.chance import Random, request_number, spread
 from ipop_modules.topology.protocol.effects import Allocated, Registered, Resolved
 from ipop_modules.topology.protocol.messages import Put, PutAnswer
 from ipop_modules.topology.protocol.profile import Profile, sealed
+from ipop_modules.topology.protocol.proof import Proof
 from ipop_modules.topology.protocol.records import (
     Kind,
     Record,
     Sign,
-    Verify,
-    is_genuine,
-    is_sealed,
     members_key,
     signed_record,
     subject_key,
@@ -96,7 +94,7 @@ class Registrations:
         namespace_key: bytes,
         owner: Owner,
         random: Random,
-        verify: Verify,
+        proof: Proof,
         *,
         round_trip: RoundTrip,
     ) -> None:
@@ -104,7 +102,7 @@ class Registrations:
         self._namespace_key = namespace_key
         self._owner = owner
         self._random = random
-        self._verify = verify
+        self._proof = proof
         self._claims: dict[bytes, Claim] = {}
         self._round_trip = round_trip
         self._set: tuple[bytes, ...] = ()
@@ -260,9 +258,7 @@ class Registrations:
             self._round_trip.took(now - claim.asked)
         claim.tries = 0
         if answer.outcome == "stored":
-            claim.number = None
-            claim.due = now + RENEWED * self._owner.lease + spread(self._random, RENEWED_WITHIN * self._owner.lease)
-            self._settle(claim, "registered", self._ring.me, now)
+            self._stored(claim, now)
         elif answer.outcome == "stale" and self._is_proof(answer.record, claim, own=True):
             claim.number = None
             claim.floor = answer.record.sequence if answer.record else 0
@@ -271,6 +267,8 @@ class Registrations:
             claim.number = None
             claim.due = now + spread(self._random, TAKEN_RETRY)
             self._settle(claim, "taken", answer.record.owner if answer.record else b"", now)
+        elif answer.outcome == "taken" and claim.kind == "one" and self._is_passed_over(answer.record, claim):
+            self._stored(claim, now)
         elif answer.outcome == "refused":
             claim.number = None
             claim.due = now + spread(self._random, REFUSED_RETRY)
@@ -309,7 +307,7 @@ class Registrations:
 
     def _withdraw(self, claim: Claim, now: float) -> None:
         """Nobody waits for the answer: where it gets lost, the lease ends the claim."""
-        if claim.record is not None and claim.state != "taken":
+        if claim.record is not None:
             put = Put(request_number(self._random), self._ring.me, None, self._sign(claim, now, withdrawn=True))
             self._ring.out.to_closest(claim.key, put)
 
@@ -331,6 +329,11 @@ class Registrations:
             namespace_key=self._namespace_key,
             withdrawn=withdrawn,
         )
+
+    def _stored(self, claim: Claim, now: float) -> None:
+        claim.number = None
+        claim.due = now + RENEWED * self._owner.lease + spread(self._random, RENEWED_WITHIN * self._owner.lease)
+        self._settle(claim, "registered", self._ring.me, now)
 
     def _settle(self, claim: Claim, state: Literal["registered", "taken"], owner: bytes, now: float) -> None:
         claim.state, claim.owner = state, owner
@@ -354,11 +357,13 @@ class Registrations:
         """Whether a record shows that this claim is held, by this node or by another."""
         return (
             record is not None
-            and (record.kind, record.key) == (claim.kind, claim.key)
             and (record.owner == self._ring.me) is own
-            and is_sealed(record, self._namespace_key)
-            and is_genuine(record, self._verify)
+            and self._proof.holds(record, claim.kind, claim.key, None if own else claim.subject)
         )
+
+    def _is_passed_over(self, record: Record | None, claim: Claim) -> bool:
+        """Whether this claim is kept behind a record without a right to the key, which every reader passes over."""
+        return record is not None and record.owner != self._ring.me and self._proof.is_kept(record, "one", claim.key)
 
     def _unix_ms(self, now: float) -> int:
         return max(0, int((self._owner.epoch + now) * 1000))

@@ -47,6 +47,8 @@ class Storage:
         outcome = self.store.put(record, record.lease, source.link, now)
         if outcome.state == "stored":
             self._replicate([Copy(record, record.lease)], self._ring.around(SIDE))
+        elif outcome.state == "taken":
+            self._replicate(self.store.get(record.kind, record.key, now), self._ring.around(SIDE))
         self._ring.out.to_node(put.asker, put.via, PutAnswer(put.number, outcome.state, outcome.record))
 
     def on_get(self, get: Get, now: float) -> None:
@@ -58,16 +60,23 @@ class Storage:
         self._ring.out.to_node(get.asker, get.via, GetAnswer(get.number, copies, total, keeps))
 
     def on_replicate(self, replicate: Replicate, source: Source, now: float) -> None:
-        """Heeded only from direct neighbours that are in the ring; who sent a losing record gets the one that won."""
+        """Heeded only from direct neighbours that are in the ring; who put the younger claim first gets the older one.
+
+        Of the claims to one key the first stands, as the sender sees it.
+        """
         link = self._ring.links.get(source.sender)
         if link is None or not link.member:
             return
         winners = []
+        before: dict[bytes, bytes] = {}
         for copy in replicate.copies:
-            if not self._is_genuine(copy.record):
+            record = copy.record
+            if not self._is_genuine(record):
                 continue
-            outcome = self.store.put(copy.record, copy.remaining, source.sender, now, merge=True)
-            won = self.store.copy(outcome.record, now) if outcome.record is not None else None
+            behind = before.get(record.key)
+            before[record.key] = record.owner
+            outcome = self.store.put(record, copy.remaining, source.sender, now, merge=True, behind=behind)
+            won = self.store.copy(outcome.record, now) if outcome.record is not None and behind is None else None
             if won is not None:
                 winners.append(won)
             if outcome.displaced is not None:
@@ -76,9 +85,9 @@ class Storage:
         self._replicate(winners, [source.sender])
 
     def on_repair(self, repair: Repair, source: Source, now: float) -> None:
-        """Anyone may say so: heeded by members that should hold it, if it is genuine and no claim stands against it.
+        """Anyone may say so: heeded by members that should hold it, if it is genuine, but behind what is here already.
 
-        When a claim began is the owner's own word, so a rival is displaced only by what a neighbour in the ring holds.
+        When a claim began is the owner's own word, so it moves up only on the word of a neighbour in the ring.
         """
         record = repair.copy.record
         if self._ring.member and self._keeps(record.key) and self._is_genuine(record):

@@ -1,5 +1,10 @@
 """The records that this node holds for others, with leases, limits and put-if-absent.
 
+Of several owners that claim one key the first stands, and the others wait behind it, a few at most. A storer can check
+neither seals nor certificates, so whoever stands may have no right to the key: who reads passes over such a record and
+finds the next one. What an owner has stored here, nobody else can take away before its lease ends: of too many claims
+the one that came last makes room.
+
 A withdrawn record stands in nobody's way but that of its own owner's older ones.
 """
 
@@ -8,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from math import inf
 from typing import Final, Literal
 
@@ -19,15 +25,18 @@ MAX_FOR_OWNER: Final = 32
 MAX_FOR_LINK: Final = 4_096
 """Ids are free to make, so what one direct neighbour hands over is limited as well."""
 MAX_IN_SET: Final = 256
+MAX_CLAIMS: Final = 4
+"""Owners that one key of kind `one` is kept for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     state: Literal["stored", "taken", "stale", "refused"]
+    """`taken`: kept, but behind another owner's record."""
     record: Record | None = None
     """The record that stands in the way."""
     displaced: Record | None = None
-    """The other owner's record that gave way."""
+    """The other owner's record that stood before, and stands behind this one now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +45,19 @@ class _Entry:
     owner: bytes
     expires: float
     link: bytes
+    came: int
+    """In which order owners came to the key."""
+
+    @property
+    def claims(self) -> bool:
+        return not self.record.withdrawn
 
 
 class Store:
     def __init__(self) -> None:
         self._entries: dict[tuple[Kind, bytes], dict[bytes, _Entry]] = {}
+        """By key and owner; of the claims to one key, the one that stands is the first."""
+        self._came = count()
         self._by_owner: Counter[bytes] = Counter()
         self._by_link: Counter[bytes] = Counter()
         self._size = 0
@@ -55,10 +72,20 @@ class Store:
         entry = self._entries.get((record.kind, record.key), {}).get(record.owner)
         return entry is not None and entry.record == record
 
-    def put(self, record: Record, remaining: float, link: bytes, now: float, *, merge: bool = False) -> Outcome:
-        """Store a genuine record that came over `link`, unless somebody else's is there.
+    def put(
+        self,
+        record: Record,
+        remaining: float,
+        link: bytes,
+        now: float,
+        *,
+        merge: bool = False,
+        behind: bytes | None = None,
+    ) -> Outcome:
+        """Store a genuine record that came over `link`, behind those of other owners that claim its key already.
 
-        `merge`: it comes from another storer. If both hold a record of different owners, the older claim wins.
+        `merge`: it comes from another storer, so of two owners the one with the older claim stands first; but it stays
+        behind the owner that the other storer named before it.
         """
         self._expire_key(record.kind, record.key, now)
         here = self._entries.get((record.kind, record.key), {})
@@ -66,30 +93,38 @@ class Store:
         own = here.get(owner)
         if own is not None and own.record.sequence > record.sequence:
             return Outcome("stale", own.record)
-        rival = self._rival(here, record, owner)
-        if rival is not None and not (merge and _claim(record, owner) < _claim(rival.record, rival.owner)):
-            return Outcome("taken", rival.record)
-        gives_way = rival or (self._oldest(here) if own is None and len(here) >= MAX_IN_SET else None)
+        gives_way = self._who_gives_way(here, record.kind) if own is None else None
         if own is None and (self._by_owner[owner] >= MAX_FOR_OWNER or (gives_way is None and self._is_full(link))):
             return Outcome("refused")
         expires = now + min(remaining, record.lease)
         if own is not None and own.record == record:
             expires = max(expires, own.expires)
-        for entry in (own, gives_way):
-            if entry is not None:
-                self._remove(entry)
-        self._add(_Entry(record, owner, expires, link))
-        return Outcome("stored", displaced=rival.record if rival else None)
+        stood = self._standing(record.kind, here)
+        if gives_way is not None:
+            self._remove(gives_way)
+        entry = _Entry(record, owner, expires, link, next(self._came) if own is None else own.came)
+        if own is not None and own.claims and entry.claims:
+            self._replace(own, entry)
+        else:
+            if own is not None:
+                self._remove(own)
+            self._add(entry)
+        if merge and entry.claims:
+            self._move_up(entry, behind)
+        return self._outcome(entry, stood)
 
     def get(self, kind: Kind, key: bytes, now: float, after: bytes = b"") -> list[Copy]:
         """The records under a key that have not ended, withdrawn ones included; at most MAX_COPIES.
 
-        In the order of their owners' ids, those behind `after`: so a large set is read page by page. The one record of
-        a key that stands comes first.
+        A set in the order of the owners' ids, those behind `after`: so a large one is read page by page. Of the claims
+        to one key the one that stands comes first, and those that wait follow in their order.
         """
         self._expire_key(kind, key, now)
         entries = [entry for entry in self._entries.get((kind, key), {}).values() if entry.owner > after]
-        entries.sort(key=lambda entry: (kind == "one" and entry.record.withdrawn, entry.owner))
+        if kind == "one":
+            entries.sort(key=lambda entry: entry.record.withdrawn)
+        else:
+            entries.sort(key=lambda entry: entry.owner)
         return [_copy(entry, now) for entry in entries[:MAX_COPIES]]
 
     def copy(self, record: Record, now: float) -> Copy | None:
@@ -115,11 +150,36 @@ class Store:
         ends = [entry.expires for entries in self._entries.values() for entry in entries.values()]
         self._first_end = min(ends, default=inf)
 
-    def _rival(self, here: dict[bytes, _Entry], record: Record, owner: bytes) -> _Entry | None:
-        """Who holds what this record claims: at most one owner does."""
-        if record.kind != "one" or record.withdrawn:
-            return None
-        return next((e for e in here.values() if e.owner != owner and not e.record.withdrawn), None)
+    def _outcome(self, entry: _Entry, stood: _Entry | None) -> Outcome:
+        record = entry.record
+        stands = self._standing(record.kind, self._entries[record.kind, record.key])
+        if stands is None or not entry.claims:
+            return Outcome("stored")
+        if stands is not entry:
+            return Outcome("taken", stands.record)
+        return Outcome("stored", displaced=stood.record if stood is not None and stood.owner != entry.owner else None)
+
+    def _standing(self, kind: Kind, here: dict[bytes, _Entry]) -> _Entry | None:
+        """Who holds the key, of a kind that one owner holds."""
+        return next((entry for entry in here.values() if entry.claims), None) if kind == "one" else None
+
+    def _who_gives_way(self, here: dict[bytes, _Entry], kind: Kind) -> _Entry | None:
+        """In a full set the record that ends first, of too many claims the one that came last."""
+        if kind == "many":
+            return min(here.values(), key=lambda entry: entry.expires) if len(here) >= MAX_IN_SET else None
+        return max(here.values(), key=lambda entry: entry.came) if len(here) >= MAX_CLAIMS else None
+
+    def _move_up(self, entry: _Entry, behind: bytes | None) -> None:
+        """Put a claim before the first one that is younger, but not before the owner `behind`."""
+        here = self._entries[entry.record.kind, entry.record.key]
+        order = list(here.values())
+        at = order.index(entry)
+        first = next((place + 1 for place, other in enumerate(order) if other.owner == behind), 0)
+        place = next((place for place in range(first, at) if _claim(entry) < _claim(order[place])), at)
+        if place != at:
+            order.insert(place, order.pop(at))
+            here.clear()
+            here.update({other.owner: other for other in order})
 
     def _expire_key(self, kind: Kind, key: bytes, now: float) -> None:
         if now < self._first_end:
@@ -130,9 +190,6 @@ class Store:
     def _is_full(self, link: bytes) -> bool:
         return len(self) >= MAX_RECORDS or self._by_link[link] >= MAX_FOR_LINK
 
-    def _oldest(self, entries: dict[bytes, _Entry]) -> _Entry:
-        return min(entries.values(), key=lambda entry: entry.expires)
-
     def _add(self, entry: _Entry) -> None:
         self._entries.setdefault((entry.record.kind, entry.record.key), {})[entry.owner] = entry
         self._by_owner[entry.owner] += 1
@@ -140,20 +197,32 @@ class Store:
         self._size += 1
         self._first_end = min(self._first_end, entry.expires)
 
+    def _replace(self, old: _Entry, new: _Entry) -> None:
+        """A newer record of the same owner, in the same place."""
+        self._entries[new.record.kind, new.record.key][new.owner] = new
+        self._by_link[new.link] += 1
+        self._forget_link(old.link)
+        self._first_end = min(self._first_end, new.expires)
+
     def _remove(self, entry: _Entry) -> None:
         at = (entry.record.kind, entry.record.key)
         del self._entries[at][entry.owner]
         if not self._entries[at]:
             del self._entries[at]
         self._size -= 1
-        for counter, name in ((self._by_owner, entry.owner), (self._by_link, entry.link)):
-            counter[name] -= 1
-            if not counter[name]:
-                del counter[name]
+        self._by_owner[entry.owner] -= 1
+        if not self._by_owner[entry.owner]:
+            del self._by_owner[entry.owner]
+        self._forget_link(entry.link)
+
+    def _forget_link(self, link: bytes) -> None:
+        self._by_link[link] -= 1
+        if not self._by_link[link]:
+            del self._by_link[link]
 
 
-def _claim(record: Record, owner: bytes) -> tuple[int, bytes]:
-    return record.since, owner
+def _claim(entry: _Entry) -> tuple[int, bytes]:
+    return entry.record.since, entry.owner
 
 
 def _copy(entry: _Entry, now: float) -> Copy:
