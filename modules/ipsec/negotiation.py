@@ -193,7 +193,9 @@ class Negotiation:
             self._client, self.fault = client, None
             self._policy.started(asyncio.get_running_loop().time())
             first.set()
-            waiting, self._waiting = self._waiting, set()
+            # Whoever still waits for what the charon before was asked would keep this one from being asked.
+            waiting, self._waiting = self._waiting | set(self._wanted), set()
+            await _cancel(*self._wanted.values())
             for peer in peers | waiting:
                 self.want(peer)
             clean = asyncio.create_task(self._clean(leftovers))
