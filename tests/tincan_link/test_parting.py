@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ipop_modules.tincan.link.protocol.events import Endpoint, LinkDown, RoleData
 from ipop_modules.tincan.link.protocol.loss import REPORT_BLOCKS
-from ipop_modules.tincan.link.protocol.parting import PATIENCE
+from ipop_modules.tincan.link.protocol.parting import ANSWER, PATIENCE
 from ipop_modules.tincan.link.protocol.path import DEAD_AFTER, PASSIVE_LIFETIME, SUSPECT_AFTER
+from ipop_modules.tincan.link.protocol.routes import distance
 from ipop_modules.tincan.link.protocol.session import ACKNOWLEDGE_AFTER
 
 from .net import Net, Peer
@@ -141,3 +142,40 @@ def test_the_end_of_a_link_that_nobody_missed_makes_nobody_ask_around() -> None:
         net.run(0.05)
     assert [event.reason for event in gone if isinstance(event, LinkDown)] == ["idle"]
     assert b.endpoint not in [target for _, _, target, _ in net.sent]
+
+
+def test_what_goes_over_a_link_that_ends_arrives() -> None:
+    """Packets for others, as fast as they can show it: none is on its way when the other end forgets the session."""
+    net = Net(111)
+    a, b, c, far = (net.peer(f"10.0.0.{last}") for last in range(1, 5))
+    for one, other in ((a, b), (a, c), (b, far), (c, far)):
+        one.machine.contact(other.endpoint, other.id, net.now)
+        net.run(0.5)
+        one.machine.want(other.id, "near", net.now)
+    a.machine.set_routes({relay.id: relay.id for relay in (b, c)}, member=False)
+    for relay in (b, c):
+        relay.machine.set_routes({far.id: far.id}, member=True)
+    net.run(1.0)
+    used = min((b, c), key=lambda relay: distance(int.from_bytes(relay.id), int.from_bytes(far.id)))
+    a.machine.release(used.id, "near", net.now)
+    sent = 0
+    while not a.of(LinkDown):
+        assert sent < 200 * (PATIENCE + 3)
+        a.machine.send_routed(far.id, "topology", b"%d" % sent, net.now, closest=False)
+        sent += 1
+        net.run(0.005)
+    net.run(1.0)
+    assert len([event for event in far.of(RoleData) if isinstance(event, RoleData)]) == sent
+
+
+def test_a_link_that_the_peer_needs_is_used_again_soon() -> None:
+    net, a, b = linked(112)
+    b.machine.want(a.id, "long", net.now)
+    net.run(1.0)
+    a.machine.release(b.id, "near", net.now)
+    net.run(PATIENCE + ANSWER + 1.0)
+    assert not a.of(LinkDown)
+    net.sent.clear()
+    a.machine.send_role(b.id, "topology", b"hello", net.now)
+    net.run(0.1)
+    assert b.of(RoleData)

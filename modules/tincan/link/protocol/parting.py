@@ -1,6 +1,8 @@
 """Direct links that neither side needs go: who needs one no more says so, and who does not need it either closes it.
 
-Without that they would stay for as long as anybody's packets happen to pass by them.
+Without that they would stay for as long as anybody's packets happen to pass by them. Who has said that it needs a link no
+more sends nothing by it for others until the peer has had time to close it: the peer forgets the keys at once, and what
+was still on its way would be lost.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from .state import State
 
 PATIENCE: Final = 15.0
 """Seconds for which a link that is not needed stays, as it may be needed for another reason soon."""
+ANSWER: Final = 1.0
+"""Seconds for which the peer may close it then. It does so at once, if it does: a round trip and some more."""
 
 
 class Parting:
@@ -28,12 +32,13 @@ class Parting:
     def tend(self, session: Session, now: float) -> None:
         """Tell the peer once, when this side has not needed the link for a while."""
         if session.keep_alive(now):
-            session.is_needed, session.part_at = True, inf
+            session.is_needed, session.is_parting, session.part_at = True, False, inf
         elif session.is_needed:
             session.is_needed, session.part_at = False, now + PATIENCE
         elif now >= session.part_at:
-            session.part_at = inf
-            if session.direct:
+            session.is_parting = session.direct and not session.is_parting
+            session.part_at = now + ANSWER if session.is_parting else inf
+            if session.is_parting:
                 self._blocks.send(session, control.frame(control.Unneeded()), now)
 
     def told(self, session: Session, now: float) -> None:

@@ -121,7 +121,9 @@ class Session:
     is_needed: bool = False
     """Whether this side needed the link when it was last looked after."""
     part_at: float = inf
-    """When the peer is told that this side needs the link no more."""
+    """When the peer is told that this side needs the link no more, or when its answer is waited for no longer."""
+    is_parting: bool = False
+    """The peer was told, and may be closing the link."""
     unheard_since: float | None = None
     """When we sent over the overlay without having heard anything since."""
     asked: int = 0

@@ -106,9 +106,9 @@ class State:
         return total
 
     def is_sound(self, node: bytes) -> bool:
-        """Whether there is a direct path to a node, and nothing wrong with it."""
+        """Whether there is a direct path to a node that is neither failing nor about to go."""
         session = self.sessions.get(node)
-        return session is not None and session.direct and not session.failing
+        return session is not None and session.direct and not session.failing and not session.is_parting
 
     def is_linked(self, node: bytes) -> bool:
         """Whether there is a direct path to a node."""
