@@ -74,12 +74,12 @@ def ask(node: Node, role: str, action: str, body: dict[str, Any] | None = None) 
     return asyncio.run(node.ask(work))
 
 
-def wait_for(node: Node, ready: Any) -> None:
-    """Return once a node's ring is as `ready` wants it. Raises LabTimeoutError."""
+def wait_for(node: Node, ready: Any, role: str = "topology") -> None:
+    """Return once the status of a node's role is as `ready` wants it. Raises LabTimeoutError."""
     deadline = time.monotonic() + _PATIENCE
-    while not ready(status := ask(node, "topology", "status")):
+    while not ready(status := ask(node, role, "status")):
         if time.monotonic() > deadline:
-            raise LabTimeoutError(f"{node.name} has not joined within {_PATIENCE:g} s: {status}\n{node.log()}")
+            raise LabTimeoutError(f"{node.name} is not ready after {_PATIENCE:g} s: {status}\n{node.log()}")
         time.sleep(_POLL)
 
 

@@ -83,6 +83,7 @@ def neighbourhood(
                 node.start(programs.own("ipop-controller"), "-c", node.folder / "controller.json")
             for node in nodes.values():
                 wait_for(node, _is_registered)
+                wait_for(node, lambda link: link["card"]["up"], role="link")
             yield Neighbourhood(lab, homes[0], homes[1], homes[2:], nodes)
         finally:
             stop(nodes.values())

@@ -1,8 +1,8 @@
 """Direct links that neither side needs go: who needs one no more says so, and who does not need it either closes it.
 
-Without that they would stay for as long as anybody's packets happen to pass by them. Who has said that it needs a link no
-more sends nothing by it for others until the peer has had time to close it: the peer forgets the keys at once, and what
-was still on its way would be lost.
+Without that they would stay for as long as anybody's packets happen to pass by them. Who has said that it needs a link
+no more sends nothing by it for others until the peer has had time to close it: the peer forgets the keys at once, and
+what was still on its way would be lost.
 """
 
 from __future__ import annotations
