@@ -95,7 +95,7 @@ class Reach:
 
         Nothing, where this side never searches, or need not.
         """
-        nat = self.nat() if searches and self._mapped() is None else Nat()
+        nat = self.nat() if searches and not self._is_let_in() else Nat()
         outer = nat.outer if nat.outer is not None and _is_outside(nat.outer) else None
         return {"mapping": nat.mapping.value, "endpoint": None if outer is None else show_endpoint(outer)}
 
@@ -108,7 +108,7 @@ class Reach:
         self.told[node] = theirs
         if len(self.told) > MAX_TOLD:
             self.told.pop(next(iter(self.told)))
-        if theirs["endpoint"] is None:
+        if theirs["endpoint"] is None or self._is_let_in():
             return None
         ours, other = self.nat().mapping, Mapping(theirs["mapping"])
         if ours.changes and other.predictable:
@@ -120,6 +120,17 @@ class Reach:
         ip, port = read_endpoint(theirs["endpoint"])
         endpoint = self._udp.endpoint(ip, port)
         return None if endpoint is None or ip.version != 4 else (part, endpoint)
+
+    def _is_let_in(self) -> bool:
+        """Whether the router's port mapping leads in from where peers are, so that nobody need search for this node.
+
+        Behind one more NAT, a carrier's, it leads in from the network in between alone: peers see another address.
+        """
+        mapped = self._mapped()
+        if mapped is None:
+            return False
+        outer = self.nat(len(mapped.ip)).outer
+        return outer is None or outer[0] == mapped.ip
 
 
 def _is_outside(address: Address) -> bool:

@@ -1,0 +1,47 @@
+"""What a node tells peers of its NAT where its router maps a port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ipop_modules.tincan.link.protocol.portmap import Mapped
+from ipop_modules.tincan.link.protocol.searching import Part
+from ipop_modules.tincan.link.udp import UdpSocket
+from ipop_modules.tincan.reach import Reach
+
+ROUTER, CARRIER, PEERS = (bytes([198, 51, 100, last]) for last in (7, 8, 9))
+THEIRS = {"mapping": "endpoint-independent", "endpoint": "203.0.113.5:4741"}
+
+
+@pytest.fixture
+def udp() -> Iterator[UdpSocket]:
+    udp = UdpSocket.open(0)
+    yield udp
+    udp.close()
+
+
+def behind(udp: UdpSocket, mapped: bytes | None, seen: bytes) -> Reach:
+    """A node whose NAT is symmetric: each of two peers sees it at another port of `seen`."""
+    reach = Reach(udp, lambda: 100.0, lambda: Mapped("upnp", mapped, 4741, 4000.0) if mapped else None)
+    for number in (1, 2):
+        reach.observations.add((PEERS, number), (seen, 20_000 + 777 * number), 100.0)
+    return reach
+
+
+def test_a_mapping_at_the_address_that_peers_see_makes_a_search_needless(udp: UdpSocket) -> None:
+    reach = behind(udp, ROUTER, ROUTER)
+    assert reach.nat_body(True)["endpoint"] is None
+    assert reach.search(b"peer", THEIRS) is None
+
+
+@pytest.mark.parametrize("mapped", [None, ROUTER, bytes([100, 64, 0, 2])])
+def test_a_mapping_that_leads_in_from_a_carriers_network_alone_keeps_nobody_from_a_search(
+    udp: UdpSocket, mapped: bytes | None
+) -> None:
+    reach = behind(udp, mapped, CARRIER)
+    assert reach.nat_body(True)["endpoint"] is not None
+    found = reach.search(b"peer", THEIRS)
+    assert found is not None
+    assert found[0] is Part.OPEN
