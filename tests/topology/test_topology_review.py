@@ -55,3 +55,12 @@ def test_a_node_that_was_forgotten_is_news_when_a_neighbour_names_it_again() -> 
     ring.out.drain()
     ring.on_hello(HELLO, BESIDE, 120.0)
     assert Connect(SILENT, BESIDE, "near") in ring.out.drain()
+
+
+def test_a_newcomer_asks_for_its_place_through_whoever_wants_its_link() -> None:
+    """A neighbour of an earlier life wants the link as a long one: it leads into the ring like any other."""
+    ring = Ring(ME, random.Random(4).randbytes, 0.0)
+    ring.link_up(BESIDE, initiator=False, now=0.0)
+    ring.on_hello(Hello(True, 1, (SILENT,), False, long=True), BESIDE, 0.0)
+    sent = [decode(effect.payload) for effect in ring.out.drain() if isinstance(effect, Send)]
+    assert [message.via for message in sent if isinstance(message, Join)] == [BESIDE]

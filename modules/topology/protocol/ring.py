@@ -206,8 +206,9 @@ class Ring:
             self._review(now)
         if unknown and hello.member:
             self._meet(sender, hello, now)
-        stranger = sender not in self._long and not link.long
-        if first and stranger and (not self.attached or sender not in self.near or len(self.near) < 2 * NEAR):
+        is_new_door = sender not in self.near or len(self.near) < 2 * NEAR
+        is_long = sender in self._long or link.long
+        if first and (not self.attached or (is_new_door and not is_long)):
             self._join_through(sender, now)
 
     def on_neighbours(self, said: Neighbours, sender: bytes, now: float) -> None:
