@@ -73,6 +73,10 @@ def draw(sizes: Mapping[int, Figures]) -> bytes:
         foreground=_INK,
         foreground_strong=_INK,
         foreground_subtle=_INK,
+        guide_stroke_color=_INK,
+        guide_stroke_dasharray="1,6",
+        major_guide_stroke_color=_INK,
+        major_guide_stroke_dasharray="1,6",
         colors=("#218bff", "#8c959f", "#d4772c"),
     )
     chart = pygal.XY(style=style, js=[], height=360, legend_at_bottom=True, range=(0, None), dots_size=4)
