@@ -12,7 +12,7 @@ def narrate_timeline(narrator: Narrator, figures: Figures, evidence: str) -> Non
     for moment, event in _events(figures):
         narrator.line(f"{moment:8.0f}  {event}")
     narrator.heading("The way of the pings")
-    narrator.line(f"round trip over the overlay: {_show(figures.relay_rtt_ms)}")
+    narrator.line(f"round trip over the overlay: {_round_trip_over_the_overlay(figures)}")
     narrator.line(f"round trip on the direct path: {_show(figures.direct_rtt_ms)}")
     narrator.line(evidence)
     if figures.canary_on_card is not None:
@@ -52,6 +52,12 @@ def _way(figures: Figures) -> str:
         return "and a direct path was found"
     one, other = figures.nat.split(",")
     return f"over the overlay to the end: between {one} and {other} NATs no hole can be punched"
+
+
+def _round_trip_over_the_overlay(figures: Figures) -> str:
+    if figures.relay_rtt_ms is None and figures.direct:
+        return "unknown, as the direct path was there before the first reply"
+    return _show(figures.relay_rtt_ms)
 
 
 def _show(milliseconds: float | None) -> str:

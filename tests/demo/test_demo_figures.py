@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from ipop_core.demo.figures import Figures, is_direct_possible, round_trips
+from ipop_core.demo.narrator import Narrator
 from ipop_core.demo.ping import Reply
+from ipop_core.demo.timeline import narrate_timeline
 from ipop_core.lab import FIVE_KINDS
 
 GOOD = Figures(
@@ -86,3 +88,9 @@ def test_round_trips_of_few_replies() -> None:
     assert round_trips([], None) == (None, None)
     assert round_trips([reply(1, 9.0)], None) == (9.0, None)
     assert round_trips([reply(1, 9.0)], direct_from=1) == (None, 9.0)
+
+
+def test_a_direct_path_before_the_first_reply_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    for relay_rtt_ms, told in ((2.0, "over the overlay: 2.0 ms"), (None, "the direct path was there before")):
+        narrate_timeline(Narrator(to_stderr=False), dataclasses.replace(GOOD, relay_rtt_ms=relay_rtt_ms), "")
+        assert told in capsys.readouterr().out

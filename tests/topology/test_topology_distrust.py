@@ -58,6 +58,20 @@ def record(owner: bytes, *, since: int = 5, sequence: int = 5, namespace: bytes 
     )
 
 
+def member(owner: bytes, sequence: int) -> Record:
+    return signed_record(
+        "many",
+        KEY,
+        owner_key=owner,
+        since=5,
+        sequence=sequence,
+        lease=600,
+        value=b"",
+        sign=cheap_sign(owner),
+        namespace_key=NAMESPACE_KEY,
+    )
+
+
 class Story:
     """A member of the ring whose neighbours are FAR or NEXT, as told."""
 
@@ -200,6 +214,15 @@ def test_a_neighbours_forged_claims_take_nobodys_record_away() -> None:
     for number in asked(reader):
         effects += reader.hear(GetAnswer(number, told.copies, 1, True), NEXT, proven=False)
     assert resolved(effects) == [node_of(b"alice")]
+
+
+def test_a_storer_that_sends_old_records_of_a_set_gets_the_newer_ones_of_all_owners() -> None:
+    story = Story(FAR)
+    sets = {owner: [member(owner, sequence) for sequence in (5, 6)] for owner in (b"alice", b"bob")}
+    story.hear(Replicate(tuple(Copy(newer, 60) for _, newer in sets.values())), FAR)
+    effects = story.hear(Replicate(tuple(Copy(older, 60) for older, _ in sets.values())), FAR)
+    (back,) = said(effects, Replicate)
+    assert {copy.record for copy in back.copies} == {newer for _, newer in sets.values()}
 
 
 def test_who_comes_second_waits_behind_the_first_at_every_storer_whatever_its_clock_says() -> None:

@@ -198,7 +198,7 @@ class Lookups:
         if (named and named.most_common(1)[0][1] >= ENOUGH) or all_answered:
             self._decide(lookup, now)
 
-    def _is_open(self, lookup: _Lookup, named: Counter[bytes], now: float) -> bool:
+    def _is_undecided(self, lookup: _Lookup, named: Counter[bytes], now: float) -> bool:
         """Whether one storer's word stands against another's, or alone, where no word is proven; there is time yet."""
         if not self._majority or not named or named.most_common(1)[0][1] >= ENOUGH or lookup.started + LIMIT <= now:
             return False
@@ -208,7 +208,7 @@ class Lookups:
     def _decide(self, lookup: _Lookup, now: float) -> None:
         """The owner that most have named, the older claim of two; nobody when none was."""
         named = Counter(owner for owner in lookup.votes.values() if owner is not None)
-        if self._is_open(lookup, named, now):
+        if self._is_undecided(lookup, named, now):
             lookup.votes = {number: owner for number, owner in lookup.votes.items() if owner is not None}
             lookup.decide_at = inf
             lookup.try_at = min(lookup.try_at, now + YOUNG_RETRY)

@@ -47,8 +47,9 @@ class Storage:
         outcome = self.store.put(record, record.lease, source.link, now)
         if outcome.state == "stored":
             self._replicate([Copy(record, record.lease)], self._ring.around(SIDE))
-        elif outcome.state == "taken":
-            self._replicate(self.store.get(record.kind, record.key, now), self._ring.around(SIDE))
+        elif outcome.state == "taken" and outcome.record is not None:
+            first = self.store.copy(outcome.record, now)
+            self._replicate([*([first] if first else []), Copy(record, record.lease)], self._ring.around(SIDE))
         self._ring.out.to_node(put.asker, put.via, PutAnswer(put.number, outcome.state, outcome.record))
 
     def on_get(self, get: Get, now: float) -> None:
@@ -60,9 +61,9 @@ class Storage:
         self._ring.out.to_node(get.asker, get.via, GetAnswer(get.number, copies, total, keeps))
 
     def on_replicate(self, replicate: Replicate, source: Source, now: float) -> None:
-        """Heeded only from direct neighbours that are in the ring; who put the younger claim first gets the older one.
+        """Heeded only from direct neighbours that are in the ring; who sent a losing record gets the one that won.
 
-        Of the claims to one key the first stands, as the sender sees it.
+        Of the claims to one key the first stands, as the sender sees it: those behind it lose to nobody.
         """
         link = self._ring.links.get(source.sender)
         if link is None or not link.member:
@@ -73,10 +74,11 @@ class Storage:
             record = copy.record
             if not self._is_genuine(record):
                 continue
-            behind = before.get(record.key)
+            behind = before.get(record.key) if record.kind == "one" else None
             before[record.key] = record.owner
             outcome = self.store.put(record, copy.remaining, source.sender, now, merge=True, behind=behind)
-            won = self.store.copy(outcome.record, now) if outcome.record is not None and behind is None else None
+            lost = outcome.state == "stale" or (outcome.state == "taken" and behind is None)
+            won = self.store.copy(outcome.record, now) if lost and outcome.record is not None else None
             if won is not None:
                 winners.append(won)
             if outcome.displaced is not None:

@@ -109,7 +109,7 @@ class Store:
             if own is not None:
                 self._remove(own)
             self._add(entry)
-        if merge and entry.claims:
+        if merge and record.kind == "one" and entry.claims:
             self._move_up(entry, behind)
         return self._outcome(entry, stood)
 
