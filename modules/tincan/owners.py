@@ -28,6 +28,9 @@ log = logging.getLogger("ipop.tincan")
 LOOKUP_SECONDS: Final = 2.6
 CLAIM_RETRIES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 MAX_CLAIMED: Final = 16
+CONTEST_INTERVAL: Final = 1.0
+"""Seconds between fresh questions for an address that the table gives to another than the one who uses it."""
+MAX_CONTESTS: Final = 1024
 PROOF_SECONDS: Final = 2.0
 
 
@@ -57,6 +60,8 @@ class Owners:
         """Peers whose addresses are being looked up."""
         self._granted: dict[bytes, set[bytes]] = {}
         """By peer in session, the addresses that it may send from."""
+        self._contests: dict[tuple[bytes, bytes], float] = {}
+        """By address and node that is not its owner by the table: when the directory was asked."""
         self._proofs: dict[bytes, list[asyncio.Future[None]]] = {}
         """By peer, those who wait for its proof of membership or its refusal."""
         self._timer: asyncio.TimerHandle | None = None
@@ -68,12 +73,20 @@ class Owners:
     async def find(self, address: bytes) -> bytes | None:
         """The owner of an address (packed), from the table or the directory; None when nobody is known."""
         known = self.neighbours.owner(address)
-        if known is not None:
-            return known
-        node, _ = await self._ask(address)
-        if node is not None and await self._is_vouched_for(address, node):
-            self._perform(self.neighbours.learn(address, node, self._clock()))
-        return node
+        return known if known is not None else await self._look_up(address, fresh=False)
+
+    async def owns(self, node: bytes, address: bytes) -> bool:
+        """Whether an address (packed) is a node's.
+
+        Addresses change hands: where the table names another, the directory is asked anew, at most once a
+        CONTEST_INTERVAL.
+        """
+        known = self.neighbours.owner(address)
+        if known == node:
+            return True
+        if known is not None and not self._may_contest(address, node):
+            return False
+        return await self._look_up(address, fresh=known is not None) == node
 
     def confirm(self, node: bytes) -> None:
         """A peer proved its membership: find out which of the addresses that it claims are its own."""
@@ -110,10 +123,9 @@ class Owners:
         """Let a peer send from these addresses, too."""
         granted = self._granted.setdefault(node, set())
         granted |= addresses
-        check = SourceCheck(mac_of(node), self._card.mac, granted)
-        self._machine.confirm_source(node, check, self._clock())
+        self._let_in(node, granted)
         for address in addresses:
-            self._perform(self.neighbours.learn(address, node, self._clock()))
+            self._learn(address, node)
 
     def addresses_of(self, node: bytes) -> list[IPv4Address | IPv6Address]:
         """Those that are confirmed to be this node's."""
@@ -134,7 +146,7 @@ class Owners:
                 claimed = {address.packed for address in session.certificate.addresses[:MAX_CLAIMED]}
                 if not claimed:
                     return
-                own = claimed if self._is_certified() else {a for a in claimed if await self.find(a) == node}
+                own = claimed if self._is_certified() else {a for a in claimed if await self.owns(node, a)}
                 if own:
                     self.grant(node, own)
                     return
@@ -148,7 +160,7 @@ class Owners:
 
     async def _place(self, node: bytes, address: bytes) -> None:
         try:
-            if await self.find(address) == node:
+            if await self.owns(node, address):
                 self.grant(node, {address})
             else:
                 self._bus.publish("link.unplaced", {"node": node.hex(), "address": str(ip_address(address))})
@@ -175,8 +187,45 @@ class Owners:
             self._after()
             if not await self._is_vouched_for(address, node):
                 node, certain = None, False
+        if node is not None:
+            self._take_back(address, node)
         self._perform(self.neighbours.resolved(address, node, self._clock(), certain=certain))
         self._after()
+
+    async def _look_up(self, address: bytes, *, fresh: bool) -> bytes | None:
+        """The owner that the directory names and that may have the address; the table learns it."""
+        node, _ = await self._ask(address, fresh=fresh)
+        if node is None or not await self._is_vouched_for(address, node):
+            return None
+        self._learn(address, node)
+        return node
+
+    def _may_contest(self, address: bytes, node: bytes) -> bool:
+        now = self._clock()
+        if now < self._contests.get((address, node), -CONTEST_INTERVAL) + CONTEST_INTERVAL:
+            return False
+        self._contests.pop((address, node), None)
+        if len(self._contests) >= MAX_CONTESTS:
+            del self._contests[next(iter(self._contests))]
+        self._contests[address, node] = now
+        return True
+
+    def _learn(self, address: bytes, node: bytes) -> None:
+        self._take_back(address, node)
+        self._perform(self.neighbours.learn(address, node, self._clock()))
+
+    def _take_back(self, address: bytes, owner: bytes) -> None:
+        """Let nobody else send from an address that is this node's. What a certificate gives is not the directory's."""
+        if self._is_certified() or self.neighbours.owner(address) == owner:
+            return
+        for node, granted in self._granted.items():
+            if node != owner and address in granted:
+                granted.discard(address)
+                self._let_in(node, granted)
+
+    def _let_in(self, node: bytes, granted: set[bytes]) -> None:
+        check = SourceCheck(mac_of(node), self._card.mac, granted)
+        self._machine.confirm_source(node, check, self._clock())
 
     async def _is_vouched_for(self, address: bytes, node: bytes) -> bool:
         """Whether the authority, where there is one, gave this node the address: the directory takes anyone's word."""
@@ -205,8 +254,8 @@ class Owners:
             if not proof.done():
                 proof.set_result(None)
 
-    async def _ask(self, address: bytes) -> tuple[bytes | None, bool]:
-        body = {"address": str(ip_address(address))}
+    async def _ask(self, address: bytes, *, fresh: bool = False) -> tuple[bytes | None, bool]:
+        body = {"address": str(ip_address(address)), "fresh": fresh}
         try:
             reply = await self._bus.request("topology", "resolve", body, timeout=LOOKUP_SECONDS)
         except BusError as error:

@@ -111,7 +111,7 @@ class Spreading:
         address = source_of(frame)
         mac = mac_of(arrived.origin)
         is_own = address is not None and (
-            address == link_local_of(mac) or await self._owners.find(address) == arrived.origin
+            address == link_local_of(mac) or await self._owners.owns(arrived.origin, address)
         )
         addresses = [address] if is_own and address is not None else []
         refusal = SourceCheck(mac, self._card.mac, addresses).refusal(frame, broadcast=True)

@@ -41,7 +41,7 @@ class Topology:
         self._meanwhile: dict[bytes, list[str] | None] = {}
         """Links that came (with their kinds) or went (None) since the list of all was last asked for: that is newer."""
         self._surveys: dict[int, asyncio.Future[Surveyed]] = {}
-        self._known = KnownPeers(self._bus, context.state / "known-peers.json", lambda: bool(self._machine.ring.links))
+        self._known = KnownPeers(self._bus, context.state / "known-peers.json", self._linked)
 
     async def start(self) -> None:
         self._driver = Driver(self._bus, self._machine, self._answer)
@@ -99,6 +99,9 @@ class Topology:
             else:
                 up.setdefault(node, kinds)
         self._driver.perform(self._machine.relink(up, boot_clock()))
+
+    def _linked(self) -> set[str]:
+        return {node.hex() for node in self._machine.ring.links}
 
     def _claim(self, card: Any) -> None:
         """`card`: as in link.card, or null on a node that has none."""

@@ -14,6 +14,7 @@ from ipop_modules.topology import known
 from ipop_modules.topology.known import MOST, KnownPeers
 
 NODE, ENDPOINT = "ab" * 20, "192.0.2.1:4741"
+OTHER = "cd" * 20
 
 
 async def saved(peers: KnownPeers) -> None:
@@ -38,6 +39,7 @@ def test_a_node_that_starts_without_any_link_asks_those_it_knew(
 ) -> None:
     monkeypatch.setattr(known, "SAVE_AFTER", 0.02)
     monkeypatch.setattr(known, "LONELY", 0.06)
+    monkeypatch.setattr(known, "HELD", 0.0)
     path = tmp_path / "known.json"
 
     async def story() -> None:
@@ -50,10 +52,10 @@ def test_a_node_that_starts_without_any_link_asks_those_it_knew(
 
             link = FakeRole(bus, "link", {"connect": {"node": NODE, "endpoint": ENDPOINT}, "release": release})
             await link.start()
-            before = KnownPeers(await bus.connect(), path, lambda: True)
+            before = KnownPeers(await bus.connect(), path, lambda: [OTHER])
             before.note(NODE, ENDPOINT)
             await saved(before)
-            after = asyncio.create_task(KnownPeers(await bus.connect(), path, lambda: not lonely).keep())
+            after = asyncio.create_task(KnownPeers(await bus.connect(), path, lambda: [] if lonely else [OTHER]).keep())
             if lonely:
                 await asyncio.wait_for(released.wait(), 5.0)
                 assert link.called("connect")[0].body == {"node": NODE, "endpoint": ENDPOINT, "kind": "known"}
@@ -72,11 +74,44 @@ def test_only_the_newest_are_kept_and_a_broken_file_is_none(tmp_path: Path, monk
 
     async def story() -> None:
         async with memory_bus() as bus:
-            peers = KnownPeers(await bus.connect(), path, lambda: True)
+            peers = KnownPeers(await bus.connect(), path, lambda: [OTHER])
             for number in range(MOST + 5):
                 peers.note(f"{number:040x}", ENDPOINT)
             await saved(peers)
-            again = KnownPeers(await bus.connect(), path, lambda: True)
+            again = KnownPeers(await bus.connect(), path, lambda: [OTHER])
             assert list(again._endpoints) == [f"{number:040x}" for number in range(5, MOST + 5)]
 
     asyncio.run(story())
+
+
+def test_a_node_with_links_asks_a_lost_peer_now_and_then_and_no_linked_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ring may be a part of one that was split, and no bootstrap is left that knows both."""
+    monkeypatch.setattr(known, "SAVE_AFTER", 0.02)
+    monkeypatch.setattr(known, "LOST", 0.04)
+    monkeypatch.setattr(known, "HELD", 0.02)
+    order: list[str] = []
+
+    async def story() -> None:
+        async with memory_bus() as bus:
+            twice = asyncio.Event()
+
+            async def answer(call: Call) -> JsonObject:
+                order.append(call.action)
+                if len(order) == 4:
+                    twice.set()
+                return {"node": NODE, "endpoint": ENDPOINT} if call.action == "connect" else {}
+
+            link = FakeRole(bus, "link", {"connect": answer, "release": answer})
+            await link.start()
+            peers = KnownPeers(await bus.connect(), tmp_path / "known.json", lambda: [OTHER])
+            peers.note(NODE, ENDPOINT)
+            peers.note(OTHER, "192.0.2.2:4741")
+            keeping = asyncio.create_task(peers.keep())
+            await asyncio.wait_for(twice.wait(), 10.0)
+            keeping.cancel()
+            assert {call.body["node"] for call in link.calls} == {NODE}
+
+    asyncio.run(story())
+    assert order[:4] == ["connect", "release", "connect", "release"]

@@ -4,7 +4,7 @@ import msgspec
 
 from ipop_modules.topology.protocol.cache import MAX_ENTRIES, Cache
 from ipop_modules.topology.protocol.records import Kind, Record
-from ipop_modules.topology.protocol.store import MAX_CLAIMS, MAX_FOR_LINK, MAX_FOR_OWNER, MAX_IN_SET, Store
+from ipop_modules.topology.protocol.store import MAX_CLAIMS, MAX_ENDED, MAX_FOR_LINK, MAX_FOR_OWNER, MAX_IN_SET, Store
 
 KEY, LINK = b"k" * 20, b"l" * 20
 
@@ -40,6 +40,38 @@ def test_a_copy_does_not_outlive_the_original_nor_shorten_it() -> None:
     store.put(record(), 50, LINK, 0.0, merge=True)
     assert store.get("one", KEY, 99.0)
     assert not store.get("one", KEY, 101.0)
+
+
+def test_a_record_lives_one_lease_however_often_it_is_handed_over() -> None:
+    store = Store()
+    for now in (0.0, 300.0, 599.0):
+        assert store.put(record(), 600, LINK, now, merge=True).state == "stored"
+    assert not store.get("one", KEY, 600.0)
+    outcome = store.put(record(), 600, LINK, 601.0)
+    assert (outcome.state, outcome.record) == ("stale", record()), "its owner learns which sequence it must pass"
+    assert store.put(record(sequence=0), 600, LINK, 602.0, merge=True).state == "stale"
+    assert store.put(record("bob", since=9), 600, LINK, 603.0).state == "stored"
+    assert owners(store, 604.0) == [b"bob"]
+    assert store.put(record(sequence=2), 600, LINK, 605.0).state == "taken"
+
+
+def test_a_copy_that_ended_early_shortens_no_later_one() -> None:
+    """Else anybody who hands over a record with no time left would keep it away."""
+    store = Store()
+    store.put(record(), 0, LINK, 0.0, merge=True)
+    assert not store.get("one", KEY, 1.0)
+    assert store.put(record(), 600, LINK, 1.0).state == "stored"
+    assert store.get("one", KEY, 599.0)
+    assert not store.get("one", KEY, 600.0)
+
+
+def test_the_ended_that_are_remembered_are_bounded() -> None:
+    store = Store()
+    for number in range(MAX_ENDED + 1):
+        store.put(record(f"{number}"), 1, LINK, 2.0 * number)
+    end = 2.0 * MAX_ENDED + 2
+    assert store.put(record("1"), 600, LINK, end).state == "stale"
+    assert store.put(record("0"), 600, LINK, end).state == "stored", "forgotten"
 
 
 def test_when_storers_compare_the_older_claim_wins() -> None:

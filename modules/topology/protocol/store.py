@@ -6,6 +6,9 @@ finds the next one. What an owner has stored here, nobody else can take away bef
 the one that came last makes room.
 
 A withdrawn record stands in nobody's way but that of its own owner's older ones.
+
+A record lives here for one lease from when it first came, however often it is handed over, and is remembered when it
+has ended: else whoever kept a copy could hold an address for an owner that is gone.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ MAX_FOR_LINK: Final = 4_096
 MAX_IN_SET: Final = 256
 MAX_CLAIMS: Final = 4
 """Owners that one key of kind `one` is kept for."""
+MAX_ENDED: Final = 4_096
+"""Records that are remembered when they have ended; the one that ended first makes room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,8 @@ class _Entry:
     link: bytes
     came: int
     """In which order owners came to the key."""
+    last_end: float
+    """One lease after this record first came here: whoever hands it over again, it does not live longer."""
 
     @property
     def claims(self) -> bool:
@@ -57,6 +64,8 @@ class Store:
     def __init__(self) -> None:
         self._entries: dict[tuple[Kind, bytes], dict[bytes, _Entry]] = {}
         """By key and owner; of the claims to one key, the one that stands is the first."""
+        self._ended: dict[tuple[Kind, bytes, bytes], tuple[Record, float]] = {}
+        """By kind, key and owner, in the order of their end, with the last end that each may have."""
         self._came = count()
         self._by_owner: Counter[bytes] = Counter()
         self._by_link: Counter[bytes] = Counter()
@@ -93,16 +102,19 @@ class Store:
         own = here.get(owner)
         if own is not None and own.record.sequence > record.sequence:
             return Outcome("stale", own.record)
+        last_end = self._last_end(record, own, now)
+        if last_end <= now:
+            return Outcome("stale", self._ended[record.kind, record.key, owner][0])
         gives_way = self._who_gives_way(here, record.kind) if own is None else None
         if own is None and (self._by_owner[owner] >= MAX_FOR_OWNER or (gives_way is None and self._is_full(link))):
             return Outcome("refused")
-        expires = now + min(remaining, record.lease)
+        expires = min(now + remaining, last_end)
         if own is not None and own.record == record:
             expires = max(expires, own.expires)
         stood = self._standing(record.kind, here)
         if gives_way is not None:
             self._remove(gives_way)
-        entry = _Entry(record, owner, expires, link, next(self._came) if own is None else own.came)
+        entry = _Entry(record, owner, expires, link, next(self._came) if own is None else own.came, last_end)
         if own is not None and own.claims and entry.claims:
             self._replace(own, entry)
         else:
@@ -150,6 +162,15 @@ class Store:
         ends = [entry.expires for entries in self._entries.values() for entry in entries.values()]
         self._first_end = min(ends, default=inf)
 
+    def _last_end(self, record: Record, own: _Entry | None, now: float) -> float:
+        """When a record must have ended; not after `now` where it has, or a newer one of its owner's."""
+        if own is not None:
+            return own.last_end if own.record == record else now + record.lease
+        before, last_end = self._ended.get((record.kind, record.key, record.owner), (None, now))
+        if before == record:
+            return last_end
+        return now if before is not None and before.sequence > record.sequence else now + record.lease
+
     def _outcome(self, entry: _Entry, stood: _Entry | None) -> Outcome:
         record = entry.record
         stands = self._standing(record.kind, self._entries[record.kind, record.key])
@@ -186,6 +207,10 @@ class Store:
             return
         for entry in [e for e in self._entries.get((kind, key), {}).values() if e.expires <= now]:
             self._remove(entry)
+            self._ended.pop((kind, key, entry.owner), None)
+            self._ended[kind, key, entry.owner] = entry.record, entry.last_end
+            if len(self._ended) > MAX_ENDED:
+                del self._ended[next(iter(self._ended))]
 
     def _is_full(self, link: bytes) -> bool:
         return len(self) >= MAX_RECORDS or self._by_link[link] >= MAX_FOR_LINK
