@@ -21,13 +21,27 @@ from ipop_core.demo import programs
 from ipop_core.demo.node import Node, stop
 from ipop_core.demo.ring import BETWEEN, is_between
 from ipop_core.identity import KEY_FILE, load_or_create
-from ipop_core.lab import Home, Host, Laboratory, NatKind
+from ipop_core.lab import Home, Host, LabError, Laboratory, NatKind
+from ipop_core.lab.probe import Probe
+from ipop_core.nat_behaviour import Behaviour, Dependence, classify
 
 ADDRESSES: Final = {"alice": "192.168.10.10", "bob": "192.168.10.20"}
 CARD: Final = "tapipop"
 _SIOCETHTOOL: Final = 0x8946
 _OFFLOADS: Final = (0x17, 0x1F, 0x24, 0x2C, 0x19)
 """ETHTOOL_STXCSUM, _STSO, _SGSO, _SGRO and _SSG of <linux/ethtool.h>."""
+
+_FREE: Final = Dependence.INDEPENDENT
+_STRICT: Final = Dependence.ADDRESS_AND_PORT
+_BEHAVIOUR: Final = {
+    NatKind.OPEN: (_FREE, _FREE, False),
+    NatKind.FULL_CONE: (_FREE, _FREE, False),
+    NatKind.ADDRESS_RESTRICTED: (_FREE, Dependence.ADDRESS, False),
+    NatKind.PORT_RESTRICTED: (_FREE, _STRICT, False),
+    NatKind.SYMMETRIC: (_STRICT, _STRICT, False),
+    NatKind.SEQUENTIAL: (_STRICT, _STRICT, True),
+}
+"""How each kind maps and filters, and whether its ports count up."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +58,21 @@ class Neighbourhood:
 def two_homes(
     overlay: Overlay, kinds: tuple[NatKind, NatKind], *, delay: float, careful: bool
 ) -> Iterator[Neighbourhood]:
-    """Homes side by side behind routers of these kinds; see `neighbourhood`. `careful`: as in `lab.nat.ruleset`."""
+    """Homes side by side behind routers of these kinds; see `neighbourhood`. `careful`: as in `lab.nat.ruleset`.
+
+    Raises LabError where a router is not what it should be.
+    """
 
     def build(lab: Laboratory) -> list[Home]:
-        return [
+        homes = [
             lab.home(name, overlay.public, kind, drop_unsolicited=careful)
             for name, kind in zip(ADDRESSES, kinds, strict=True)
         ]
+        servers = lab.host("first", overlay.public), lab.host("second", overlay.public)
+        for home in homes:
+            with Probe(home.host, *servers) as probe:
+                check_kind(home.kind, classify(probe))
+        return homes
 
     with neighbourhood(overlay, build, delay=delay) as found:
         yield found
@@ -90,6 +112,13 @@ def neighbourhood(
             for process in slow:
                 process.kill()
                 process.wait()
+
+
+def check_kind(kind: NatKind, found: Behaviour) -> None:
+    """Raise LabError where a router that is to be of this kind was found to be another."""
+    behaviour = found.mapping, found.filtering, found.sequential
+    if behaviour != _BEHAVIOUR[kind]:
+        raise LabError(f"a router that is to be {kind.value} behaves as {found}")
 
 
 def _node(folder: Path, home: Home, bootstraps: Sequence[str], namespace: str) -> Node:

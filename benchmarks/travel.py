@@ -35,6 +35,8 @@ class Travel:
     """The last of all went straight."""
     between: int
     """All datagrams from home to home, probes and all, whatever their size."""
+    until_direct: int
+    """Of these, those before `direct_at`; all, where it never was."""
 
 
 def follow(datagrams: Sequence[Packet], alice: str, bob: str, relays: Collection[str]) -> Travel:
@@ -45,10 +47,12 @@ def follow(datagrams: Sequence[Packet], alice: str, bob: str, relays: Collection
     relayed = [ping for ping in pings if ping.source in homes and ping.destination in relays]
     last = max((*straight, *relayed), key=lambda ping: ping.monotonic, default=None)
     middle = (pings[0].monotonic + pings[-1].monotonic) / 2 if pings else 0.0
+    between = [datagram for datagram in datagrams if {datagram.source, datagram.destination} == homes]
     return Travel(
         direct_at=straight[0].monotonic if straight else None,
         relayed=len(relayed),
         relayed_after=sum(ping.monotonic > middle for ping in relayed),
         direct_last=last is not None and last in straight,
-        between=sum({datagram.source, datagram.destination} == homes for datagram in datagrams),
+        between=len(between),
+        until_direct=sum(not straight or datagram.monotonic < straight[0].monotonic for datagram in between),
     )

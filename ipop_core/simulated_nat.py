@@ -21,7 +21,6 @@ Address: TypeAlias = tuple[str, int]
 
 LIFETIME: Final = 30.0
 """Of a mapping; Linux has 30 s until there was an answer."""
-_STRICT: Final = (NatKind.PORT_RESTRICTED, NatKind.SYMMETRIC, NatKind.SEQUENTIAL)
 _FIRST_PORT: Final = 40_000
 
 
@@ -58,10 +57,11 @@ class SimulatedNat:
     def into(self, remote: Address, port: int, now: float) -> Address | None:
         """The inner address that a packet from outside is for; None when it is dropped."""
         self._expire(now)
-        for (inner, peer), (outer, _) in self.flows.items():
-            if outer == port and self._passes(peer, remote):
-                return inner
-        if not self.careful and self.kind in _STRICT:
+        if (port, remote) not in self.spoiled:
+            for (inner, peer), (outer, _) in self.flows.items():
+                if outer == port and self._passes(peer, remote):
+                    return inner
+        if not self.careful and self.kind is not NatKind.FULL_CONE:
             self.spoiled[port, remote] = now
         return None
 

@@ -9,11 +9,15 @@ from typing import Final
 
 from ipop_core.bus.api import Bus, Call, Event, JsonObject
 from ipop_core.errors import BusError
+from ipop_core.token_bucket import TokenBucket
 from ipop_modules.signal.protocol.rendezvous import NO_WORD, Effect, Nat, Probe, Rendezvous, Send
 from ipop_modules.signal.timer import Timer
 
-CANDIDATES_FRESH: Final = 1.0
-"""Seconds for which this node's candidates are not asked for again: a flood of messages makes no flood of requests."""
+CANDIDATES_FRESH: Final = 0.25
+"""Seconds for which what a peer is told of this node's candidates holds."""
+ASK_RATE: Final = 16.0
+ASK_BURST: Final = 32.0
+"""How often the links are asked for them: a flood of messages makes no flood of requests."""
 
 
 class RendezvousDriver:
@@ -22,7 +26,9 @@ class RendezvousDriver:
         self._machine = Rendezvous(secrets.token_bytes, asyncio.get_running_loop().time())
         self._timer = Timer(self._machine.next_wake, lambda now: self._perform(self._machine.wake(now)))
         self._own: tuple[Sequence[str], Nat] = ((), NO_WORD)
+        self._own_for = ""
         self._own_until = 0.0
+        self._asks = TokenBucket(ASK_RATE, ASK_BURST, asyncio.get_running_loop().time())
         self._asking = asyncio.Lock()
 
     def stop(self) -> None:
@@ -47,18 +53,21 @@ class RendezvousDriver:
             self._machine.counters["unproven"] += 1
             return
         try:
-            own, nat = await self._own_candidates()
+            own, nat = await self._own_candidates(call.body["sender"])
         except BusError:
             self._machine.counters["no_own_candidates"] += 1
             return
         for data in call.frames:
             self._perform(self._machine.receive(call.body["sender"], data, own, self._timer.now(), nat))
 
-    async def _own_candidates(self) -> tuple[Sequence[str], Nat]:
+    async def _own_candidates(self, node: str) -> tuple[Sequence[str], Nat]:
+        """What to tell this peer; under a flood, what another one was told last."""
         async with self._asking:
-            if self._timer.now() >= self._own_until:
-                reply = await self._bus.request("link", "candidates", timeout=2.0)
-                self._own = reply.body["candidates"], _nat(reply.body)
+            now = self._timer.now()
+            known = self._own_for == node and now < self._own_until
+            if not known and (self._asks.take(now) or not self._own_for):
+                reply = await self._bus.request("link", "candidates", {"node": node}, timeout=2.0)
+                self._own, self._own_for = (reply.body["candidates"], _nat(reply.body)), node
                 self._own_until = self._timer.now() + CANDIDATES_FRESH
             return self._own
 
@@ -68,7 +77,7 @@ class RendezvousDriver:
                 case Send(node, data):
                     self._bus.notify("link", "send", {"to": node, "mode": "session", "role": "signal"}, [data])
                 case Probe(node, endpoints, nat, early):
-                    known = {"mapping": nat.mapping, "endpoint": nat.endpoint}
+                    known = {"mapping": nat.mapping, "endpoint": nat.endpoint, "able": nat.able}
                     body = {"node": node, "candidates": list(endpoints), "nat": known, "early": early}
                     self._bus.notify("link", "probe", body)
         self._timer.set()
@@ -77,4 +86,4 @@ class RendezvousDriver:
 def _nat(body: JsonObject) -> Nat:
     """What the links say of this node's NAT; another link module than ours may say nothing."""
     told = body.get("nat")
-    return NO_WORD if told is None else Nat(told["mapping"], told["endpoint"])
+    return NO_WORD if told is None else Nat(told["mapping"], told["endpoint"], told.get("able", True))

@@ -151,17 +151,19 @@ class Actions:
         self._tincan.settle()
         return {}
 
-    async def candidates(self, _call: Call) -> JsonObject:
+    async def candidates(self, call: Call) -> JsonObject:
         await self._tincan.look_around()
-        return self._tincan.offer()
+        return self._tincan.offer(_id(call.body.get("node")))
 
     async def probe(self, call: Call) -> JsonObject:
         tincan = self._tincan
         endpoints = [tincan.udp.endpoint(*_endpoint(text)) for text in call.body["candidates"]]
         usable = [endpoint for endpoint in endpoints if endpoint is not None]
         node, early = bytes.fromhex(call.body["node"]), call.body.get("early", False)
-        search = _search(tincan, node, call.body["nat"]) if "nat" in call.body else None
-        tincan.machine.probe(node, usable, tincan.now(), early=early, search=search)
+        nat = call.body.get("nat")
+        search = None if nat is None else _search(tincan, node, nat)
+        able = nat is None or nat.get("able", True)
+        tincan.machine.probe(node, usable, tincan.now(), early=early, search=search, peer_is_able=able)
         tincan.settle()
         return {}
 

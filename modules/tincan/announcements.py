@@ -131,7 +131,7 @@ class Announcements:
             case events.RevocationsLearnt(learnt):
                 self._tincan.revoked.keep(learnt)
             case events.RendezvousWanted(node):
-                self._bus.publish("link.rendezvous", {"node": node.hex(), **self._tincan.offer()})
+                self._bus.publish("link.rendezvous", {"node": node.hex(), **self._tincan.offer(node)})
             case events.FilteringKnown():
                 self._filtering_known()
             case events.DirectWanted(node):

@@ -189,9 +189,11 @@ class Tincan:
     def now(self) -> float:
         return boot_clock()
 
-    def offer(self) -> JsonObject:
-        """What the other side of a rendezvous is told: the answer of the action `candidates`."""
-        return {"candidates": self.reach.candidates(), "nat": self.reach.nat_body(self.machine.searching.allowed)}
+    def offer(self, node: bytes | None) -> JsonObject:
+        """What the other side of a rendezvous is told, that node: the answer of the action `candidates`."""
+        searching = self.machine.searching
+        able = node is None or searching.able(node, self.reach.outer_of(node), self.now())
+        return {"candidates": self.reach.candidates(), "nat": self.reach.nat_body(searching.allowed, able)}
 
     async def test_filtering(self) -> None:
         """Find out how the NAT in front of this node filters, unless that was done a moment ago."""

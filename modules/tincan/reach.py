@@ -90,14 +90,25 @@ class Reach:
                 found += [text for text in self.seen() if (":" in text.rpartition(":")[0]) == (size == IPV6)][:MAX_SEEN]
         return list(dict.fromkeys(found))[:MAX_CANDIDATES]
 
-    def nat_body(self, searches: bool) -> JsonObject:
+    def nat_body(self, searches: bool, able: bool = True) -> JsonObject:
         """What the other side of a rendezvous must know of this side's NAT: the `nat` of `schemas/messages/link.json`.
 
-        Nothing, where this side never searches, or need not.
+        Nothing, where this side never searches, or need not; `able`: it can now.
         """
         nat = self.nat() if searches and not self._is_let_in() else Nat()
         outer = nat.outer if nat.outer is not None and _is_outside(nat.outer) else None
-        return {"mapping": nat.mapping.value, "endpoint": None if outer is None else show_endpoint(outer)}
+        endpoint = None if outer is None else show_endpoint(outer)
+        return {"mapping": nat.mapping.value, "endpoint": endpoint, "able": able}
+
+    def outer_of(self, node: bytes) -> Endpoint | None:
+        """The address of a peer's NAT, as it said last."""
+        told = self.told.get(node)
+        if told is None or told["endpoint"] is None:
+            return None
+        try:
+            return self._udp.endpoint(*read_endpoint(told["endpoint"]))
+        except ValueError:
+            return None
 
     def search(self, node: bytes, theirs: JsonObject) -> Search | None:
         """This node's part in a search for the peer that says this of its NAT; None where there is nothing to find.

@@ -35,6 +35,7 @@ class Member(Peer):
         super().__init__(net, host, [inner], OPEN)
         self.observations = Observations()
         self.opened = 0
+        self.told: dict[bytes, Offer] = {}
 
     def branch(self, endpoint: Endpoint, count: int) -> Sequence[Endpoint]:
         first, self.opened = self.opened, self.opened + count
@@ -50,19 +51,23 @@ class Member(Peer):
                 self.observations.add(self.address(event.endpoint), (event.ip, event.port), self.net.now)
         return self.observations.nat(4, {ip_address(self.endpoint[0]).packed}, PORT, self.net.now)
 
-    def offer(self) -> Offer | None:
+    def offer(self, to: Member | None = None) -> Offer | None:
         """What the other side of a rendezvous is told now; None while no peer has told what it sees."""
         nat = self.nat()
         if nat.outer is None:
             return None
         predicted = [_endpoint(*address) for address in nat.predicted()]
         outer = _endpoint(*nat.outer)
-        return Offer(list(dict.fromkeys([*predicted, self.endpoint, outer])), nat.mapping, outer)
+        candidates = list(dict.fromkeys([*predicted, self.endpoint, outer]))
+        searching, known = self.machine.searching, None if to is None else self.told.get(to.id)
+        able = to is None or searching.able(to.id, None if known is None else known.outer, self.net.now)
+        return Offer(candidates, nat.mapping, outer, able)
 
     def take(self, letter: Letter) -> None:
         search = part(self.nat().mapping, letter.offer)
-        early, candidates = not letter.is_answer, letter.offer.candidates
-        self.machine.probe(letter.sender.id, candidates, self.net.now, early=early, search=search)
+        self.told[letter.sender.id] = letter.offer
+        early, candidates, able = not letter.is_answer, letter.offer.candidates, letter.offer.able
+        self.machine.probe(letter.sender.id, candidates, self.net.now, early=early, search=search, peer_is_able=able)
 
 
 class Streets(Net):
@@ -136,17 +141,17 @@ class Streets(Net):
         """Where one member wants a direct path, its offer goes over the overlay, and the other answers the same way."""
         for a in self.members:
             wanted = {event.node for event in a.events if isinstance(event, RendezvousWanted)}
-            offer = a.offer() if wanted else None
             a.events = [event for event in a.events if not isinstance(event, RendezvousWanted)]
             for b in self.members:
-                if b.id in wanted and offer is not None:
+                offer = a.offer(b) if b.id in wanted else None
+                if offer is not None:
                     self.offers += 1
                     self._letters.append(Letter(self.now + OVERLAY, a, b, offer, is_answer=False))
         due = [letter for letter in self._letters if letter.at <= self.now]
         self._letters = [letter for letter in self._letters if letter.at > self.now]
         for letter in due:
-            answer = letter.to.offer()
-            if answer is not None and not letter.is_answer:
+            answer = None if letter.is_answer else letter.to.offer(letter.sender)
+            if answer is not None:
                 self._letters.append(Letter(self.now + OVERLAY, letter.to, letter.sender, answer, is_answer=True))
             letter.to.take(letter)
 
@@ -156,6 +161,7 @@ class Offer:
     candidates: list[Endpoint]
     mapping: Mapping
     outer: Endpoint
+    able: bool = True
 
 
 @dataclass(frozen=True)

@@ -2,45 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ipop_core.lab.nat import NatKind
 from ipop_core.simulated_nat import SimulatedNat
-from ipop_modules.tincan.link.protocol.courtesy import MAX_KNOWN, TO_A_HOST, TO_ALL, TO_AN_ADDRESS, WINDOW, Courtesy
+from ipop_modules.tincan.link.protocol.courtesy import (
+    MAX_HOSTS,
+    MEMBERS,
+    STRANGERS,
+    TO_AN_ADDRESS,
+    WINDOW,
+    Courtesy,
+)
+from ipop_modules.tincan.link.protocol.mapping import Address
 from ipop_modules.tincan.link.protocol.path import MAX_PATHS
 from ipop_modules.tincan.link.protocol.searching import Part
 from tests.nat.streets import PORT, Pair
 
 VICTIM = bytes([192, 0, 2, 66])
+PEER, OTHER = b"p" * 20, b"q" * 20
+Addresses = list[tuple[bytes, int]]
+
+
+def taken(courtesy: Courtesy, addresses: Iterable[Address], now: float, peer: bytes = PEER, *, member: bool) -> int:
+    return sum(courtesy.allows(address, peer, now, member=member) for address in addresses)
 
 
 def test_an_address_and_a_host_get_only_so_many() -> None:
     courtesy = Courtesy()
-    assert sum(courtesy.allows((VICTIM, 9), 0.0) for _ in range(100)) == TO_AN_ADDRESS
-    assert sum(courtesy.allows((VICTIM, port), 1.0) for port in range(1000)) == TO_A_HOST - TO_AN_ADDRESS
-    assert courtesy.allows((VICTIM, 9), WINDOW + 1)
+    assert taken(courtesy, [(VICTIM, 9)] * 100, 0.0, member=True) == TO_AN_ADDRESS
+    ports = [(VICTIM, port) for port in range(1000)]
+    assert taken(courtesy, ports, 1.0, member=True) == MEMBERS.to_a_host / 3 - TO_AN_ADDRESS
+    assert courtesy.allows((VICTIM, 9), PEER, WINDOW + 1, member=True)
 
 
 def test_an_address_that_answers_is_no_stranger() -> None:
     courtesy = Courtesy()
-    for _ in range(TO_AN_ADDRESS):
-        courtesy.allows((VICTIM, 9), 0.0)
-    courtesy.answered((VICTIM, 9))
-    assert courtesy.allows((VICTIM, 9), 0.0)
+    for _ in range(3):
+        assert taken(courtesy, [(VICTIM, 9)] * 100, 0.0, member=True) == TO_AN_ADDRESS
+        courtesy.answered((VICTIM, 9), PEER)
+    silent = [(VICTIM, port) for port in range(10, 1000)]
+    assert taken(courtesy, silent, 0.0, member=True) == MEMBERS.to_a_host / 3, "and nothing else of that host's is"
 
 
 @given(st.lists(st.tuples(st.binary(min_size=4, max_size=4), st.integers(1, 65_535)), max_size=200))
-def test_all_together_get_only_so_many(addresses: list[tuple[bytes, int]]) -> None:
+def test_all_together_get_only_so_many(addresses: Addresses) -> None:
     courtesy = Courtesy()
-    assert sum(courtesy.allows(address, 0.0) for address in addresses * 20) <= TO_ALL
+    for member, allowance in ((True, MEMBERS), (False, STRANGERS)):
+        peers = [number.to_bytes(20) for number in range(20)]
+        assert sum(taken(courtesy, addresses, 0.0, peer, member=member) for peer in peers) <= allowance.to_all
+
+
+def everywhere(count: int) -> Addresses:
+    return [(number.to_bytes(4), 9) for number in range(1, count + 1)]
+
+
+def test_no_stranger_uses_up_what_a_member_or_another_stranger_needs() -> None:
+    courtesy = Courtesy()
+    spent = [taken(courtesy, everywhere(5000), 0.0, bytes([n]) * 20, member=False) for n in range(10)]
+    assert spent[0] == STRANGERS.to_all // 9 + 1
+    assert sum(spent) < STRANGERS.to_all * 0.7
+    assert taken(courtesy, everywhere(TO_AN_ADDRESS), 0.0, member=False) == TO_AN_ADDRESS
+    assert taken(courtesy, everywhere(5000), 0.0, member=True) == MEMBERS.to_all // 9 + 1
+
+
+def test_no_peer_uses_up_what_another_needs_at_a_host() -> None:
+    courtesy, ports = Courtesy(), [(VICTIM, port) for port in range(1000)]
+    taken(courtesy, ports, 0.0, OTHER, member=False)
+    assert taken(courtesy, [(VICTIM, 9)] * 7, 0.0, member=False) == 7, "one round of tries"
+    for n in range(3):
+        taken(courtesy, ports, 0.0, bytes([n]) * 20, member=True)
+    assert taken(courtesy, [(VICTIM, 9)] * 7, 0.0, member=True) == 7
+
+
+def test_a_host_that_never_answers_gets_ever_less() -> None:
+    courtesy = Courtesy()
+    peers = [bytes([n]) * 20 for n in range(20)]
+    everything = [(VICTIM, port) for port in range(200)]
+    sent = [
+        sum(taken(courtesy, everything, float(second), peer, member=False) for peer in peers)
+        for second in range(0, 3600, 10)
+    ]
+    assert 0 < sum(sent[:3]) <= STRANGERS.to_a_host
+    assert sum(sent) <= STRANGERS.to_a_host * 12, "30 s, 60, 120, 240, and then 480 each"
+
+
+def test_a_pair_that_looks_for_a_path_again_and_again_has_a_round_of_tries_each_time() -> None:
+    """As seeking.py does, with two addresses behind one router."""
+    courtesy, now, wait = Courtesy(), 0.0, 16.0
+    for _ in range(20):
+        assert taken(courtesy, [(VICTIM, 9), (VICTIM, 10)] * 7, now, member=True) == 14
+        now, wait = now + wait, min(2 * wait, 256.0)
 
 
 def test_what_is_remembered_is_bounded() -> None:
     courtesy = Courtesy()
-    for number in range(3 * MAX_KNOWN):
-        courtesy.allows((number.to_bytes(4), 9), float(number))
-    assert len(courtesy._counts) <= MAX_KNOWN
+    for number in range(3 * MAX_HOSTS):
+        courtesy.allows((number.to_bytes(4), 9), PEER, float(number), member=True)
+    assert len(courtesy._members.hosts) <= MAX_HOSTS
 
 
 def direct_pair() -> Pair:
@@ -59,11 +121,32 @@ def test_a_thousand_candidates_for_ever_cost_a_third_party_a_few_packets() -> No
         machine.probe(pair.b.id, named, net.now)
         net.run(0.5)
     sent = [data for _, source, target, data in net.sent[began:] if target[0] == "192.0.2.66"]
-    assert 0 < len(sent) <= TO_A_HOST * 2
+    assert 0 < len(sent) <= MEMBERS.to_a_host
     assert max(map(len, sent)) < 100
     assert len(list(machine.sessions[pair.b.id].paths)) <= MAX_PATHS
     assert machine.counters["probe_held_back"] > 0
     assert pair.direct, "the path in use is none the worse for it"
+
+
+def test_two_strangers_that_name_address_after_address_make_no_flood_and_keep_nobody_else_from_a_probe() -> None:
+    pair = direct_pair()
+    machine, net = pair.a.machine, pair.net
+    began, number = len(net.sent), 0
+    for _ in range(58):
+        for relay in pair.relays[:2]:
+            named = [(f"192.0.{number % 200}.{last}", 9) for last in range(1, 17)]
+            machine.probe(relay.id, named, net.now)
+            number += 1
+        net.run(0.5)
+    sent = [target for _, _, target, _ in net.sent[began:] if target[0].startswith("192.0.")]
+    assert 0 < len(sent) <= 2 * STRANGERS.to_all / 9 * 2, "in 29 s, which are two windows at the most"
+    honest = ("198.51.100.9", 9), ("198.51.100.8", 9)
+    machine.probe(pair.b.id, honest[:1], net.now)
+    machine.probe(pair.relays[2].id, honest[1:], net.now)
+    began = len(net.sent)
+    net.run(6)
+    tried = [target for _, _, target, _ in net.sent[began:] if target in honest]
+    assert [tried.count(target) for target in honest] == [6, 6], "and the first of each went at once"
 
 
 def test_candidates_for_a_node_without_a_session_are_dropped_and_counted() -> None:

@@ -62,8 +62,10 @@ def test_a_message_of_another_shape_is_refused(fields: object) -> None:
 
 
 def test_a_later_version_may_add_fields() -> None:
-    data = msgspec.msgpack.encode(["offer", b"12345678", [b"123456"], 2, b"654321", {"new": 1}])
-    assert decode(data) == Offer(b"12345678", (b"123456",), 2, b"654321")
+    fields = ["offer", b"12345678", [b"123456"], 2, b"654321", False]
+    offer = Offer(b"12345678", (b"123456",), 2, b"654321", False)
+    assert decode(msgspec.msgpack.encode([*fields, {"new": 1}])) == offer
+    assert decode(msgspec.msgpack.encode(fields[:-1])).able, "an earlier version says nothing of it"
 
 
 def test_a_message_that_is_too_long_is_refused() -> None:

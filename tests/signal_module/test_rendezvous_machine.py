@@ -97,6 +97,17 @@ def test_a_wish_that_is_repeated_sends_new_candidates_only() -> None:
     assert sent.candidates == packed("203.0.113.9:9")
 
 
+def test_a_node_that_can_search_no_more_says_so_soon_and_after_the_last_try_too() -> None:
+    machine = rendezvous()
+    machine.want(BOB, AT_ALICE, 0.0, Nat(able=True))
+    for at in (0.5, 1.5, 3.5):
+        machine.wake(at)
+    assert machine.want(BOB, AT_ALICE, 3.6, Nat(able=False)) == []
+    assert not decode(data_to(BOB, machine.wake(4.1))).able
+    assert machine.want(BOB, AT_ALICE, 4.2, Nat(able=True)) == []
+    assert decode(data_to(BOB, machine.wake(4.7))).able
+
+
 def test_only_the_asked_peer_may_answer_and_once_for_each_offer() -> None:
     machine = rendezvous()
     asked = decode(data_to(BOB, machine.want(BOB, AT_ALICE, 0.0)))

@@ -249,9 +249,9 @@ def test_rendezvous_both_ways() -> None:
             assert (action, body) == ("link.send", {"to": PEER, "mode": "session", "role": "signal"})
             theirs = pack("198.51.100.1:2")
             assert theirs is not None
-            answer = encode(Answer(decode(frames[0]).id, (theirs,), 2, theirs))
+            answer = encode(Answer(decode(frames[0]).id, (theirs,), 2, theirs, False))
             await bus.call("peer_message", {"sender": PEER, "mode": "session"}, [answer])
-            nat = {"mapping": "endpoint-independent", "endpoint": "198.51.100.1:2"}
+            nat = {"mapping": "endpoint-independent", "endpoint": "198.51.100.1:2", "able": False}
             probe = {"node": PEER, "candidates": ["198.51.100.1:2"], "nat": nat, "early": False}
             assert await bus.told.get() == ("link.probe", probe, ())
             bus.deliver("link.up", {"node": PEER, "endpoint": "x", "kinds": [], "initiator": True})
@@ -261,7 +261,7 @@ def test_rendezvous_both_ways() -> None:
             action, body, frames = await bus.told.get()
             assert (action, body["to"]) == ("link.send", OTHER)
             assert decode(frames[0]) == Answer(bytes(8), (pack("192.0.2.1:1") or b"",))
-            probe |= {"node": OTHER, "nat": {"mapping": "unknown", "endpoint": None}, "early": True}
+            probe |= {"node": OTHER, "nat": {"mapping": "unknown", "endpoint": None, "able": True}, "early": True}
             assert await bus.told.get() == ("link.probe", probe, ())
             assert (await bus.call("status"))["counters"]["attempts_succeeded"] == 1
 

@@ -2,9 +2,10 @@
 
 An offer carries the candidates of the one who wants a direct path, the answer those of the other and the offer's id.
 Both travel sealed end to end, so their sender is proven; what they say is still checked like a stranger's word.
-MessagePack arrays: `["offer", id (8 bytes), [candidate (6 or 18 bytes), ...], mapping, outer]`; later fields may
+MessagePack arrays: `["offer", id (8 bytes), [candidate (6 or 18 bytes), ...], mapping, outer, able]`; later fields may
 follow. `mapping` and `outer` are of the sender's NAT, as `link.json` has them (`nat`): how it maps, as an index of
-MAPPINGS, and its address as peers see it, packed as a candidate or empty.
+MAPPINGS, and its address as peers see it, packed as a candidate or empty. `able`: the sender can take part in a search
+now; where it is missing, it is true.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Offer(msgspec.Struct, frozen=True, array_like=True, tag="offer"):
     candidates: Candidates
     mapping: MappingIndex = 0
     outer: Outer = b""
+    able: bool = True
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, tag="answer"):
@@ -39,6 +41,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, tag="answer"):
     candidates: Candidates
     mapping: MappingIndex = 0
     outer: Outer = b""
+    able: bool = True
 
 
 _decoder: Final[msgspec.msgpack.Decoder[Offer | Answer]] = msgspec.msgpack.Decoder(Offer | Answer)

@@ -38,10 +38,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Nat:
-    """How a node's NAT maps, one of MAPPINGS, and its address as peers see it: `nat` in `link.json`."""
+    """How a node's NAT maps, one of MAPPINGS, and its address as peers see it: `nat` in `link.json`.
+
+    `able`: the node can take part in a search now.
+    """
 
     mapping: str = MAPPINGS[0]
     endpoint: str | None = None
+    able: bool = True
 
 
 NO_WORD: Final = Nat()
@@ -91,8 +95,10 @@ class Rendezvous:
             return []
         running = self._attempts.get(node)
         if running is not None:
-            if chosen != running.offer.candidates:
-                running.offer = Offer(running.offer.id, chosen, *_pack_nat(nat))
+            changed = Offer(running.offer.id, chosen, *_pack_nat(nat))
+            if changed != running.offer:
+                running.offer = changed
+                running.tries = min(running.tries, TRIES - 1)
                 running.due = min(running.due, now + FIRST_RETRY)
             return []
         if len(self._attempts) >= MOST_ATTEMPTS:
@@ -179,12 +185,12 @@ def _choose_own(own: Sequence[str]) -> tuple[bytes, ...]:
     return tuple(candidates.choose(packed, loopback=candidates.only_loopback(packed)))
 
 
-def _pack_nat(nat: Nat) -> tuple[int, bytes]:
+def _pack_nat(nat: Nat) -> tuple[int, bytes, bool]:
     outer = None if nat.endpoint is None else candidates.pack(nat.endpoint)
-    return MAPPINGS.index(nat.mapping), outer or b""
+    return MAPPINGS.index(nat.mapping), outer or b"", nat.able
 
 
 def _unpack_nat(message: Offer | Answer, *, loopback: bool) -> Nat:
     """What the other side says of its NAT; an address that is not fit to be tried is none."""
     fit = candidates.choose([message.outer], loopback=loopback)
-    return Nat(MAPPINGS[message.mapping], candidates.to_endpoint(fit[0]) if fit else None)
+    return Nat(MAPPINGS[message.mapping], candidates.to_endpoint(fit[0]) if fit else None, message.able)

@@ -28,6 +28,8 @@ class History:
 
     def __init__(self) -> None:
         self.trials: OrderedDict[Endpoint, Trial] = OrderedDict()
+        self.held_back = 0
+        """Probes that were not sent because the peer's addresses had got enough (`courtesy.py`)."""
 
     def offered(self, endpoint: Endpoint, now: float) -> None:
         trial = self._of(endpoint, now)
@@ -38,6 +40,13 @@ class History:
         trial = self.trials.get(endpoint)
         if trial is not None:
             trial.probes += 1
+
+    def withheld(self, endpoint: Endpoint) -> None:
+        """The probe that was just counted was not sent."""
+        self.held_back += 1
+        trial = self.trials.get(endpoint)
+        if trial is not None:
+            trial.probes -= 1
 
     def answered(self, endpoint: Endpoint, rtt: float | None, now: float) -> None:
         trial = self._of(endpoint, now)

@@ -156,15 +156,20 @@ class LinkMachine:
         *,
         early: bool = False,
         search: Search | None = None,
+        peer_is_able: bool = True,
     ) -> None:
         """Try these addresses of a peer under the session's keys; `early`: before the peer can know ours (probing.py).
 
-        Where they come to nothing, begin the search.
+        Where they come to nothing, begin the search, unless the peer says that it can't take part now.
         """
         self._probing.probe(node, candidates, now, early=early)
         session = self.sessions.get(node)
-        if session is not None and search is not None:
+        if session is None or search is None:
+            return
+        if peer_is_able:
             self.searching.begin(session, *search, now)
+        else:
+            self.searching.call_off(node, now)
 
     def moved(self, now: float) -> None:
         """This node's own addresses changed: ask on every path, and have every peer told where this node is now."""

@@ -56,7 +56,7 @@ class Probing:
         keys = session.sending_keys()
         if keys is not None:
             for endpoint, token in probes:
-                if not session.paths.validated(endpoint) and not self._may_try(endpoint, now):
+                if not session.paths.validated(endpoint) and not self._may_try(session, endpoint, now):
                     continue
                 self._blocks.send_to(endpoint, keys, control.frame(control.Probe(token)))
         if session.owed_since is not None and now >= session.owed_since + ACKNOWLEDGE_AFTER:
@@ -85,7 +85,7 @@ class Probing:
         if isinstance(source, Overlay) or not session.paths.answered(answer.token, source, now):
             self._state.counters["drop_probe_answer"] += 1
             return
-        self._courtesy.answered(self._state.wire.address(source))
+        self._courtesy.answered(self._state.wire.address(source), session.node)
         if answer.ip:
             self._seeking.observed(session, source, answer.ip, answer.port, now)
         self.tell(session, before, now)
@@ -107,9 +107,11 @@ class Probing:
         else:
             events.append(PathChanged(session.node, after.endpoint, _why(session, before, after, now)))
 
-    def _may_try(self, endpoint: Endpoint, now: float) -> bool:
-        if self._courtesy.allows(self._state.wire.address(endpoint), now):
+    def _may_try(self, session: Session, endpoint: Endpoint, now: float) -> bool:
+        address = self._state.wire.address(endpoint)
+        if self._courtesy.allows(address, session.node, now, member=session.member):
             return True
+        session.paths.history.withheld(endpoint)
         self._state.counters["probe_held_back"] += 1
         return False
 

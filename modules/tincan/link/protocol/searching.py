@@ -10,10 +10,15 @@ searched for. Where the router is, only the peer says, and in an open namespace 
 that was sent to in vain is left alone as well, whoever names it. What is sent is a usual probe under the session's
 keys, and a hit is a peer's probe from an address that was not known: path.py takes it from there, so nothing here has
 to be remembered.
+
+One side alone finds nothing and spends its budget. So each tells the other, with its addresses, whether it can take
+part now (`able`); where one can't, neither begins. Whoever was busy has the rendezvous repeated when it is free again,
+and whoever had said yes and then could not says so at once, before the other has sent anything.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -21,7 +26,7 @@ from typing import Final, TypeAlias
 
 from . import control
 from .blocks import Blocks
-from .events import Endpoint
+from .events import Endpoint, RendezvousWanted
 from .session import Session
 from .state import State
 
@@ -38,10 +43,23 @@ REST: Final = 60.0
 LONGEST_REST: Final = 3600.0
 MAX_RESTING: Final = 512
 """Peers and networks, two for an attempt."""
+MAX_WAITING: Final = 16
+CALL_AGAIN: Final = 2.0
+"""Seconds that a peer which waited is given to come to terms, before the next one is called."""
+MAX_PROMISED: Final = 256
 NETWORK: Final = 8
 """Bytes of an IPv6 address that are its owner's network; an IPv4 address has fewer, and counts whole."""
 LOWEST_PORT: Final = 1024
 PORTS: Final = 65_536 - LOWEST_PORT
+
+
+class Refusal(Enum):
+    """Why this node can't take part in a search now."""
+
+    BUSY = "busy"
+    """It searches for another peer."""
+    RESTING = "resting"
+    """The last search for this peer, or on this network, was in vain."""
 
 
 class Part(Enum):
@@ -99,6 +117,11 @@ class Searching:
         self._attempt: Attempt | None = None
         self._resting: Final[dict[bytes, _Rest]] = {}
         """By node id (20 bytes), and by network (NETWORK bytes or 4)."""
+        self._waiting: Final[OrderedDict[bytes, None]] = OrderedDict()
+        """Peers that could not be searched for because this node was busy."""
+        self._call_at = 0.0
+        self._promised: Final[OrderedDict[bytes, None]] = OrderedDict()
+        """Peers that were told that this node can take part."""
         self.opened: Sequence[Endpoint] = ()
         """The peer's address by way of each socket that was opened for the attempt."""
 
@@ -117,27 +140,81 @@ class Searching:
             "sent": 0 if running is None else running.sent,
             "failures": 0 if rest is None else rest.failures,
             "rests_s": 0.0 if rest is None else round(max(0.0, rest.until - now), 1),
+            "busy": self.refusal(node, None, now) is Refusal.BUSY,
         }
 
+    def refusal(self, node: bytes, target: Endpoint | None, now: float) -> Refusal | None:
+        """Why this node can't search for a peer now, whose outer address is `target`; None where it can."""
+        if self._attempt is not None and self._attempt.node != node:
+            return Refusal.BUSY
+        keys = (node,) if target is None else self._keys(node, target)
+        if any(now < rest.until for key in keys if (rest := self._resting.get(key)) is not None):
+            return Refusal.RESTING
+        return None
+
+    def able(self, node: bytes, target: Endpoint | None, now: float) -> bool:
+        """As `refusal`: the word to give to that peer."""
+        if not self.allowed or self.refusal(node, target, now) is not None:
+            return False
+        self._promised[node] = None
+        if len(self._promised) > MAX_PROMISED:
+            self._promised.popitem(last=False)
+        return True
+
     def begin(self, session: Session, part: Part, target: Endpoint, now: float) -> None:
-        """Search for a way to this peer, if its ordinary probes come to nothing."""
-        rests = [rest for key in self._keys(session.node, target) if (rest := self._resting.get(key)) is not None]
-        if not self.allowed or self._attempt is not None or session.direct or session.keys is None:
+        """Search for a way to this peer, which can take part, if its ordinary probes come to nothing."""
+        node = session.node
+        if not self.allowed or session.direct or session.keys is None:
             return
-        if any(now < rest.until for rest in rests):
-            self._state.counters["search_resting"] += 1
+        if self._attempt is not None and self._attempt.node == node:
             return
+        refusal = self.refusal(node, target, now)
+        if refusal is not None:
+            self._state.counters[f"search_{refusal.value}"] += 1
+            if refusal is Refusal.BUSY:
+                self._wait(node)
+            if node in self._promised:
+                del self._promised[node]
+                self._state.events.append(RendezvousWanted(node))
+            return
+        self._waiting.pop(node, None)
         begins = now + PATIENCE + (OPENING if part is Part.GUESS else 0.0)
         count = self.limits.sockets if part is Part.OPEN else self.limits.guesses
-        self._attempt = Attempt(session.node, part, target, begins, count)
+        self._attempt = Attempt(node, part, target, begins, count)
+
+    def call_off(self, node: bytes, now: float) -> None:
+        """The peer can't take part now. What has begun is brought to its end: its budget is spent once."""
+        self._state.counters["search_peer_unable"] += 1
+        if self._attempt is not None and self._attempt.node == node and not self._attempt.sent:
+            self._attempt, self._call_at = None, now
+        elif self._attempt is not None and self._attempt.node != node:
+            self._wait(node)
+
+    def _wait(self, node: bytes) -> None:
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting[node] = None
+
+    def _call(self, now: float) -> None:
+        """Have the rendezvous with the next peer that waited repeated."""
+        self._call_at = now + CALL_AGAIN
+        while self._waiting:
+            node, _ = self._waiting.popitem(last=False)
+            session = self._state.sessions.get(node)
+            if session is not None and session.keys is not None and session.member and not session.direct:
+                self._state.events.append(RendezvousWanted(node))
+                return
 
     def wake(self, now: float) -> None:
         attempt = self._attempt
-        if attempt is None or now < attempt.next_tick:
+        if attempt is None:
+            if self._waiting and now >= self._call_at:
+                self._call(now)
             return
         session = self._state.sessions.get(attempt.node)
         if session is None or session.keys is None or session.direct or not session.member:
             self._end(attempt, found=session is not None and session.direct, now=now)
+        elif now < attempt.next_tick:
+            return
         elif attempt.ends is not None:
             self._end(attempt, found=False, now=now)
         elif attempt.left <= 0:
@@ -147,7 +224,9 @@ class Searching:
             self._send(attempt, session)
 
     def next_wake(self) -> float | None:
-        return None if self._attempt is None else self._attempt.next_tick
+        if self._attempt is not None:
+            return self._attempt.next_tick
+        return self._call_at if self._waiting else None
 
     def _send(self, attempt: Attempt, session: Session) -> None:
         keys = session.sending_keys()
@@ -183,7 +262,7 @@ class Searching:
         return node, self._state.wire.address(target)[0][:NETWORK]
 
     def _end(self, attempt: Attempt, *, found: bool, now: float) -> None:
-        self._attempt, self.opened = None, ()
+        self._attempt, self.opened, self._call_at = None, (), now
         if not attempt.sent:
             return
         self._state.counters["searches_found"] += found

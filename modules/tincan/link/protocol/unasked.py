@@ -80,7 +80,8 @@ class Unasked:
         if ip.is_multicast or ip.is_unspecified or ip.is_loopback or ip.is_link_local or ip.is_reserved:
             return None
         endpoint = self._state.wire.endpoint_at(knock.ip, knock.port)
-        if endpoint is None or not self._courtesy.allows((knock.ip, knock.port), now):
+        address = knock.ip, knock.port
+        if endpoint is None or not self._courtesy.allows(address, session.node, now, member=session.member):
             return None
         return next(iter(self._state.wire.branch(endpoint, 1)), None)
 

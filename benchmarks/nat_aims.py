@@ -1,0 +1,87 @@
+"""What the grid of NATs is to show, and which of that the runs missed."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ipop_core.lab import NatKind
+
+SEARCH_SECONDS: Final = 15.0
+SEARCH_SHARE: Final = 0.9
+"""Of the runs that need a search: 27 of 30."""
+SEARCH_DATAGRAMS: Final = 2000
+"""The default budget of an attempt (docs/nat.md); in each run there is one."""
+EASY_MS: Final = 500.0
+EASY_DELAY: Final = 20.0
+"""ms of each home's line up to which EASY_MS is asked for."""
+
+_SYMMETRIC: Final = (NatKind.SYMMETRIC, NatKind.SEQUENTIAL)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of one pair. Times in ms from the first ping; `datagrams` are all that went from home to home."""
+
+    a: str
+    b: str
+    direct: bool
+    direct_after_ms: float | None
+    sent: int
+    received: int
+    relayed: int
+    datagrams: int
+    until_direct: int = 0
+    """Of `datagrams`, those before the first ping that went straight."""
+    lost: tuple[int, ...] = ()
+    """The numbers of the pings that were not answered, the first is 1."""
+    fault: str = ""
+
+    @property
+    def kinds(self) -> tuple[NatKind, NatKind]:
+        return NatKind(self.a), NatKind(self.b)
+
+
+def needs_search(a: NatKind, b: NatKind) -> bool:
+    return {a, b} == {NatKind.SYMMETRIC, NatKind.PORT_RESTRICTED}
+
+
+def needs_relay(a: NatKind, b: NatKind) -> bool:
+    """Both are symmetric, and the ports of one at least can't be foreseen."""
+    return a in _SYMMETRIC and b in _SYMMETRIC and NatKind.SYMMETRIC in (a, b)
+
+
+def missed(cells: Sequence[Cell], delay: float) -> list[str]:
+    """The aims that these runs missed, a line each; `delay` is that of a home's line, in ms."""
+    found = [f"{cell.a} - {cell.b}: {cell.fault}" for cell in cells if cell.fault]
+    runs = [cell for cell in cells if not cell.fault]
+    for cell in runs:
+        if cell.received < cell.sent:
+            found.append(f"{cell.a} - {cell.b}: {cell.sent - cell.received} of {cell.sent} pings lost, expected none")
+    easy = [cell for cell in runs if not needs_search(*cell.kinds) and not needs_relay(*cell.kinds)]
+    found += [f"{cell.a} - {cell.b}: relayed, expected a direct path" for cell in easy if not cell.direct]
+    times = [cell.direct_after_ms for cell in easy if cell.direct_after_ms is not None]
+    if times and delay <= EASY_DELAY and statistics.median(times) >= EASY_MS:
+        found.append(f"easy pairs: a median of {statistics.median(times):.0f} ms to direct, expected under {EASY_MS:g}")
+    for pair in dict.fromkeys(cell.kinds for cell in runs if needs_search(*cell.kinds)):
+        found += _searches([cell for cell in runs if cell.kinds == pair])
+    return found
+
+
+def _searches(cells: Sequence[Cell]) -> list[str]:
+    name = f"{cells[0].a} - {cells[0].b}"
+    in_time = sum(
+        cell.direct and cell.direct_after_ms is not None and cell.direct_after_ms <= 1000 * SEARCH_SECONDS
+        for cell in cells
+    )
+    found = []
+    if in_time < SEARCH_SHARE * len(cells):
+        found.append(
+            f"{name}: {in_time} of {len(cells)} direct in {SEARCH_SECONDS:g} s, expected {SEARCH_SHARE:.0%} at least"
+        )
+    most = max(cell.until_direct for cell in cells)
+    if most > SEARCH_DATAGRAMS:
+        found.append(f"{name}: {most} datagrams between the homes until direct, expected {SEARCH_DATAGRAMS} at most")
+    return found
