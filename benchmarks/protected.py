@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final
 
 import vici
@@ -179,8 +180,9 @@ def _kill_charon(scene: Stage) -> Killed:
     left.namespace.run(["ping", "-c1", "-W5", INNER["right"]])
     pid = int((left.folder / "run" / "charon" / "charon.pid").read_text())
     command = ["ping", "-n", "-D", "-i", str(_FLOOD_INTERVAL), "-p", "deadbeef", INNER["right"]]
-    with Capture(left.namespace, CARD) as capture:
-        pinging = left.namespace.popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    # Into a file: a pipe that nobody reads is full after 800 answers, and then nothing wants keys any more.
+    with Capture(left.namespace, CARD) as capture, TemporaryFile("w+") as output:
+        pinging = left.namespace.popen(command, stdout=output, stderr=subprocess.STDOUT)
         time.sleep(_BEFORE)
         old, begun, moment = _spis(left), time.monotonic(), time.time()
         run(["kill", "-KILL", str(pid)])
@@ -188,7 +190,9 @@ def _kill_charon(scene: Stage) -> Killed:
         keys_after = time.monotonic() - begun
         time.sleep(_AFTER)
         pinging.send_signal(signal.SIGINT)
-        printed = pinging.communicate(timeout=PATIENCE)[0].decode()
+        pinging.wait(PATIENCE)
+        output.seek(0)
+        printed = output.read()
     answers = [(int(number), float(at)) for at, number in _ANSWER.findall(printed)]
     # What is on its way when ping is stopped, it does not wait for.
     sent = max((number for number, _ in answers), default=0)

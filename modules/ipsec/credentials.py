@@ -30,6 +30,12 @@ class Credentials:
     revocations: tuple[RevocationList, ...]
     """The newest list of each authority that has one."""
 
+    @property
+    def key_id(self) -> str:
+        """What charon calls the key: SHA-1 of its public half (RFC 5280, section 4.2.1.2, method 1), in hexadecimal."""
+        public = x509.load_der_x509_certificate(self.certificate).public_key()
+        return x509.SubjectKeyIdentifier.from_public_key(public).digest.hex()
+
 
 def read_credentials(identity: Identity, namespace: Namespace | None, addresses: Iterable[Address]) -> Credentials:
     """Raises ConfigError for what can't serve IPsec."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -79,8 +79,8 @@ class Negotiation:
         self._wanted: dict[Address, asyncio.Task[None]] = {}
         self._parted: set[Address] = set()
         """Whose association ended while they were asked for keys."""
-        self._key_id = b""
-        """What charon calls this node's key."""
+        self._leftovers: list[State] = []
+        """What a charon that has gone left in the kernel."""
         self._policy = RestartPolicy()
         self._task: asyncio.Task[None] | None = None
         self.restarts = 0
@@ -101,17 +101,17 @@ class Negotiation:
                 await first.wait()
 
     async def stop(self) -> None:
-        """Say goodbye to every peer."""
+        """Say goodbye to every peer, and leave no keys in the kernel."""
         self._waiting |= set(self._wanted)
         await _cancel(*self._wanted.values())
-        if self._client is not None and self._charon is None:
-            await self._forget(self._client)
         if self._task is not None:
             await _cancel(self._task)
         self._task = None
         self._known.clear()
         if self._charon is not None:
             await self._charon.stop()
+            self._leftovers = self._states()
+        self._remove_leftovers()
 
     def want(self, peer: Address) -> None:
         """The kernel holds packets for this peer."""
@@ -148,6 +148,7 @@ class Negotiation:
             await self._load_connections(client, known)
         else:
             await self._load_lists(client, credentials)
+        self._remove_leftovers()
         for association in await self.associations():
             name = connection_name(self._prefix, ip_address(association.peer))
             await client.command("terminate", {"ike": name, "force": "yes", "timeout": -1})
@@ -184,11 +185,11 @@ class Negotiation:
         """From a charon that begins to one that has gone."""
         client = await self._connect()
         try:
-            leftovers = self._states()
+            self._leftovers = self._states()
             await client.subscribe("child-updown")
             assert self._credentials is not None
             await self._load_credentials(client, self._credentials)
-            peers = {state.destination for state in leftovers if self._is_peer(state.destination)}
+            peers = {state.destination for state in self._leftovers if self._is_peer(state.destination)}
             await self._load_connections(client, peers | self._prepared())
             self._client, self.fault = client, None
             self._policy.started(asyncio.get_running_loop().time())
@@ -198,7 +199,7 @@ class Negotiation:
             await _cancel(*self._wanted.values())
             for peer in peers | waiting:
                 self.want(peer)
-            clean = asyncio.create_task(self._clean(leftovers))
+            clean = asyncio.create_task(self._clean())
             log.info("charon serves", extra={"fields": {"socket": str(self._socket), "resumed": len(peers)}})
             try:
                 await client.closed()
@@ -207,6 +208,8 @@ class Negotiation:
             raise IpopError(f"charon has gone{await self._charon.ending() if self._charon else ''}")
         finally:
             self._client = None
+            if self._charon is None:
+                await self._forget(client)
             await client.close()
 
     async def _connect(self) -> ViciClient:
@@ -221,7 +224,7 @@ class Negotiation:
 
     async def _load_credentials(self, client: ViciClient, credentials: Credentials) -> None:
         await self._load_lists(client, credentials)
-        self._key_id = (await client.command("load-key", {"type": "any", "data": credentials.key}))["id"]
+        await client.command("load-key", {"type": "any", "data": credentials.key})
         await client.command("load-cert", {"type": "X509", "flag": "NONE", "data": credentials.certificate})
         self._anchors = make_anchors(credentials.authorities)
         for anchor in self._anchors:
@@ -273,21 +276,29 @@ class Negotiation:
         return any(state.destination == peer and not state.spi for state in self._states())
 
     async def _forget(self, client: ViciClient) -> None:
-        """In a charon that others use, leave nothing of ours but certificates, of which it can take back none."""
-        with contextlib.suppress(ViciError):
-            await client.command("unload-key", {"id": self._key_id})
-            for association in await self.associations():
-                name = connection_name(self._prefix, ip_address(association.peer))
-                await client.command("terminate", {"ike": name, "timeout": -1})
-        for peer in self._known:
-            with contextlib.suppress(ViciError):  # somebody may have taken it away
-                await client.command("unload-conn", {"name": connection_name(self._prefix, peer)})
+        """In a charon that others use, leave nothing of ours but certificates, of which it can take back none.
 
-    async def _clean(self, leftovers: list[State]) -> None:
-        """Remove what a charon that has gone left, once there is something better or it had its time."""
-        old = [state for state in leftovers if state.spi]
+        Its answers to what it was told last may never have been read, so it is asked what it has.
+        """
+        assert self._credentials is not None
+        with contextlib.suppress(ViciError):
+            await client.command("unload-key", {"id": self._credentials.key_id})
+        with contextlib.suppress(ViciError):
+            sas = await client.listed("list-sas", "list-sa")
+            for name in _named(self._prefix, sas):
+                await client.command("terminate", {"ike": name, "timeout": -1})
+            connections = await client.listed("list-conns", "list-conn")
+            for name in _named(self._prefix, connections):
+                await client.command("unload-conn", {"name": name})
+
+    async def _clean(self) -> None:
+        """Give what a charon that has gone left its time: something better may take its place."""
+        await asyncio.sleep(LEFTOVER_SECONDS)
+        self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        old, self._leftovers = [state for state in self._leftovers if state.spi], []
         if old:
-            await asyncio.sleep(LEFTOVER_SECONDS)
             spis = {state.spi for state in old}
             with Xfrm() as xfrm:
                 xfrm.delete_states(old)
@@ -327,6 +338,11 @@ async def _cancel(*tasks: asyncio.Task[None]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _named(prefix: str, answers: Iterable[ViciMessage]) -> set[str]:
+    """The connections of ours among those that these events tell of."""
+    return {name for answer in answers for name in answer if peer_of(prefix, name) is not None}
 
 
 def _only_newer_lists(old: Credentials, new: Credentials) -> bool:

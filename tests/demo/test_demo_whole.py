@@ -14,9 +14,13 @@ from typing import Any
 import pytest
 
 from ipop_core.demo.programs import own
+from ipop_core.lab.esp import esp_right
+from ipop_core.lab.uml import uml_right
+from tests.lab.conftest import require
 
 pytestmark = [pytest.mark.net, pytest.mark.usefixtures("demo_allowed"), pytest.mark.timeout(240)]
 
+PAGE = Path(__file__).parents[2] / "docs" / "tutorial.md"
 PATIENCE = 180
 WITHOUT_NAMESPACES = (
     'echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set -all --inh-caps -all "$@"'
@@ -57,14 +61,30 @@ def left_of(pid: int) -> list[str]:
     return there
 
 
-def test_alice_reaches_bob_through_two_nats() -> None:
-    with demo("--json") as process:
+def on_one_machine() -> list[list[str]]:
+    """The words of the tutorial's commands for one machine, without the first two, which `demo` puts there."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    return [line.removeprefix("one$ ipop demo").split() for line in lines if line.startswith("one$ ")]
+
+
+def test_the_whole_tutorial_on_one_machine() -> None:
+    """Alice reaches Bob through two NATs; then with IPsec, in User-Mode Linux where this kernel has no ESP."""
+    require(esp_right() or uml_right())
+    _, words = on_one_machine()
+    with demo(*words, "--json") as process:
         found = outcome(process)
 
     assert (found["sent"], found["lost"], found["direct"]) == (20, 0, True)
     assert found["first_reply_hops"] >= 2
     assert found["canary_on_card"] == 40
     assert found["canary_on_public"] == 0
+    ipsec = found["ipsec"]
+    assert ipsec["kernel"] == ("own" if esp_right() else "uml")
+    assert ipsec["sent"] == ipsec["received"] == 10
+    assert ipsec["esp_packets"] >= 10
+    assert (ipsec["plaintext_hits"], ipsec["received_one_side_off"]) == (0, 0)
+    assert ipsec["sent_both_off"] == ipsec["received_both_off"] == 5
+    assert ipsec["plaintext_hits_both_off"] >= 5
     assert left_of(process.pid) == []
 
 
@@ -104,14 +124,18 @@ def test_without_namespaces_it_plays_on_loopback() -> None:
     assert not list(Path(tempfile.gettempdir()).glob("ipop-demo-*"))
 
 
-def test_the_processes_of_a_demo_can_be_told() -> None:
-    """The control for `left_of`."""
-    with demo() as process:
+def test_the_first_parts_are_told_and_the_processes_of_a_demo_can_be_told() -> None:
+    """The control for `left_of`, too."""
+    words, _ = on_one_machine()
+    with demo(*words) as process:
         assert process.stdout is not None
         assert any("one command each" in line for line in process.stdout)
         there = left_of(process.pid)
 
         assert any("ipop-controller" in word for word in there)
         assert any("/run/netns" in word for word in there)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        printed, errors = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 0, errors
+    assert "20 pings sent, 20 answered, none lost" in printed
+    assert left_of(process.pid) == []

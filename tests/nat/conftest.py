@@ -1,4 +1,7 @@
-"""Networks of these tests' own: they renumber and move what others share."""
+"""Networks of these tests' own: they renumber and move what others share.
+
+Those of the town go on where the one before ended, since ten nodes take long to start.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ def lab(allowed: None) -> Iterator[Laboratory]:
         yield laboratory
 
 
-@pytest.fixture
-def town(lab: Laboratory) -> Town:
-    return Town(lab)
+@pytest.fixture(scope="module")
+def town(allowed: None) -> Iterator[Town]:
+    with Laboratory() as laboratory:
+        yield Town(laboratory)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 from cryptography import x509
@@ -192,13 +193,15 @@ def pinging(member: Member, address: str, *options: str) -> Iterator[list[Ping]]
     """Ping while the block runs; the list has the result afterwards."""
     found: list[Ping] = []
     command = ["ping", "-n", "-p", "deadbeef", *options, address]
-    process = member.namespace.popen(command, stdout=subprocess.PIPE)
-    try:
-        yield found
-    finally:
-        process.send_signal(2)
-        output, _ = process.communicate(timeout=PATIENCE)
-        found.append(Ping(output.decode()))
+    with TemporaryFile("w+") as output:  # a pipe that nobody reads would be full after a thousand answers
+        process = member.namespace.popen(command, stdout=output)
+        try:
+            yield found
+        finally:
+            process.send_signal(2)
+            process.wait(PATIENCE)
+            output.seek(0)
+            found.append(Ping(output.read()))
 
 
 def kill(pid: int) -> float:
