@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final
 
 from ipop_core.bus.api import Bus, Event
 from ipop_core.errors import BusError
@@ -30,7 +31,8 @@ class DiscoveryDriver:
         self._own_node = own_node
         now = asyncio.get_running_loop().time()
         self._machine = Discovery(own_node, now, has_bootstraps=has_bootstraps)
-        self._timer = Timer(self._machine.next_wake, lambda now: self._perform(self._machine.wake(now, alone=alone())))
+        self._alone = alone
+        self._timer = Timer(self._machine.next_wake, self._wake)
         self._group = Multicast(self._received)
         self._work: set[asyncio.Task[None]] = set()
 
@@ -70,13 +72,21 @@ class DiscoveryDriver:
         endpoint = format_endpoint(address, heard.port)
         self._perform(self._machine.heard(heard.node.hex(), endpoint, self._timer.now()))
 
+    def _wake(self, now: float) -> None:
+        effects = self._machine.wake(now, alone=self._alone())
+        self._perform(effects)
+        if not effects:
+            self._begin(self._join())
+
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
-            work = self._announce() if isinstance(effect, Announce) else self._dial(effect)
-            task = asyncio.create_task(work)
-            self._work.add(task)
-            task.add_done_callback(self._work.discard)
+            self._begin(self._announce() if isinstance(effect, Announce) else self._dial(effect))
         self._timer.set()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
 
     async def _announce(self) -> None:
         try:
@@ -85,19 +95,26 @@ class DiscoveryDriver:
         except BusError:
             return
         port = int(status["listening"][0].rpartition(":")[2])
+        await self._hear(hosts)
         self._group.send(encode(Announcement(bytes.fromhex(self._own_node), port)), hosts)
 
     async def _join(self) -> None:
+        """Hear in the networks that this machine is in now."""
         try:
-            self._group.join(await self._hosts())
+            await self._hear(await self._hosts())
         except BusError:
-            log.info("own networks are joined with the first announcement: the links do not answer yet")
+            log.info("own networks are joined later: the links do not answer yet")
+
+    async def _hear(self, hosts: Sequence[str]) -> None:
+        if not self._group.join(hosts):
+            with contextlib.suppress(OSError):
+                await self._group.open()
+                self._group.join(hosts)
 
     async def _hosts(self) -> list[str]:
-        """IPv4 addresses of this node; those that are its router's are of no use here, and do no harm."""
+        """IP addresses of this node; those that are its router's are of no use here, and do no harm."""
         candidates = (await self._bus.request("link", "candidates", timeout=2.0)).body["candidates"]
-        hosts = {host for host, _, _ in (candidate.rpartition(":") for candidate in candidates) if ":" not in host}
-        return sorted(hosts)
+        return sorted({candidate.rpartition(":")[0].strip("[]") for candidate in candidates})
 
     async def _dial(self, effect: Dial) -> None:
         body = {"node": effect.node, "endpoint": effect.endpoint, "kind": KIND}

@@ -37,6 +37,7 @@ from .link.lane import Lane
 from .link.loop import add_lane, remove_lane
 from .link.protocol.events import Endpoint
 from .link.protocol.machine import LinkMachine
+from .link.protocol.mapping import ALTERNATE, NEXT
 from .link.protocol.portmap import NONCE_SIZE
 from .link.sockets import Sockets
 from .link.udp import UdpSocket, show_endpoint
@@ -193,7 +194,8 @@ class Tincan:
         """What the other side of a rendezvous is told, that node: the answer of the action `candidates`."""
         searching = self.machine.searching
         able = node is None or searching.able(node, self.reach.outer_of(node), self.now())
-        return {"candidates": self.reach.candidates(), "nat": self.reach.nat_body(searching.allowed, able)}
+        order = ALTERNATE if node is not None and self.machine.own < node else NEXT
+        return {"candidates": self.reach.candidates(order), "nat": self.reach.nat_body(searching.allowed, able)}
 
     async def test_filtering(self) -> None:
         """Find out how the NAT in front of this node filters, unless that was done a moment ago."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from ipaddress import ip_address
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import zip_longest
 from typing import Final
 
 from ipop_core.bus.api import JsonObject
 
 from .link.protocol.events import Endpoint
-from .link.protocol.mapping import Address, Mapping, Nat, Observations
+from .link.protocol.mapping import NEXT, Address, Mapping, Nat, Observations
 from .link.protocol.portmap import Mapped
 from .link.protocol.searching import Part, Search
 from .link.surroundings import Surroundings, look
@@ -71,18 +72,20 @@ class Reach:
         """This node's addresses as peers see them, the most agreed on first."""
         return [show_endpoint(seen) for seen in self.observations.addresses(self._clock()) if _is_outside(seen)]
 
-    def candidates(self) -> list[str]:
+    def candidates(self, order: Sequence[int] = NEXT) -> list[str]:
         """UDP addresses at which this node may be reached: own ones, outer ones, and those that are foreseen.
+
+        `order` as in `mapping.py`.
 
         The foreseen come first: each further address that the peer tries takes a port of the peer's own NAT, and where
         that counts up as well, the two sequences meet only if nothing comes in between.
         """
         nats = {size: self.nat(size) for size in (IPV4, IPV6)}
-        found = [show_endpoint(address) for nat in nats.values() for address in nat.predicted()]
+        found = [show_endpoint(address) for nat in nats.values() for address in nat.predicted(order)]
         mapped = self._mapped()
         if mapped is not None:
             found.append(show_endpoint((mapped.ip, mapped.port)))
-        found += self.own[:MAX_OWN]
+        found += [show_endpoint((ip.packed, self._udp.port)) for ip in _of_both(self.surroundings.addresses)]
         for size, nat in nats.items():
             if nat.outer is not None and _is_outside(nat.outer):
                 found.append(show_endpoint(nat.outer))
@@ -142,6 +145,13 @@ class Reach:
             return False
         outer = self.nat(len(mapped.ip)).outer
         return outer is None or outer[0] == mapped.ip
+
+
+def _of_both(addresses: Sequence[IPv4Address | IPv6Address]) -> list[IPv4Address | IPv6Address]:
+    """MAX_OWN of them, of IPv4 and of IPv6 in turn: a machine with many of one has its others tried, too."""
+    families = [[ip for ip in addresses if ip.version == version] for version in (4, 6)]
+    in_turn = [ip for pair in zip_longest(*families) for ip in pair if ip is not None]
+    return in_turn[:MAX_OWN]
 
 
 def _is_outside(address: Address) -> bool:

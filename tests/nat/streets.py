@@ -12,7 +12,7 @@ from ipop_core.lab.nat import NatKind
 from ipop_core.simulated_nat import Address, Nats, SimulatedNat
 from ipop_modules.tincan.frames import CARD, FRAME_HEADER
 from ipop_modules.tincan.link.protocol.events import Endpoint, Observed, RendezvousWanted
-from ipop_modules.tincan.link.protocol.mapping import Mapping, Nat, Observations
+from ipop_modules.tincan.link.protocol.mapping import ALTERNATE, NEXT, Mapping, Nat, Observations
 from ipop_modules.tincan.link.protocol.searching import Part, Search
 from tests.tincan_link.net import OPEN, Net, Peer
 
@@ -36,6 +36,8 @@ class Member(Peer):
         self.observations = Observations()
         self.opened = 0
         self.told: dict[bytes, Offer] = {}
+        self.between = self.elsewhere = 0
+        """How many other flows begin after the first offer, and how many have."""
 
     def branch(self, endpoint: Endpoint, count: int) -> Sequence[Endpoint]:
         first, self.opened = self.opened, self.opened + count
@@ -56,8 +58,12 @@ class Member(Peer):
         nat = self.nat()
         if nat.outer is None:
             return None
-        predicted = [_endpoint(*address) for address in nat.predicted()]
+        order = ALTERNATE if to is not None and self.id < to.id else NEXT
+        predicted = [_endpoint(*address) for address in nat.predicted(order)]
         outer = _endpoint(*nat.outer)
+        while self.elsewhere < self.between:
+            self.elsewhere += 1
+            self.net.nats.leave((self.endpoint[0], PORT), ("198.51.100.1", self.elsewhere), self.net.now)
         candidates = list(dict.fromkeys([*predicted, self.endpoint, outer]))
         searching, known = self.machine.searching, None if to is None else self.told.get(to.id)
         able = to is None or searching.able(to.id, None if known is None else known.outer, self.net.now)

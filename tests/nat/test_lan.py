@@ -10,13 +10,16 @@ from tests.system.node import Node
 pytestmark = [pytest.mark.net, pytest.mark.slow]
 
 
-def test_two_nodes_without_a_bootstrap_find_each_other(lab: Laboratory) -> None:
-    public = lab.segment()
+@pytest.mark.parametrize("family", [4, 6])
+def test_two_nodes_without_a_bootstrap_find_each_other(lab: Laboratory, family: int) -> None:
+    public = lab.segment(ipv6=family == 6)
     nodes = []
     for number, name in ((10, "alice"), (20, "bob")):
         sections = {"tincan": {"address": f"192.168.10.{number}/24"}, "topology": {}, "signal": {}, "logger": {}}
         nodes.append(Node(name, lab.host(name, public), lab.folder, sections, namespace="town"))
     for node in nodes:
+        if family == 6:
+            node.host.run(["ip", "-4", "address", "flush", "dev", node.host.interface])
         node.start()
     for node in nodes:
         node.ready(timeout=40.0)

@@ -36,6 +36,10 @@ def seen(*ports: int, outer: bytes = OUTER) -> Nat:
         ((31_111, 52_000, 18_000, 60_001), Mapping.DEPENDENT, False, None),
         ((40_000, 40_001, 40_002), Mapping.DEPENDENT, False, 1),
         ((40_000, 39_998, 39_996, 39_994), Mapping.DEPENDENT, False, -2),
+        ((30_001, 30_004, 30_003, 30_009, 30_007), Mapping.DEPENDENT, False, 1),
+        ((30_001, 30_002, 30_090, 30_091, 30_092), Mapping.DEPENDENT, False, 1),
+        ((30_000, 30_004, 30_008, 30_006), Mapping.DEPENDENT, False, 2),
+        ((30_000, 30_004, 52_000, 18_000, 60_001), Mapping.DEPENDENT, False, None),
     ],
 )
 def test_what_peers_see_tells_the_kind(
@@ -48,6 +52,8 @@ def test_what_peers_see_tells_the_kind(
 
 def test_the_next_ports_of_a_sequence_are_foreseen() -> None:
     assert seen(40_000, 40_001, 40_002).predicted()[:3] == [(OUTER, 40_003), (OUTER, 40_004), (OUTER, 40_005)]
+    assert seen(40_000, 40_004, 40_002).predicted()[:1] == [(OUTER, 40_006)], "answers overtake each other"
+    assert seen(34_094, 34_095, 30_000, 30_002, 30_001).predicted()[:1] == [(OUTER, 30_003)], "they begin anew"
     assert seen(65_531, 65_533, 65_535).predicted() == [], "there is no port 65537"
     assert seen(31_111, 52_000, 18_000).predicted() == []
 

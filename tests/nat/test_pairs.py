@@ -69,6 +69,16 @@ def test_a_regular_step_is_predicted(other: NatKind) -> None:
     assert pair.elapsed < 1.5
 
 
+@pytest.mark.parametrize("between", [*product(range(3), repeat=2)], ids=str)
+@pytest.mark.parametrize("seed", range(2))
+def test_two_regular_steps_meet_though_other_flows_come_in_between(between: tuple[int, int], seed: int) -> None:
+    pair = Pair(NatKind.SEQUENTIAL, NatKind.SEQUENTIAL, seed)
+    pair.a.between, pair.b.between = between
+    pair.talk(10, until_direct=True)
+    assert pair.direct
+    assert pair.elapsed < 1.5
+
+
 @pytest.mark.parametrize("kind", [NatKind.PORT_RESTRICTED, NatKind.ADDRESS_RESTRICTED], ids=name)
 def test_a_careless_router_is_survived(kind: NatKind) -> None:
     pair = Pair(kind, NatKind.PORT_RESTRICTED, seed=1, careful=False)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 import pytest
 
 from ipop_modules.tincan.link.protocol.portmap import Mapped
 from ipop_modules.tincan.link.protocol.searching import Part
+from ipop_modules.tincan.link.surroundings import Surroundings
 from ipop_modules.tincan.link.udp import UdpSocket
-from ipop_modules.tincan.reach import Reach
+from ipop_modules.tincan.reach import MAX_OWN, Reach
 
 ROUTER, CARRIER, PEERS = (bytes([198, 51, 100, last]) for last in (7, 8, 9))
 THEIRS = {"mapping": "endpoint-independent", "endpoint": "203.0.113.5:4741"}
@@ -45,3 +47,12 @@ def test_a_mapping_that_leads_in_from_a_carriers_network_alone_keeps_nobody_from
     found = reach.search(b"peer", THEIRS)
     assert found is not None
     assert found[0] is Part.OPEN
+
+
+def test_many_addresses_of_one_family_leave_room_for_the_other(udp: UdpSocket) -> None:
+    reach = Reach(udp, lambda: 100.0, lambda: None)
+    bridges = [ip_address(f"172.{number}.0.1") for number in range(17, 30)]
+    reach.surroundings = Surroundings((*bridges, ip_address("2001:db8::1"), ip_address("2001:db8::2")))
+    offered = reach.candidates()
+    assert len(offered) == MAX_OWN
+    assert {f"[2001:db8::{last}]:{udp.port}" for last in (1, 2)} < set(offered)

@@ -6,13 +6,16 @@ import asyncio
 import struct
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ipop_modules.tincan.link.protocol.rtnetlink import Neighbour, told
-from ipop_modules.tincan.link.surroundings import Router, Surroundings
+from ipop_modules.tincan.link.surroundings import Router, Surroundings, look
 from ipop_modules.tincan.link.watching import LOOKS, Watch
+from tests.tincan_card.namespace import Namespace
 
 MAC = bytes.fromhex("020000000001")
 HOME = Surroundings((ip_address("192.168.1.7"),), (Router(ip_address("192.168.1.1"), MAC),))
@@ -45,6 +48,39 @@ def test_what_matters_is_told() -> None:
 def test_no_message_breaks_it(data: bytes, kind: int) -> None:
     assert len(list(told(data))) <= len(data) // 16
     assert len(list(told(message(kind, data)))) <= 1
+
+
+def card(index: int, flags: int) -> bytes:
+    return message(16, struct.pack("=BBHiII", 0, 0, 1, index, flags, 0xFFFFFFFF))
+
+
+def test_of_cards_it_matters_whether_they_run() -> None:
+    watch = Watch(lambda: None, dict)
+    up, no_carrier = 0x1043, 0x1003
+    assert watch._matters(card(3, up) + card(4, no_carrier))
+    assert not watch._matters(card(3, up | 0x100) + card(4, 0x1002))
+    assert watch._matters(card(4, up) + card(3, up))
+    assert watch._matters(card(3, no_carrier))
+
+
+@pytest.mark.net
+def test_addresses_are_taken_only_of_cards_that_run_and_when_they_may_be_used() -> None:
+    namespace = Namespace()
+    try:
+        for name, peer in (("runs", "peer-r"), ("off", "peer-o"), ("unplugged", "peer-u"), ("ppp", "peer-p")):
+            namespace.ip("link", "add", name, "type", "veth", "peer", "name", peer)
+        for name in ("runs", "peer-r", "peer-o", "unplugged", "ppp", "peer-p"):
+            namespace.ip("link", "set", name, "up")
+        for name, last in (("runs", 1), ("off", 2), ("unplugged", 3)):
+            namespace.ip("address", "add", f"192.0.2.{last}/32", "dev", name)
+        namespace.ip("address", "add", "192.0.2.4", "peer", "192.0.2.5", "dev", "ppp")
+        namespace.ip("address", "add", "2001:db8::1/64", "dev", "runs", "nodad")
+        namespace.run(lambda: Path("/proc/sys/net/ipv6/conf/runs/dad_transmits").write_text("100"))
+        namespace.ip("address", "add", "2001:db8::2/64", "dev", "runs")
+        found = namespace.run(look).addresses
+    finally:
+        namespace.close()
+    assert sorted(map(str, found)) == ["192.0.2.1", "192.0.2.4", "2001:db8::1"]
 
 
 def test_another_router_at_the_same_address_is_another_place() -> None:

@@ -15,6 +15,10 @@ _OVERLAY_KINDS: Final = frozenset({"tun", "wireguard", "vxlan", "geneve", "gre",
 """Interfaces of other tunnels: a link through another overlay is no direct link."""
 _FAMILIES: Final = (2, 10)
 """AF_INET and AF_INET6."""
+_RUNNING: Final = 0x41
+"""IFF_UP and IFF_RUNNING: switched on, and with a carrier."""
+_NOT_YET: Final = 0x48
+"""IFA_F_TENTATIVE and IFA_F_DADFAILED: not known to be this machine's alone (RFC 4862, section 5.4), and not usable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,11 @@ def look() -> Surroundings:
     from pyroute2 import IPRoute  # noqa: PLC0415 - a quarter of a second to import
 
     with IPRoute() as netlink:
-        skipped = {link["index"] for link in netlink.get_links() if _is_overlay(link)}
+        cards = {link["index"] for link in netlink.get_links() if _is_running(link) and not _is_overlay(link)}
         found = [
             ip_address(text)
             for message in netlink.get_addr()
-            if message["index"] not in skipped and (text := message.get_attr("IFA_ADDRESS"))
+            if message["index"] in cards and not _is_tentative(message) and (text := _own_end(message))
         ]
         routers = [router for family in _FAMILIES if (router := _router(netlink, family)) is not None]
     usable = [ip for ip in found if not (ip.is_loopback or ip.is_link_local or ip.is_multicast)]
@@ -88,6 +92,20 @@ def _differ(router: Router, before: Router) -> bool:
         return True
     addresses = (router.link_address, before.link_address)
     return None not in addresses and addresses[0] != addresses[1]
+
+
+def _is_running(link: Any) -> bool:
+    return bool(link["flags"] & _RUNNING == _RUNNING)
+
+
+def _is_tentative(message: Any) -> bool:
+    return bool((message.get_attr("IFA_FLAGS") or message["flags"]) & _NOT_YET)
+
+
+def _own_end(message: Any) -> str | None:
+    """Of a link from point to point, IFA_ADDRESS is the other end's."""
+    text: str | None = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+    return text
 
 
 def _is_overlay(link: Any) -> bool:

@@ -9,9 +9,19 @@ from typing import Final
 
 from ipop_core.token_bucket import TokenBucket
 
-from .protocol.rtnetlink import IPV4_ADDRESSES, IPV4_ROUTES, IPV6_ADDRESSES, IPV6_ROUTES, NEIGHBOURS, told
+from .protocol.rtnetlink import (
+    CARDS,
+    IPV4_ADDRESSES,
+    IPV4_ROUTES,
+    IPV6_ADDRESSES,
+    IPV6_ROUTES,
+    NEIGHBOURS,
+    Card,
+    Neighbour,
+    told,
+)
 
-_GROUPS: Final = IPV4_ADDRESSES | IPV6_ADDRESSES | IPV4_ROUTES | IPV6_ROUTES | NEIGHBOURS
+_GROUPS: Final = CARDS | IPV4_ADDRESSES | IPV6_ADDRESSES | IPV4_ROUTES | IPV6_ROUTES | NEIGHBOURS
 _MOST: Final = 65_536
 SETTLING: Final = 0.2
 """Changes come in flocks: a new address, a new route, the old ones' removal."""
@@ -23,7 +33,7 @@ this one busy, and a move is a flock of flocks: the old address goes, and the ne
 
 
 class Watch:
-    """Calls `changed` a moment after an address, a default route or a router came or went.
+    """Calls `changed` a moment after a card, an address, a default route or a router came or went.
 
     What they are now is for the caller to find out. `routers` gives the addresses on the link of the routers that are
     known, by their IP addresses; other neighbours don't matter.
@@ -33,6 +43,8 @@ class Watch:
         self._changed: Final = changed
         self._routers: Final = routers
         self._looks: Final = TokenBucket(1 / REST, LOOKS, 0.0)
+        self._cards: dict[int, bool] = {}
+        """Which cards run, as far as the kernel has told of them."""
         self._socket: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -75,9 +87,15 @@ class Watch:
 
     def _matters(self, data: bytes) -> bool:
         routers = self._routers()
-        return any(
-            item is None or (item.ip in routers and routers[item.ip] != item.link_address) for item in told(data)
-        )
+        news = [self._is_news(item, routers) for item in told(data)]
+        return any(news)
+
+    def _is_news(self, item: Neighbour | Card | None, routers: Mapping[bytes, bytes | None]) -> bool:
+        if isinstance(item, Card):
+            before = self._cards.get(item.number)
+            self._cards[item.number] = item.runs
+            return before is not item.runs
+        return item is None or (item.ip in routers and routers[item.ip] != item.link_address)
 
     def _settled(self) -> None:
         self._timer = None

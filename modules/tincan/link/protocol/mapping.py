@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
+from math import gcd
 from typing import Final, TypeAlias
 
 Address: TypeAlias = tuple[bytes, int]
@@ -22,7 +23,14 @@ FRESH: Final = 900.0
 """Seconds for which an observation is believed; peers repeat theirs with every answer to a probe."""
 LARGEST_STEP: Final = 16
 """Ports further apart than this are no sequence, but chance or another computer's mappings in between."""
-MAX_PREDICTED: Final = 6
+NEXT: Final = (1, 2, 3, 4, 5, 6, 7, 8)
+ALTERNATE: Final = (1, 3, 5, 7, 9, 11, 2, 4)
+"""How many steps ahead the foreseen ports are, in the order in which a peer is to try them.
+
+Where both sides' ports count up, a flow of ours gets in where it goes to the port from which the peer's flow to our
+flow's own port comes. If both sides tried one port after the other, that would be so only where no other flow came in
+between. One side's ports are tried with a gap, so that for each number of other flows, up to five, another pair meets.
+"""
 
 
 class Mapping(Enum):
@@ -60,12 +68,12 @@ class Nat:
     pooled: bool = False
     """Peers see more than one IP address: IP address pooling is arbitrary (RFC 4787, section 4.1)."""
 
-    def predicted(self) -> list[Address]:
-        """Where the next new flows will be seen, the next one first."""
+    def predicted(self, order: Sequence[int] = NEXT) -> list[Address]:
+        """Where the next new flows will be seen; `order`: NEXT, or ALTERNATE for one side of two."""
         if self.outer is None or self.step is None or not self.mapping.changes:
             return []
         ip, port = self.outer
-        ports = (port + self.step * ahead for ahead in range(1, MAX_PREDICTED + 1))
+        ports = (port + self.step * ahead for ahead in order)
         return [(ip, port) for port in ports if 1024 <= port <= 65_535]
 
 
@@ -117,11 +125,12 @@ class Observations:
             return Nat(Mapping.NONE, seen, seen[1] == local_port, None, len(fresh))
         outside.sort(key=lambda observation: observation.first)
         mapping = _mapping(outside)
+        step = _step([observation.seen[1] for observation in outside]) if mapping.changes else None
         return Nat(
             mapping=mapping,
-            outer=outside[-1].seen if mapping.changes else _most_seen(outside),
+            outer=_newest(outside, step) if mapping.changes else _most_seen(outside),
             preserves_port=all(observation.seen[1] == local_port for observation in outside),
-            step=_step([observation.seen[1] for observation in outside]) if mapping.changes else None,
+            step=step,
             observers=len(outside),
             pooled=len({observation.seen[0] for observation in outside}) > 1,
         )
@@ -153,10 +162,28 @@ def _most_seen(observations: Sequence[Observation]) -> Address:
     return Counter(observation.seen for observation in observations).most_common(1)[0][0]
 
 
+def _newest(observations: Sequence[Observation], step: int | None) -> Address:
+    """The address of the flow that began last, as far as it is known: answers overtake each other."""
+    ip, port = observations[-1].seen
+    ports = {observation.seen[1] for observation in observations if observation.seen[0] == ip}
+    while step is not None:
+        ahead = [other for other in ports if 0 < (other - port) * (1 if step > 0 else -1) <= LARGEST_STEP]
+        if not ahead:
+            break
+        port = max(ahead) if step > 0 else min(ahead)
+    return ip, port
+
+
 def _step(ports: Sequence[int]) -> int | None:
-    """The step of a sequence of ports, in the order in which the flows began; None when it is none."""
-    steps = [after - before for before, after in pairwise(ports)]
-    if len(steps) < 2:
+    """The step of a sequence of ports, about in the order in which the flows began; None when it is none.
+
+    Flows that nobody tells of are in between, so that it is what most distances between neighbouring ports are
+    multiples of.
+    """
+    in_order = sorted(set(ports))
+    gaps = [after - before for before, after in pairwise(in_order)]
+    near = [gap for gap in gaps if gap <= LARGEST_STEP]
+    if len(gaps) < 2 or len(near) * 2 <= len(gaps):
         return None
-    step, times = Counter(steps).most_common(1)[0]
-    return step if 0 < abs(step) <= LARGEST_STEP and times * 2 > len(steps) else None
+    rising = sum((after > before) - (after < before) for before, after in pairwise(ports))
+    return gcd(*near) * (1 if rising >= 0 else -1)
