@@ -32,6 +32,8 @@ log = logging.getLogger("ipop.tincan")
 
 LIST_LIFETIME: Final = 5.0
 """Seconds until the list of members is asked for again, while frames come."""
+LIFETIME_PER_MEMBER: Final = 0.05
+"""Seconds for each member, where that is longer: the list of a large namespace is some hundred kilobytes."""
 MAX_WAITING: Final = 64
 """Frames that wait for the first list of members, or for the directory's word on their source."""
 
@@ -133,7 +135,8 @@ class Spreading:
     async def _know_members(self) -> None:
         """Wait for the list of members the first time; later the old one serves while a newer is asked for."""
         now = self._clock()
-        if self._listing is None and (self._listed_at is None or now >= self._listed_at + LIST_LIFETIME):
+        lifetime = max(LIST_LIFETIME, LIFETIME_PER_MEMBER * len(self._members))
+        if self._listing is None and (self._listed_at is None or now >= self._listed_at + lifetime):
             self._listing = self._start(self._list())
         if self._listed_at is None and self._listing is not None:
             await asyncio.wait((self._listing,))
@@ -144,8 +147,9 @@ class Spreading:
         except BusError as error:
             log.debug("the members are not known", extra={"fields": {"error": str(error)}})
         else:
-            if reply.body["certain"]:
-                self._members = [bytes.fromhex(node) for node in reply.body["nodes"]]
+            nodes = [bytes.fromhex(node) for node in reply.body["nodes"]]
+            if reply.body["certain"] or len(nodes) > len(self._members):
+                self._members = nodes
                 self._listed_at = self._clock()
         finally:
             self._listing = None

@@ -20,6 +20,8 @@ from ipop_modules.topology.tally import LookupTally
 MAX_WAITING: Final = 128
 """Lookups that may wait: the bus works on a bounded number of calls at once, and peers' messages are calls too."""
 ANSWER_BEFORE: Final = 0.1
+MAX_LISTED: Final = 4096
+"""Members that one answer names: a message on the bus has its bound."""
 _MEMBERS: Final = "members"
 _ALLOCATION: Final = "allocation"
 
@@ -80,16 +82,17 @@ class Directory:
 
     async def _members(self, call: Call) -> JsonObject:
         listed: Listed = await self._ask(_MEMBERS, call, lambda: self._machine.list_members(boot_clock()))
+        members = listed.members[:MAX_LISTED]
         return {
-            "certain": listed.certain,
-            "nodes": [member.node.hex() for member in listed.members],
+            "certain": listed.certain and len(members) == len(listed.members),
+            "nodes": [member.node.hex() for member in members],
             "members": [
                 {
                     "node": member.node.hex(),
                     "name": member.name or None,
                     "addresses": [str(ip_address(address)) for address in member.addresses],
                 }
-                for member in listed.members
+                for member in members
             ],
         }
 

@@ -4,7 +4,15 @@ import msgspec
 
 from ipop_modules.topology.protocol.cache import MAX_ENTRIES, Cache
 from ipop_modules.topology.protocol.records import Kind, Record
-from ipop_modules.topology.protocol.store import MAX_CLAIMS, MAX_ENDED, MAX_FOR_LINK, MAX_FOR_OWNER, MAX_IN_SET, Store
+from ipop_modules.topology.protocol.store import (
+    FULL_FOR,
+    MAX_CLAIMS,
+    MAX_ENDED,
+    MAX_FOR_LINK,
+    MAX_FOR_OWNER,
+    MAX_IN_SET,
+    Store,
+)
 
 KEY, LINK = b"k" * 20, b"l" * 20
 
@@ -106,14 +114,25 @@ def test_who_withdrew_and_claims_again_waits_behind_the_others() -> None:
     assert owners(store, 4.0) == [b"bob", b"alice"]
 
 
-def test_a_set_holds_every_owner_and_is_bounded() -> None:
+def test_a_set_holds_the_owners_that_came_first_and_turns_others_away() -> None:
     store = Store()
-    for number in range(MAX_IN_SET + 10):
-        assert store.put(record(f"owner {number}", kind="many"), 600, LINK, float(number)).state == "stored"
-    assert store.count("many", KEY, without=b"") == MAX_IN_SET
+    states = [
+        store.put(record(f"owner {number}", kind="many"), 600, LINK, float(number)).state
+        for number in range(MAX_IN_SET)
+    ]
+    assert states == ["stored"] * MAX_IN_SET
+    assert store.count("many", KEY, record("owner 40").owner, 99.0) == MAX_IN_SET - 1
+    assert store.put(record("late", kind="many"), 600, LINK, 100.0).state == "full"
+    assert store.put(record("owner 40", kind="many", sequence=2), 600, LINK, 100.0).state == "stored"
     assert len(store) == MAX_IN_SET
-    assert b"owner 0" not in owners(store, 100.0, "many")
-    assert store.count("many", KEY, without=record("owner 40").owner) == MAX_IN_SET - 1
+    assert store.count("many", KEY, record("owner 40").owner, 100.0) == MAX_IN_SET, "there may be more behind it"
+    withdrawn = msgspec.structs.replace(record("owner 0", kind="many", sequence=2), withdrawn=True)
+    assert store.put(withdrawn, 600, LINK, 101.0).state == "stored"
+    assert store.put(record("late", kind="many"), 600, LINK, 102.0).state == "stored"
+    assert len(store) == MAX_IN_SET
+    assert store.count("many", KEY, b"", 99.0 + FULL_FOR) == MAX_IN_SET
+    store.expire(100.0 + FULL_FOR)
+    assert store.count("many", KEY, b"", 100.0 + FULL_FOR) == 0
 
 
 def test_an_owner_and_a_link_have_quotas_and_expiry_frees_them() -> None:

@@ -2,7 +2,8 @@
 
 Like a lookup (`lookup.py`) the question goes to three members of the ring, and every record that bears its owner's
 signature and the namespace's seal counts, of one owner the newest: a storer can leave members out, but not the other
-two's, and can invent none. A large set comes in pages. It ends within LIMIT.
+two's, and can invent none. A part of the set (`parts.py`) comes in pages, and those behind a full one are asked for as
+soon as one storer says that it is full. It ends within LONGEST.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from ipop_modules.topology.protocol import ids
+from ipop_modules.topology.protocol import ids, parts
 from ipop_modules.topology.protocol.chance import Random, request_number
 from ipop_modules.topology.protocol.effects import Listed, MemberOf
 from ipop_modules.topology.protocol.messages import MAX_COPIES, Get, GetAnswer
@@ -21,9 +22,14 @@ from ipop_modules.topology.protocol.ring import Ring
 from ipop_modules.topology.protocol.store import MAX_IN_SET
 
 LIMIT: Final = 2.4
+"""Seconds without any answer."""
+LONGEST: Final = 4.8
+"""Seconds for the whole."""
 RETRY: Final = 0.5
 WAIT: Final = 0.5
-"""Seconds after the first storer has told everything for which the others are waited for."""
+"""Seconds after one storer of every part has told everything for which the others are waited for."""
+MAX_PARTS: Final = 273
+"""The first, the sixteen behind it, and all that are behind these: a liar can't make this node ask for ever."""
 MAX_PAGES: Final = -(-MAX_IN_SET // MAX_COPIES) + 1
 
 
@@ -31,6 +37,7 @@ MAX_PAGES: Final = -(-MAX_IN_SET // MAX_COPIES) + 1
 class _Telling:
     """One storer's answer as it comes."""
 
+    part: str
     point: bytes
     after: bytes = b""
     pages: int = 0
@@ -41,14 +48,18 @@ class Members:
     def __init__(self, ring: Ring, namespace_key: bytes, random: Random, verify: Verify) -> None:
         self._ring = ring
         self._namespace_key = namespace_key
-        self._key = members_key(namespace_key)
         self._random = random
         self._verify = verify
         self._tellings: dict[int, _Telling] = {}
         """By request number; empty while nobody asks."""
-        self._records: dict[bytes, Record] = {}
-        """By owner; kept from one question to the next, so that a signature is checked once."""
-        self._seen: set[bytes] = set()
+        self._parts: dict[str, bytes] = {}
+        """The keys of the parts that are asked for."""
+        self._told: set[str] = set()
+        """The parts that one storer has told wholly."""
+        self._records: dict[tuple[str, bytes], Record] = {}
+        """By part and owner; kept from one question to the next, so that a signature is checked once."""
+        self._seen: set[tuple[str, bytes]] = set()
+        self._began = 0.0
         self._ends = inf
         """Finite while somebody asks."""
         self._ask_at = inf
@@ -57,7 +68,7 @@ class Members:
         """Ends in one Listed; asked again meanwhile, it is the same one."""
         if self._ends != inf:
             return
-        self._ends = now + LIMIT
+        self._began, self._ends = now, now + LIMIT
         self._seen = set()
         if self._ring.attached:
             self._begin(now)
@@ -72,7 +83,9 @@ class Members:
         if telling is None:
             return False
         for copy in answer.copies:
-            self._take(copy.record)
+            self._take(copy.record, telling.part)
+        if parts.is_full(answer.total):
+            self._open(parts.behind(telling.part), now)
         telling.pages += 1
         last = max((copy.record.owner for copy in answer.copies), default=b"")
         telling.is_done = len(answer.copies) < MAX_COPIES or telling.pages >= MAX_PAGES or last <= telling.after
@@ -81,15 +94,19 @@ class Members:
         self._tellings[number] = telling
         if not telling.is_done:
             self._send(number, telling)
-        elif all(other.is_done for other in self._tellings.values()):
-            self._end(certain=True)
         else:
+            self._told.add(telling.part)
+        if all(other.is_done for other in self._tellings.values()):
+            self._end(certain=True)
+        elif self._told.issuperset(self._parts):
             self._ends = min(self._ends, now + WAIT)
+        else:
+            self._ends = min(self._began + LONGEST, now + LIMIT)
         return True
 
     def wake(self, now: float) -> None:
         if self._ends <= now:
-            self._end(certain=any(telling.is_done for telling in self._tellings.values()))
+            self._end(certain=bool(self._parts) and self._told.issuperset(self._parts))
         elif self._ask_at <= now:
             self._ask(now)
 
@@ -97,43 +114,59 @@ class Members:
         return min(self._ends, self._ask_at)
 
     def _begin(self, now: float) -> None:
+        self._ask_at = now + RETRY
+        self._open([parts.FIRST], now)
+
+    def _open(self, opened: list[str], now: float) -> None:
+        """Ask for these parts, those of them that are new."""
         gap = ids.RING * 3 // (2 * max(1, self._ring.size_estimate))
-        key = ids.number(self._key)
-        for point in (key, key + gap, key - gap):
-            self._tellings[request_number(self._random)] = _Telling(ids.from_number(point))
-        self._ask(now)
+        for part in opened:
+            if part in self._parts or len(self._parts) >= MAX_PARTS:
+                continue
+            key = self._parts[part] = members_key(self._namespace_key, part)
+            for beside in (0, gap, -gap):
+                number = request_number(self._random)
+                telling = self._tellings[number] = _Telling(part, ids.from_number(ids.number(key) + beside))
+                self._send(number, telling)
 
     def _ask(self, now: float) -> None:
+        """Again, what has not been answered."""
         self._ask_at = now + RETRY
         for number, telling in self._tellings.items():
             if not telling.is_done:
                 self._send(number, telling)
 
     def _send(self, number: int, telling: _Telling) -> None:
-        get = Get(number, self._ring.me, None, "many", self._key, after=telling.after)
+        get = Get(number, self._ring.me, None, "many", self._parts[telling.part], after=telling.after)
         self._ring.out.to_closest(telling.point, get)
 
-    def _take(self, record: Record) -> None:
+    def _take(self, record: Record, part: str) -> None:
         owner = record.owner
-        known = self._records.get(owner)
+        known = self._records.get((part, owner))
         if known is not None and known.sequence >= record.sequence:
             if known == record:
-                self._seen.add(owner)
+                self._seen.add((part, owner))
             return
-        fits = record.kind == "many" and record.key == self._key
+        fits = record.kind == "many" and record.key == self._parts[part] and parts.belongs(owner, part)
         if fits and is_sealed(record, self._namespace_key) and is_genuine(record, self._verify):
-            self._records[owner] = record
-            self._seen.add(owner)
+            self._records[part, owner] = record
+            self._seen.add((part, owner))
 
     def _end(self, *, certain: bool) -> None:
         self._tellings.clear()
+        self._parts.clear()
+        self._told.clear()
         self._ends = self._ask_at = inf
         if certain:
-            self._records = {owner: record for owner, record in self._records.items() if owner in self._seen}
+            self._records = {at: record for at, record in self._records.items() if at in self._seen}
+        # Who goes from one part to another is in both for a moment, or withdrew from one of them.
+        latest: dict[bytes, Record] = {}
+        for (_, owner), record in sorted(self._records.items(), key=lambda item: item[1].sequence):
+            if not record.withdrawn:
+                latest[owner] = record
         listed = [
             MemberOf(owner, profile.name, profile.addresses)
-            for owner, record in sorted(self._records.items())
-            if not record.withdrawn
+            for owner, record in sorted(latest.items())
             for profile in (opened(record, self._namespace_key),)
         ]
         self._ring.out.emit(Listed(tuple(listed), certain))

@@ -92,11 +92,12 @@ class Put(msgspec.Struct, array_like=True, frozen=True, tag=4):
 class PutAnswer(msgspec.Struct, array_like=True, frozen=True, tag=5):
     """What became of a Put.
 
-    `taken`: `record` is the other owner's. `stale`: `record` is the asker's own with a higher sequence number.
+    `taken`: `record` is the other owner's. `stale`: `record` is the asker's own with a higher sequence number. `full`:
+    the set has as many owners as one may have.
     """
 
     number: Number
-    outcome: Literal["stored", "taken", "stale", "refused"]
+    outcome: Literal["stored", "taken", "stale", "refused", "full"]
     record: Record | None
 
 
@@ -119,7 +120,8 @@ class GetAnswer(msgspec.Struct, array_like=True, frozen=True, tag=7):
     copies: Copies
     """In the order of their owners' ids; a large set is asked for in pieces. Withdrawn ones are among them."""
     total: Annotated[int, Meta(ge=0, le=2**31)]
-    """How many owners' records lie there, the asker's own left out."""
+    """How many owners' records lie there, the asker's own left out; of a set that turned owners away, at least as many
+    as one may have."""
     keeps: bool
     """The one that answers has its place near the key for a while now: what it has not does not exist."""
 

@@ -73,9 +73,9 @@ def subject_key(namespace_key: bytes, subject: bytes | str) -> bytes:
     return name_key(namespace_key, subject) if isinstance(subject, str) else address_key(namespace_key, subject)
 
 
-def members_key(namespace_key: bytes) -> bytes:
-    """The key of the set of a namespace's members."""
-    return sha256(b"ipop members 1" + namespace_key).digest()[: ids.SIZE]
+def members_key(namespace_key: bytes, part: str = "") -> bytes:
+    """The key of a part of the set of a namespace's members (`parts.py`)."""
+    return sha256(b"ipop members 1" + namespace_key + part.encode()).digest()[: ids.SIZE]
 
 
 def signed_record(

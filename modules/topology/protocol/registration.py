@@ -18,8 +18,9 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from ipop_modules.topology.protocol import parts
 from ipop_modules.topology.protocol.allocation import Allocation
-from ipop_modules.topology.protocol.chance import Random, request_number, spread
+from ipop_modules.topology.protocol.chance import Random, pick, request_number, spread
 from ipop_modules.topology.protocol.effects import Allocated, Registered, Resolved
 from ipop_modules.topology.protocol.messages import Put, PutAnswer
 from ipop_modules.topology.protocol.profile import Profile, sealed
@@ -42,6 +43,8 @@ RENEWED_WITHIN: Final = 0.1
 TAKEN_RETRY: Final = 30.0
 REFUSED_RETRY: Final = 10.0
 RING_CHANGED: Final = 0.5
+SHORTER: Final = 4
+"""One in so many renewals among the members tries the part before."""
 YOUNG: Final = 1.0
 """Seconds after joining in which the members around a node may not agree yet on who stores an address."""
 
@@ -85,6 +88,8 @@ class Claim:
     """What was said last of its state and owner."""
     floor: int = 0
     """The next sequence number is above this one."""
+    part: str = parts.FIRST
+    """Of the set of members."""
 
 
 class Registrations:
@@ -108,6 +113,8 @@ class Registrations:
         self._set: tuple[bytes, ...] = ()
         """The addresses that this node was given."""
         self._name: str | None = None
+        self._parts = {parts.FIRST}
+        """Of the set of members: those that this node puts itself in, two while it tries the one before."""
         self._allocation: Allocation | None = None
         self._allocated = False
         self._confirm_at = inf
@@ -209,11 +216,12 @@ class Registrations:
         """Make the claims what they should be: put what is new or says something new, withdraw what is too much."""
         profile = self.profile
         wanted: dict[bytes, tuple[bytes | str | None, Profile | None]] = {}
+        places = {members_key(self._namespace_key, part): part for part in self._parts}
         candidate = self._allocation.address if self._allocation is not None else None
         for address in (*self._set, *((candidate,) if candidate else ())):
             wanted[self.key_of(address)] = address, None
         if profile.addresses:
-            wanted[members_key(self._namespace_key)] = None, profile
+            wanted.update(dict.fromkeys(places, (None, profile)))
             if self._name is not None:
                 wanted[self.key_of(self._name)] = self._name, profile
         for key in self._claims.keys() - wanted.keys():
@@ -223,6 +231,7 @@ class Registrations:
             if claim is None:
                 kind: Kind = "many" if subject is None else "one"
                 claim = self._claims[key] = Claim(kind, key, subject, since=self._unix_ms(now), profile=says)
+                claim.part = places.get(key, parts.FIRST)
             elif claim.profile == says:
                 continue
             claim.profile, claim.number = says, None
@@ -269,16 +278,19 @@ class Registrations:
             self._settle(claim, "taken", answer.record.owner if answer.record else b"", now)
         elif answer.outcome == "taken" and claim.kind == "one" and self._is_passed_over(answer.record, claim):
             self._stored(claim, now)
-        elif answer.outcome == "refused":
+        elif answer.outcome == "full" and claim.subject is None and self._go_behind(claim, now):
+            pass
+        elif answer.outcome in ("refused", "full"):
             claim.number = None
             claim.due = now + spread(self._random, REFUSED_RETRY)
 
     def wake(self, now: float) -> None:
         if not self._ring.placed:
             return
-        for claim in self._claims.values():
+        for claim in list(self._claims.values()):
             if claim.due <= now:
                 self._put(claim, now)
+                self._try_before(claim, now)
         if self._confirm_at <= now:
             self._confirm_at = inf
             self._confirm()
@@ -334,6 +346,26 @@ class Registrations:
         claim.number = None
         claim.due = now + RENEWED * self._owner.lease + spread(self._random, RENEWED_WITHIN * self._owner.lease)
         self._settle(claim, "registered", self._ring.me, now)
+        if claim.subject is None and any(len(part) > len(claim.part) for part in self._parts):
+            self._parts = {claim.part}
+            self._claim_all(now)
+
+    def _go_behind(self, claim: Claim, now: float) -> bool:
+        """The part of the members is full: leave it for the one behind, unless this node is there already."""
+        behind = parts.for_node(self._ring.me, claim.part)
+        if behind is None:
+            return False
+        del self._claims[claim.key]
+        self._parts = (self._parts - {claim.part}) or {behind}
+        self._claim_all(now)
+        return True
+
+    def _try_before(self, claim: Claim, now: float) -> None:
+        """With some renewals, see whether there is room in the part before."""
+        is_renewal = claim.subject is None and claim.state == "registered" and self._parts == {claim.part}
+        if is_renewal and claim.part and pick(self._random, range(SHORTER)) == 0:
+            self._parts = {claim.part, parts.before(claim.part)}
+            self._claim_all(now)
 
     def _settle(self, claim: Claim, state: Literal["registered", "taken"], owner: bytes, now: float) -> None:
         claim.state, claim.owner = state, owner

@@ -56,7 +56,7 @@ class Storage:
         if not self._ring.member:
             return
         copies = () if get.count_only else tuple(self.store.get(get.kind, get.key, now, get.after))
-        total = self.store.count(get.kind, get.key, without=get.asker)
+        total = self.store.count(get.kind, get.key, without=get.asker, now=now)
         keeps = self._ring.is_settled(now) and self._keeps(get.key)
         self._ring.out.to_node(get.asker, get.via, GetAnswer(get.number, copies, total, keeps))
 

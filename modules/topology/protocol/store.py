@@ -27,17 +27,20 @@ MAX_RECORDS: Final = 20_000
 MAX_FOR_OWNER: Final = 32
 MAX_FOR_LINK: Final = 4_096
 """Ids are free to make, so what one direct neighbour hands over is limited as well."""
-MAX_IN_SET: Final = 256
+MAX_IN_SET: Final = 64
 MAX_CLAIMS: Final = 4
 """Owners that one key of kind `one` is kept for."""
 MAX_ENDED: Final = 4_096
 """Records that are remembered when they have ended; the one that ended first makes room."""
+FULL_FOR: Final = 3600.0
+"""Seconds for which a set that has turned an owner away counts as full: there may be more in its parts (`parts.py`)."""
+MAX_FULL: Final = 1_024
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    state: Literal["stored", "taken", "stale", "refused"]
-    """`taken`: kept, but behind another owner's record."""
+    state: Literal["stored", "taken", "stale", "refused", "full"]
+    """`taken`: kept, but behind another owner's record. `full`: no more owners in this set."""
     record: Record | None = None
     """The record that stands in the way."""
     displaced: Record | None = None
@@ -66,6 +69,8 @@ class Store:
         """By key and owner; of the claims to one key, the one that stands is the first."""
         self._ended: dict[tuple[Kind, bytes, bytes], tuple[Record, float]] = {}
         """By kind, key and owner, in the order of their end, with the last end that each may have."""
+        self._full: dict[bytes, float] = {}
+        """By key of a set that has turned an owner away, until when it counts as full."""
         self._came = count()
         self._by_owner: Counter[bytes] = Counter()
         self._by_link: Counter[bytes] = Counter()
@@ -106,6 +111,9 @@ class Store:
         if last_end <= now:
             return Outcome("stale", self._ended[record.kind, record.key, owner][0])
         gives_way = self._who_gives_way(here, record.kind) if own is None else None
+        if own is None and gives_way is None and record.kind == "many" and len(here) >= MAX_IN_SET:
+            self._turn_away(record.key, now)
+            return Outcome("full")
         if own is None and (self._by_owner[owner] >= MAX_FOR_OWNER or (gives_way is None and self._is_full(link))):
             return Outcome("refused")
         expires = min(now + remaining, last_end)
@@ -114,6 +122,8 @@ class Store:
         stood = self._standing(record.kind, here)
         if gives_way is not None:
             self._remove(gives_way)
+            if gives_way.record.withdrawn:
+                self._remember(gives_way)
         entry = _Entry(record, owner, expires, link, next(self._came) if own is None else own.came, last_end)
         if own is not None and own.claims and entry.claims:
             self._replace(own, entry)
@@ -144,8 +154,10 @@ class Store:
         entry = self._entries.get((record.kind, record.key), {}).get(record.owner)
         return _copy(entry, now) if entry is not None and entry.record == record and entry.expires > now else None
 
-    def count(self, kind: Kind, key: bytes, without: bytes) -> int:
-        """How many owners have records under a key, `without` not counted."""
+    def count(self, kind: Kind, key: bytes, without: bytes, now: float) -> int:
+        """How many owners have records under a key, `without` not counted; MAX_IN_SET where more were turned away."""
+        if kind == "many" and self._full.get(key, now) > now:
+            return MAX_IN_SET
         entries = self._entries.get((kind, key), {})
         return sum(not entry.record.withdrawn and entry.owner != without for entry in entries.values())
 
@@ -185,9 +197,9 @@ class Store:
         return next((entry for entry in here.values() if entry.claims), None) if kind == "one" else None
 
     def _who_gives_way(self, here: dict[bytes, _Entry], kind: Kind) -> _Entry | None:
-        """In a full set the record that ends first, of too many claims the one that came last."""
+        """In a full set a record that was withdrawn, of too many claims the one that came last."""
         if kind == "many":
-            return min(here.values(), key=lambda entry: entry.expires) if len(here) >= MAX_IN_SET else None
+            return next((e for e in here.values() if e.record.withdrawn), None) if len(here) >= MAX_IN_SET else None
         return max(here.values(), key=lambda entry: entry.came) if len(here) >= MAX_CLAIMS else None
 
     def _move_up(self, entry: _Entry, behind: bytes | None) -> None:
@@ -207,10 +219,21 @@ class Store:
             return
         for entry in [e for e in self._entries.get((kind, key), {}).values() if e.expires <= now]:
             self._remove(entry)
-            self._ended.pop((kind, key, entry.owner), None)
-            self._ended[kind, key, entry.owner] = entry.record, entry.last_end
-            if len(self._ended) > MAX_ENDED:
-                del self._ended[next(iter(self._ended))]
+            self._remember(entry)
+
+    def _remember(self, entry: _Entry) -> None:
+        """Nothing older of this owner's may come back."""
+        at = entry.record.kind, entry.record.key, entry.owner
+        self._ended.pop(at, None)
+        self._ended[at] = entry.record, entry.last_end
+        if len(self._ended) > MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
+
+    def _turn_away(self, key: bytes, now: float) -> None:
+        self._full.pop(key, None)
+        self._full[key] = now + FULL_FOR
+        if len(self._full) > MAX_FULL:
+            del self._full[next(iter(self._full))]
 
     def _is_full(self, link: bytes) -> bool:
         return len(self) >= MAX_RECORDS or self._by_link[link] >= MAX_FOR_LINK
