@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PORT: Final = 4741
 NETWORK: Final = IPv4Network("198.18.0.0/16")
 """For benchmarks (RFC 2544), and large enough for hundreds of homes, one after the other."""
+CONFIGURATION: Final = "bare.json"
 _NEAR: Final = 4
 _PATIENCE: Final = 60.0
 _POLL: Final = 0.1
@@ -36,6 +37,16 @@ class Overlay:
     addresses: frozenset[str]
     """Those of every node, of both families."""
     ids: tuple[int, ...]
+    nodes: tuple[Node, ...]
+
+    def node(self, name: str) -> Node:
+        """The one with this id, in hexadecimal digits."""
+        return next(node for node, number in zip(self.nodes, self.ids, strict=True) if f"{number:040x}" == name)
+
+    def revive(self, node: Node) -> None:
+        """Start a node that was killed, and wait until it is in the ring again. Raises LabError."""
+        node.start(programs.own("ipop-controller"), "-c", node.folder.parent / CONFIGURATION)
+        wait_for(node, _is_in_its_place)
 
 
 @contextmanager
@@ -46,7 +57,7 @@ def bare_overlay(count: int, *, ipv6: bool = False) -> Iterator[Overlay]:
         public = lab.segment(network=NETWORK, ipv6=ipv6)
         hosts = [lab.host(f"bare-{number}", public) for number in range(1, count + 1)]
         bootstrap = f"{hosts[0].address}:{PORT}"
-        configuration = lab.folder / "bare.json"
+        configuration = lab.folder / CONFIGURATION
         modules = {"tincan": {"card": None}, "topology": {}, "signal": {"bootstraps": [bootstrap]}, "logger": {}}
         configuration.write_text(json.dumps({"node": {"name": "bare"}, "modules": modules}))
         try:
@@ -60,7 +71,7 @@ def bare_overlay(count: int, *, ipv6: bool = False) -> Iterator[Overlay]:
             ids = tuple(int.from_bytes(load_or_create(node.state).node) for node in nodes)
             bootstrap6 = f"[{hosts[0].address6}]:{PORT}" if ipv6 else None
             addresses = [address for host in hosts for address in (host.address, host.address6) if address]
-            yield Overlay(public, bootstrap, bootstrap6, frozenset(addresses), ids)
+            yield Overlay(public, bootstrap, bootstrap6, frozenset(addresses), ids, tuple(nodes))
         finally:
             stop(nodes)
 

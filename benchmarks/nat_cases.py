@@ -2,8 +2,9 @@
 
 Some are places: Alice pings Bob from the first packet on, and it is measured how long it takes until the pings go
 straight. Some are changes: once they do, something happens to the network, and it is measured for how long no ping was
-answered, and when they went straight again. A TCP transfer runs through every change, and must arrive whole over the
-one connection. A capture of the segment between the two says which way the pings went, not the nodes.
+answered, and when they went straight again. In one they never do, and the relay dies. A TCP transfer runs through every
+change, and must arrive whole over the one connection. A capture of the segment between the two says which way the pings
+went, not the nodes.
 """
 
 from __future__ import annotations
@@ -28,16 +29,20 @@ from benchmarks.pinging import Pinging
 from benchmarks.transfer import Transfer
 from benchmarks.travel import follow
 from ipop_core.errors import IpopError
-from ipop_core.lab import Capture, Home, Host, LabError, Laboratory, NatKind, Segment
+from ipop_core.lab import Capture, Home, Host, LabError, Laboratory, LabTimeoutError, NatKind, Segment, udp_blocked
 
 BARE_NODES: Final = 7
 LIFETIME: Final = 20
 """Seconds for which the routers of the case `expiry` keep a mapping that carries nothing."""
 IDLE: Final = 50.0
 _POWER_CUT: Final = 2.0
+BLOCKED: Final = 10.0
+"""Seconds for which nothing passes between the two routers in the case `blocked`."""
+_RELAYS: Final = 2
 _BEFORE: Final = 1.0
 _AFTER: Final = 1.0
-"""Seconds of pings before a change, and after the direct path is there."""
+_AFTER_DEATH: Final = 5.0
+"""Seconds of pings before a change, after the direct path is there, and after a relay's death."""
 
 _err = Console(stderr=True)
 
@@ -64,6 +69,10 @@ class Case:
     what: str
     build: Callable[[Laboratory, Overlay], list[Home]]
     change: Callable[[Scene], Ends] | None = None
+    heals: bool = False
+    """The change takes itself back: only then can they go straight again."""
+    relayed: bool = False
+    """They never go straight."""
     idle: float = 0.0
     """Seconds for which nothing is sent, instead of a change."""
     bootstraps: Callable[[Overlay], list[str]] = lambda overlay: [overlay.bootstrap]
@@ -111,10 +120,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(overlay: Overlay, name: str, options: argparse.Namespace) -> Outcome:
     case = CASES[name]
     try:
-        with neighbourhood(
-            overlay, lambda lab: case.build(lab, overlay), delay=options.delay, bootstraps=case.bootstraps(overlay)
-        ) as homes:
+        with (
+            ExitStack() as killed,
+            neighbourhood(
+                overlay, lambda lab: case.build(lab, overlay), delay=options.delay, bootstraps=case.bootstraps(overlay)
+            ) as homes,
+        ):
             scene = Scene(overlay, homes)
+            killed.callback(_revive, overlay)
             segment = case.segment(scene)
             with Capture(segment.namespace, segment.bridge) as capture:
                 outcome = _measure(name, case, scene, capture, options.seconds)
@@ -127,22 +140,35 @@ def _run(overlay: Overlay, name: str, options: argparse.Namespace) -> Outcome:
         return Outcome(name, fault=str(error))
 
 
+def _revive(overlay: Overlay) -> None:
+    for node in overlay.nodes:
+        if node.process is None:
+            overlay.revive(node)
+
+
 def _measure(name: str, case: Case, scene: Scene, capture: Capture, seconds: float) -> Outcome:
     if case.idle:
         return _through_idleness(name, case, scene, capture, seconds)
     alice, bob = scene.homes.alice.host, scene.homes.bob.host
     transfer = None if case.change is None else Transfer(alice.namespace, bob.namespace, ADDRESSES["bob"])
-    changed = again = None
+    direct = changed = again = None
+    since = 0.0
     with ExitStack() as stack:
         with Pinging(alice, ADDRESSES["bob"]) as pinging:
             ends = case.ends(scene)
-            direct = _wait_until_direct(capture, scene, ends, pinging.began, seconds)
+            if case.relayed:
+                _wait_for_relays(scene, seconds)
+            else:
+                direct = _wait_until_direct(capture, scene, ends, pinging.began, seconds)
             if transfer is not None and case.change is not None:
                 stack.enter_context(transfer)
                 time.sleep(_BEFORE)
-                changed = time.monotonic()
+                changed = since = time.monotonic()
                 ends = case.change(scene)
-                again = _wait_until_direct(capture, scene, ends, changed, seconds)
+                if case.heals:
+                    since = time.monotonic()
+                if not case.relayed:
+                    again = _wait_until_direct(capture, scene, ends, since, seconds)
             time.sleep(_AFTER)
         last = follow(capture.datagrams(), *ends, scene.overlay.addresses).direct_last
     return Outcome(
@@ -150,7 +176,7 @@ def _measure(name: str, case: Case, scene: Scene, capture: Capture, seconds: flo
         direct=last,
         direct_after_ms=_ms(direct, pinging.began),
         silent_ms=None if changed is None else round(_silence(pinging, changed) * 1000, 1),
-        direct_again_ms=None if changed is None else _ms(again, changed),
+        direct_again_ms=None if changed is None else _ms(again, since),
         sent=pinging.sent,
         received=pinging.received,
         tcp_bytes=None if transfer is None else transfer.arrived,
@@ -198,6 +224,22 @@ def _wait_until_direct(capture: Capture, scene: Scene, ends: Ends, since: float,
             return max(moment for moment in moments if moment is not None)
         time.sleep(0.1)
     return None
+
+
+def _wait_for_relays(scene: Scene, seconds: float) -> None:
+    """Until both know by which relay they talk, and the next one. Raises LabTimeoutError."""
+    deadline = time.monotonic() + seconds
+    while not all(len(_relays(scene, name)) >= _RELAYS for name in ADDRESSES):
+        if time.monotonic() > deadline:
+            raise LabTimeoutError(f"{_RELAYS} relays are not known after {seconds:g} s")
+        time.sleep(0.1)
+
+
+def _relays(scene: Scene, name: str) -> list[str]:
+    """The relays that one of the two goes by to the other, the best one first."""
+    (other,) = set(ADDRESSES) - {name}
+    found = ask(scene.homes.nodes[name], "link", "why", {"address": ADDRESSES[other]})
+    return [relay["node"] for relay in found["relays"]]
 
 
 def _silence(pinging: Pinging, since: float) -> float:
@@ -255,8 +297,21 @@ def _forgetful(lab: Laboratory, overlay: Overlay) -> list[Home]:
     return [lab.home(name, overlay.public, NatKind.PORT_RESTRICTED, lifetime=LIFETIME) for name in ADDRESSES]
 
 
+def _symmetric(lab: Laboratory, overlay: Overlay) -> list[Home]:
+    return [lab.home(name, overlay.public, NatKind.SYMMETRIC) for name in ADDRESSES]
+
+
 def _with_a_friend(lab: Laboratory, overlay: Overlay) -> list[Home]:
     return [*_two_homes(lab, overlay), lab.home("friend", overlay.public, NatKind.PORT_RESTRICTED)]
+
+
+def _with_ipv6_instead(lab: Laboratory, overlay: Overlay) -> list[Home]:
+    """Alice is in a network with IPv6 alone, her home's card is off; Bob's home has native IPv6 beside the NAT."""
+    homes = _with_ipv6_for_bob(lab, overlay)
+    alice = homes[0].host
+    alice.namespace.ip(f"link set {alice.interface} down")
+    _attach_ipv6(overlay.public, alice)
+    return homes
 
 
 def _with_ipv6_for_bob(lab: Laboratory, overlay: Overlay) -> list[Home]:
@@ -301,6 +356,30 @@ def _move_to_ipv6(scene: Scene) -> Ends:
     return here, _ipv6_address(bob)
 
 
+def _move_to_ipv4(scene: Scene) -> Ends:
+    alice = scene.homes.alice
+    assert alice.router is not None
+    card, gateway = alice.host.interface, alice.router.lan.gateway
+    alice.host.namespace.ip("link del eth6", f"link set {card} up", f"route add default via {gateway}")
+    return scene.public_ends
+
+
+def _block_for_a_while(scene: Scene) -> Ends:
+    with udp_blocked(scene.homes.alice, scene.homes.bob):
+        time.sleep(BLOCKED)
+    return scene.public_ends
+
+
+def _kill_the_relay(scene: Scene) -> Ends:
+    relay = scene.overlay.node(_relays(scene, "alice")[0])
+    assert relay.process is not None
+    relay.process.kill()
+    relay.process.wait()
+    relay.process = None
+    time.sleep(_AFTER_DEATH)
+    return scene.public_ends
+
+
 def _attach_ipv6(public: Segment, host: Host) -> str:
     """Give a host one more card, on the public segment, with an IPv6 address alone; that address."""
     attachment = public.attach(f"{host.name}6", host.namespace, "eth6")
@@ -325,6 +404,10 @@ def _both_bootstraps(overlay: Overlay) -> list[str]:
 def _only_ipv6(overlay: Overlay) -> list[str]:
     assert overlay.bootstrap6 is not None
     return [overlay.bootstrap6]
+
+
+def _native_ends(scene: Scene) -> Ends:
+    return _ipv6_address(scene.homes.alice.host), _ipv6_address(scene.homes.bob.host)
 
 
 def _ipv6_ends(scene: Scene) -> Ends:
@@ -357,11 +440,22 @@ CASES: Final = {
         change=_move_to_ipv6,
         bootstraps=_both_bootstraps,
     ),
+    "ipv6-to-ipv4": Case(
+        "from a network with IPv6 alone to behind an IPv4 NAT",
+        _with_ipv6_instead,
+        change=_move_to_ipv4,
+        bootstraps=_both_bootstraps,
+        ends=_native_ends,
+    ),
+    "blocked": Case(
+        f"nothing passes between the two routers for {BLOCKED:g} s", _two_homes, change=_block_for_a_while, heals=True
+    ),
+    "relay": Case("both relayed, and the relay is killed", _symmetric, change=_kill_the_relay, relayed=True),
 }
 
 
 def _progress(outcome: Outcome) -> str:
-    way = f"direct after {outcome.direct_after_ms} ms" if outcome.direct else "not direct"
+    way = f"direct after {outcome.direct_after_ms} ms" if outcome.direct else "relayed"
     text = f"{outcome.case}: {way}, {outcome.lost} of {outcome.sent} pings lost"
     if outcome.silent_ms is not None:
         text += f"; silent {outcome.silent_ms} ms, direct again {outcome.direct_again_ms} ms, {outcome.tcp_bytes} B TCP"

@@ -21,6 +21,7 @@ class Signal:
         self._rendezvous = RendezvousDriver(bus)
         self._discovery = self._make_discovery() if self._settings.lan else None
         bus.serve("status", self._status)
+        bus.serve("offers", self._offers)
         bus.serve("peer_message", self._peer_message)
         await bus.subscribe("link.up", self._rendezvous.link_up)
         await bus.subscribe("link.down", self._contact.link_down)
@@ -55,6 +56,9 @@ class Signal:
             counters |= self._discovery.counters
             linked = self._discovery.linked
         return {"bootstraps": self._contact.status, "lan": linked, "counters": counters}
+
+    async def _offers(self, call: Call) -> JsonObject:
+        return self._rendezvous.tally(call.body["node"])
 
     async def _peer_message(self, call: Call) -> None:
         await self._rendezvous.receive(call)

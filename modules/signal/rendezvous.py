@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Final
 
 from ipop_core.bus.api import Bus, Call, Event, JsonObject
@@ -37,6 +38,10 @@ class RendezvousDriver:
     @property
     def counters(self) -> Mapping[str, int]:
         return self._machine.counters
+
+    def tally(self, node: str) -> JsonObject:
+        """The answer of the action `offers`."""
+        return asdict(self._machine.tally(node))
 
     def want(self, event: Event) -> None:
         """The links want a direct path: the event `link.rendezvous`."""

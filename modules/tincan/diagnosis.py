@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ipop_core.bus.api import JsonObject
 
 from .link.protocol.mapping import Mapping, Nat
+from .link.protocol.searching import Refusal
 from .link.protocol.session import Session
 from .link.udp import show_endpoint
 from .reach import IPV4, IPV6
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .module import Tincan
 
 NEAREST: Final = 5
+SWITCHED_OFF: Final = "switched off by `port_mapping` of the module tincan"
 DIRECTNESS: Final = {
     Mapping.UNKNOWN: "Too few peers have told at which address they see this node: two at different addresses must.",
     Mapping.NONE: "No NAT: peers reach this node at its own address, unless a firewall is in between.",
@@ -25,6 +27,11 @@ DIRECTNESS: Final = {
     "search with strict ones; relayed with peers behind another symmetric one.",
     Mapping.DEPENDENT: "A symmetric NAT: direct links with open and easy peers, and by a search with strict ones; "
     "relayed with peers behind another symmetric one, unless ports count up regularly.",
+}
+
+_WAITS: Final = {
+    Refusal.BUSY: "this node searches for another peer",
+    Refusal.RESTING: "the last one was in vain",
 }
 
 
@@ -47,6 +54,7 @@ def netcheck(tincan: Tincan) -> JsonObject:
         "hairpin": tincan.machine.filtering.hairpin,
         "lifetime": {"at_least_s": lifetime.at_least, "at_most_s": lifetime.at_most},
         "port_mapping": _mapping(tincan),
+        "port_mapping_fault": tincan.gateway.fault if tincan.settings.port_mapping else SWITCHED_OFF,
         "keepalive_s": min((session.paths.keepalive for session in sessions), default=None),
         "mtu": max((path.mtu.size for _, path in paths), default=None),
         "nearest": nearest,
@@ -81,7 +89,11 @@ def why(tincan: Tincan, session: Session) -> JsonObject:
         "nat": {"ours": ours.mapping.value, "theirs": None if theirs is None else theirs["mapping"]},
         "relays": [{"node": relay.node.hex(), "rtt_ms": _ms(relay.rtt)} for relay in session.relays],
         "tried": trials,
-        "search": tincan.machine.searching.told(session.node, now),
+        "held_back": session.paths.history.held_back,
+        "search": {
+            **tincan.machine.searching.told(session.node, now),
+            "peer_able": None if theirs is None else theirs.get("able", True),
+        },
         "reason": _reason(tincan, session, ours, None if theirs is None else Mapping(theirs["mapping"])),
     }
 
@@ -110,8 +122,15 @@ def _reason(tincan: Tincan, session: Session, ours: Nat, theirs: Mapping | None)
     if ours.mapping.changes and theirs is not None and theirs.changes:
         return "Over the overlay: both sides are behind symmetric NATs, and neither can foresee the other's port."
     if ours.mapping.changes or (theirs is not None and theirs.changes):
-        if not tincan.machine.searching.allowed:
+        searching = tincan.machine.searching
+        if not searching.allowed:
             return "Over the overlay: one side is behind a symmetric NAT, and searching is switched off here."
+        refusal = searching.refusal(session.node, tincan.reach.outer_of(session.node), tincan.now())
+        if refusal is not None:
+            return f"Over the overlay: one side is behind a symmetric NAT, and a search must wait: {_WAITS[refusal]}."
+        told = tincan.reach.told.get(session.node)
+        if told is not None and not told.get("able", True):
+            return "Over the overlay: one side is behind a symmetric NAT, and the other side can't search now."
         return "Over the overlay: one side is behind a symmetric NAT, and the search has not found a way yet."
     return "Over the overlay: no address of the other side answers. A firewall may drop UDP between the two."
 

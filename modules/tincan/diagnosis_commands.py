@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
 import click
 
-from ipop_core.bus.api import JsonObject
-from ipop_core.cli.client import ask
+from ipop_core.bus.api import Bus, JsonObject
+from ipop_core.cli.client import ask, with_bus
 from ipop_core.cli.output import json_option, print_json, print_table
+from ipop_core.errors import BusError
 
 _LOOKUP_SECONDS = 8.0
 _TEST_SECONDS = 8.0
@@ -35,7 +39,7 @@ def netcheck(ctx: click.Context, as_json: bool) -> None:
         ("filtering", _FILTERING[found["filtering"]]),
         ("hairpin", {None: "unknown", True: "yes", False: "no"}[found["hairpin"]]),
         ("mapping lifetime", _lifetime(found["lifetime"])),
-        ("port mapping", _mapping(found["port_mapping"])),
+        ("port mapping", _mapping(found["port_mapping"], found["port_mapping_fault"])),
         ("keepalive", "-" if found["keepalive_s"] is None else f"every {found['keepalive_s']:g} s"),
         ("largest datagram", "-" if found["mtu"] is None else f"{found['mtu']} bytes"),
         ("search", f"{found['search']['datagrams']} datagrams an attempt" if found["search"]["datagrams"] else "off"),
@@ -51,7 +55,7 @@ def netcheck(ctx: click.Context, as_json: bool) -> None:
 def why(ctx: click.Context, address: str, as_json: bool) -> None:
     """Say why the path to ADDRESS, or to a node by its id, is direct, relayed or missing."""
     body = {"node": address} if len(address) == 40 and ":" not in address else {"address": address}
-    found = ask(ctx, "link", "why", body, timeout=_LOOKUP_SECONDS).body
+    found = with_bus(ctx, lambda bus: _why(bus, body))
     if as_json:
         print_json(found)
         return
@@ -61,6 +65,14 @@ def why(ctx: click.Context, address: str, as_json: bool) -> None:
     if search["part"] or search["failures"]:
         state = f"{search['sent']} datagrams sent" if search["part"] else f"rests for {search['rests_s']:.0f} s"
         click.echo(f"search: {state}, {search['failures']} attempts failed")
+    offers = found["offers"]
+    if offers is not None:
+        click.echo(
+            f"offers: {offers['sent']} sent and {offers['answered']} answered; "
+            f"{offers['received']} received, of which {offers['limited']} were too many"
+        )
+    if found["held_back"]:
+        click.echo(f"held back: {found['held_back']} probes, as addresses that do not answer get only so many")
     if found["path"] == "overlay":
         relays = ", then ".join(f"{relay['node'][:12]} ({relay['rtt_ms']:.1f} ms)" for relay in found["relays"])
         click.echo(f"relays: {relays or 'none that both sides have a link with: by the ring'}")
@@ -75,6 +87,15 @@ def why(ctx: click.Context, address: str, as_json: bool) -> None:
         for trial in found["tried"]
     ]
     print_table(("tried", "outcome", "answers", "rtt", "first"), rows)
+
+
+async def _why(bus: Bus, body: JsonObject) -> dict[str, Any]:
+    """The answer of the links, and what signal says of the offers: null where another module fills that role."""
+    found = dict((await bus.request("link", "why", body, timeout=_LOOKUP_SECONDS)).body)
+    found["offers"] = None
+    with contextlib.suppress(BusError):
+        found["offers"] = (await bus.request("signal", "offers", {"node": found["node"]})).body
+    return found
 
 
 def _family(name: str, family: JsonObject) -> list[tuple[str, str]]:
@@ -101,9 +122,9 @@ def _lifetime(lifetime: JsonObject) -> str:
     return f"at least {least:g} s" if most is None else f"between {least:g} and {most:g} s"
 
 
-def _mapping(mapping: JsonObject | None) -> str:
+def _mapping(mapping: JsonObject | None, fault: str | None) -> str:
     if mapping is None:
-        return "none: the router offers none of PCP, NAT-PMP and UPnP, or there is none"
+        return f"none: {fault}"
     return f"{mapping['outer']} by {mapping['protocol']}, for {mapping['expires_s']} s"
 
 

@@ -59,7 +59,10 @@ def test_netcheck_and_why_say_what_there_is(town: Town) -> None:
     assert found["endpoint"].startswith(town.overlay.homes["bob"].public_address)
     assert any(trial["outcome"] == "answers" for trial in found["tried"])
     assert found["nat"] == {"ours": "endpoint-independent", "theirs": "endpoint-independent"}
-    assert "Direct" in alice.cli("why", bob.address).stdout
+    assert found["offers"]["answered"] + found["offers"]["received"] > 0
+    assert "Direct" in (told := alice.cli("why", bob.address).stdout)
+    assert f"offers: {found['offers']['sent']} sent" in told
+    assert behind["port_mapping_fault"] in " ".join(alice.cli("netcheck").stdout.split())
 
 
 def test_two_nodes_behind_one_router_talk_in_their_own_network(town: Town) -> None:

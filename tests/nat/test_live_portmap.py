@@ -55,7 +55,12 @@ def test_a_port_mapping_opens_a_symmetric_nat(lab: Laboratory) -> None:
         node.ready(timeout=40.0)
     mapping = alice.ask("link", "netcheck")["port_mapping"]
     assert (mapping["protocol"], mapping["outer"]) == ("pcp", f"{homes[0].public_address}:{OUTER_PORT}")
-    assert bob.ask("link", "netcheck")["port_mapping"] is None
+    assert alice.ask("link", "netcheck")["port_mapping_fault"] is None
+    router = homes[1].router
+    assert router is not None
+    without = bob.ask("link", "netcheck")
+    assert without["port_mapping"] is None
+    assert without["port_mapping_fault"].startswith(f"the router, {router.lan.gateway}, ")
     assert bob.ping(alice.address, count=5).received == 5
     bob.until_direct(alice)
     found = bob.ask("link", "why", {"node": alice.node_id()})

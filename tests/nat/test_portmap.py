@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipop_modules.tincan.link.protocol.mapping_faults import nat_pmp, pcp
 from ipop_modules.tincan.link.protocol.portmap import (
     ASK_AGAIN,
     LIFETIME,
@@ -78,6 +79,27 @@ def test_a_silent_router_is_left_alone_after_a_few_tries() -> None:
         sent += len(portmap.wake(now))
     assert sent == len(REPEAT_DELAYS) + 1, "the first of the next round, a quarter of an hour later"
     assert now >= ASK_AGAIN
+
+
+def test_why_there_is_no_mapping_is_said_in_the_routers_words() -> None:
+    portmap, request = asked()
+    assert portmap.fault == ""
+    portmap.received(pcp_answer(request, result=8), 1.0)
+    assert portmap.fault == "PCP: NO_RESOURCES"
+    portmap.begin(OWN, 2.0)
+    assert portmap.fault == "", "another router, perhaps"
+    portmap.wake(2.0)
+    portmap.received(bytes([0, 0x81, 0, 1]), 2.1)
+    portmap.wake(2.1)
+    portmap.received(struct.pack("!BBHIHHI", 0, 129, 2, 1, PORT, 0, 0), 2.2)
+    assert portmap.fault == "NAT-PMP: not authorized, or switched off"
+    portmap.begin(OWN, 3.0)
+    for _ in range(len(REPEAT_DELAYS) + 1):
+        due = portmap.next_wake()
+        assert due is not None
+        portmap.wake(due)
+    assert portmap.fault == "no answer by PCP or NAT-PMP"
+    assert (pcp(13), nat_pmp(77)) == ("PCP: EXCESSIVE_REMOTE_PEERS", "NAT-PMP: result 77")
 
 
 def test_a_refusal_is_final_for_a_while_and_a_lost_mapping_ends() -> None:

@@ -18,6 +18,7 @@ from ipop_modules.signal.protocol.rendezvous import (
     Probe,
     Rendezvous,
     Send,
+    Tally,
 )
 
 ALICE, BOB = "aa" * 20, "bb" * 20
@@ -121,6 +122,17 @@ def test_only_the_asked_peer_may_answer_and_once_for_each_offer() -> None:
     assert machine.receive(BOB, answer, AT_ALICE, 0.6) != []
 
 
+def test_what_went_to_and_fro_with_a_peer_is_told() -> None:
+    machine = rendezvous()
+    asked = decode(data_to(BOB, machine.want(BOB, AT_ALICE, 0.0)))
+    machine.wake(0.5)
+    machine.receive(BOB, encode(Answer(asked.id, packed(*AT_BOB))), AT_ALICE, 0.6)
+    for _ in range(50):
+        machine.receive(BOB, offer("192.0.2.9:9"), AT_ALICE, 0.7)
+    assert machine.tally(BOB) == Tally(sent=2, answered=1, received=50, limited=50 - int(PEER_BURST))
+    assert machine.tally(ALICE) == Tally()
+
+
 def test_offers_of_one_peer_are_limited_and_those_of_another_are_not() -> None:
     machine = rendezvous()
     served = [bool(machine.receive(BOB, offer("192.0.2.9:9"), AT_ALICE, 0.0)) for _ in range(50)]
@@ -142,7 +154,7 @@ def test_tables_are_bounded() -> None:
         machine.want(f"{peer:040x}", AT_ALICE, 0.0)
         machine.receive(f"{peer:040x}", offer("192.0.2.9:9"), AT_ALICE, 0.0)
     assert len(machine._attempts) == MOST_ATTEMPTS
-    assert len(machine._peers) == MOST_PEERS
+    assert len(machine._peers) == len(machine._tallies) == MOST_PEERS
     assert machine.counters["attempts_dropped"] == 2000 - MOST_ATTEMPTS
 
 

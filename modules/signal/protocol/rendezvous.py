@@ -65,6 +65,18 @@ Effect: TypeAlias = Send | Probe
 
 
 @dataclass(slots=True)
+class Tally:
+    """What went to and fro with one peer."""
+
+    sent: int = 0
+    answered: int = 0
+    """Of the offers that were sent."""
+    received: int = 0
+    limited: int = 0
+    """Of the offers that came, those that were dropped because there were too many."""
+
+
+@dataclass(slots=True)
 class Attempt:
     """One wish for a direct path."""
 
@@ -86,6 +98,11 @@ class Rendezvous:
         self._all_peers = TokenBucket(NODE_RATE, NODE_BURST, now)
         self.counters: Counter[str] = Counter()
         """What was sent, received and dropped, by name."""
+        self._tallies: OrderedDict[str, Tally] = OrderedDict()
+
+    def tally(self, node: str) -> Tally:
+        """What went to and fro with this peer, of the last MOST_PEERS with which anything did."""
+        return self._tallies.get(node) or Tally()
 
     def want(self, node: str, own: Sequence[str], now: float, nat: Nat = NO_WORD) -> list[Effect]:
         """The links want a direct path to `node`. Asked again while an attempt runs: new candidates go out soon."""
@@ -121,6 +138,7 @@ class Rendezvous:
             attempt.tries += 1
             attempt.answered = False
             self.counters["offers_sent"] += 1
+            self._count(node).sent += 1
             effects.append(Send(node, encode(attempt.offer)))
         return effects
 
@@ -144,8 +162,11 @@ class Rendezvous:
         return self._receive_offer(sender, message, own, now, nat)
 
     def _receive_offer(self, sender: str, offer: Offer, own: Sequence[str], now: float, nat: Nat) -> list[Effect]:
+        tally = self._count(sender)
+        tally.received += 1
         if not self._may_offer(sender, now):
             self.counters["rate_limited"] += 1
+            tally.limited += 1
             return []
         self.counters["offers_received"] += 1
         answer = Answer(offer.id, _choose_own(own), *_pack_nat(nat))
@@ -158,6 +179,7 @@ class Rendezvous:
             return []
         attempt.answered = True
         self.counters["answers_received"] += 1
+        self._count(sender).answered += 1
         return self._probe(sender, answer, own)
 
     def _probe(self, node: str, message: Offer | Answer, own: Sequence[str]) -> list[Effect]:
@@ -167,6 +189,13 @@ class Rendezvous:
             return []
         nat = _unpack_nat(message, loopback=candidates.only_loopback(_pack(own)))
         return [Probe(node, tuple(map(candidates.to_endpoint, fit)), nat, early=isinstance(message, Offer))]
+
+    def _count(self, peer: str) -> Tally:
+        tally = self._tallies.pop(peer, None) or Tally()
+        self._tallies[peer] = tally
+        if len(self._tallies) > MOST_PEERS:
+            self._tallies.popitem(last=False)
+        return tally
 
     def _may_offer(self, peer: str, now: float) -> bool:
         bucket = self._peers.pop(peer, None) or TokenBucket(PEER_RATE, PEER_BURST, now)

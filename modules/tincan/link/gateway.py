@@ -43,10 +43,24 @@ class Gateway(asyncio.DatagramProtocol):
         self._upnp: Final = Upnp(port, clock)
         self._given_up = 0
         self._asking_upnp: asyncio.Task[None] | None = None
+        self._fault = "not asked yet"
 
     @property
     def mapped(self) -> Mapped | None:
         return self._machine.mapped or self._upnp.mapped
+
+    @property
+    def fault(self) -> str | None:
+        """Why there is no mapping, in one line; None where there is one."""
+        if self.mapped is not None:
+            return None
+        if self._router is None:
+            return self._fault
+        by_others = self._machine.fault
+        if not by_others:
+            return f"the router, {self._router}, is being asked"
+        by_upnp = f"UPnP: {self._upnp.fault}" if self._upnp.fault else "it is being asked by UPnP"
+        return f"the router, {self._router}, makes none: {by_others}; {by_upnp}"
 
     async def ask(self, router: Router | None) -> None:
         """Begin anew, with the IPv4 router that there is now."""
@@ -54,6 +68,7 @@ class Gateway(asyncio.DatagramProtocol):
             self.close()
             self._machine.end()
             self._upnp.forget()
+            self._fault = "no default route by an IPv4 router"
             if router is not None and isinstance(router.ip, IPv4Address):
                 await self._begin(router.ip)
             self._tell()
@@ -109,7 +124,8 @@ class Gateway(asyncio.DatagramProtocol):
             sock.connect((str(router), SERVER_PORT))
             own = IPv4Address(sock.getsockname()[0])
             self._transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=sock)
-        except OSError:
+        except OSError as error:
+            self._fault = f"the router, {router}, can't be asked: {error.strerror}"
             sock.close()
             return
         self._router, self._own = router, own

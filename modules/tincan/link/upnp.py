@@ -53,6 +53,8 @@ class Upnp:
         self._made: _Made | None = None
         self._ended = Event()
         self.mapped: Mapped | None = None
+        self.fault = ""
+        """Why there is none, once that is known."""
 
     async def ask(self, router: IPv4Address, own: IPv4Address) -> None:
         """Ask this router for the mapping, or to go on with it; `own` is this node's address on its network."""
@@ -63,10 +65,10 @@ class Upnp:
             ended, port = self._ended, self._port
             made, ip = await _in_thread(lambda: _map(found, router, own, port, ended))
         except (UpnpError, OSError) as error:
-            self.mapped = None
+            self.mapped, self.fault = None, str(error)
             log.debug("no UPnP port mapping", extra={"fields": {"router": str(router), "fault": str(error)}})
             return
-        self._made = made
+        self._made, self.fault = made, ""
         self.mapped = Mapped("upnp", ip.packed, made.outer_port, self._clock() + LIFETIME)
 
     def forget(self) -> None:
@@ -74,6 +76,7 @@ class Upnp:
         self._ended.set()
         self._ended = Event()
         self._made = self.mapped = None
+        self.fault = ""
 
     async def end(self, patience: float) -> None:
         """Give the mapping back, if the router does that within so many seconds."""

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
 from typing import Final
 
+from . import mapping_faults
 from .epoch import Epoch, lost_by_nat_pmp, lost_by_pcp
 
 SERVER_PORT: Final = 5351
@@ -73,6 +74,8 @@ class PortMap:
         self.mapped: Mapped | None = None
         self.given_up = 0
         """How often the router has made no mapping: it was silent, or refused."""
+        self.fault = ""
+        """Why it made none when it was asked last."""
 
     def begin(self, own: IPv4Address, now: float) -> None:
         """Ask a router that has not been asked, or that this node has just come to."""
@@ -80,6 +83,7 @@ class PortMap:
         self._epochs = {_PCP: Epoch(lost_by_pcp), _NAT_PMP: Epoch(lost_by_nat_pmp)}
         self._recover_again = now
         self.mapped = self._outer_ip = None
+        self.fault = ""
 
     def end(self) -> None:
         """There is no router to ask."""
@@ -97,7 +101,7 @@ class PortMap:
         if self._own is None or self._next is None or now < self._next:
             return []
         if self._tries >= len(REPEAT_DELAYS):
-            self._rest(now)
+            self._rest(mapping_faults.SILENT, now)
             return []
         self._next = now + REPEAT_DELAYS[self._tries]
         self._tries += 1
@@ -166,7 +170,7 @@ class PortMap:
             return
         lost = self._epochs[_PCP].heard(epoch, now)
         if result:
-            self._refused(now, lost=lost)
+            self._refused(mapping_faults.pcp(result), now, lost=lost)
             return
         mapped = IPv6Address(ip).ipv4_mapped
         self._take("pcp", ip if mapped is None else mapped.packed, outer, lifetime, now)
@@ -180,7 +184,7 @@ class PortMap:
             _, _, result, epoch, port, outer, lifetime = _PMP_MAPPED.unpack_from(data)
             lost = self._epochs[_NAT_PMP].heard(epoch, now)
             if result:
-                self._refused(now, lost=lost)
+                self._refused(mapping_faults.nat_pmp(result), now, lost=lost)
             elif port == self._port and self._outer_ip is not None:
                 self._take("nat-pmp", self._outer_ip, outer, lifetime, now)
 
@@ -200,13 +204,14 @@ class PortMap:
         if self.mapped is not None:
             self.mapped = replace(self.mapped, until=min(self.mapped.until, now + RECOVERY))
 
-    def _refused(self, now: float, *, lost: bool) -> None:
+    def _refused(self, fault: str, now: float, *, lost: bool) -> None:
         if lost:
             self.mapped = None
-        self._rest(now)
+        self._rest(fault, now)
 
-    def _rest(self, now: float) -> None:
+    def _rest(self, fault: str, now: float) -> None:
         self.given_up += 1
+        self.fault = fault
         self._tries, self._version, self._next = 0, _PCP, now + ASK_AGAIN
 
 
