@@ -141,7 +141,7 @@ class ControllerEnd:
             return False
         try:
             said = _said.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             _close_all(fds)
             return True
         self._do(said, fds)

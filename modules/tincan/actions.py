@@ -17,6 +17,7 @@ from .card.errors import CardError
 from .card.figures import card_figures
 from .card.protocol.endpoint import Answered, Unanswered
 from .card.user import UserCard
+from .link.loop import faults
 from .link.protocol.events import PingAnswered
 from .link.protocol.searching import Search
 from .link.protocol.session import Session
@@ -69,6 +70,7 @@ class Actions:
         for source in (tincan.machine.counters, tincan.lane.counters, tincan.udp.counters):
             counters.update(source)
         counters["socket_overflow"] = tincan.udp.overflow
+        counters["lane_faults"] = faults(asyncio.get_running_loop())
         figures = None if card is None else card_figures(card.name)
         if card is not None:
             counters.update(card.counters)

@@ -29,5 +29,5 @@ def load(path: Path) -> Saved:
     """What was saved; nothing when the file is missing or makes no sense."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Saved)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Saved()

@@ -100,6 +100,6 @@ def _load(path: Path) -> dict[str, str]:
         return dict(list(msgspec.json.decode(path.read_bytes(), type=dict[str, str]).items())[-MOST:])
     except FileNotFoundError:
         return {}
-    except (OSError, msgspec.MsgspecError) as fault:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
         _log.warning("known peers can't be read", extra={"fields": {"fault": str(fault)}})
         return {}

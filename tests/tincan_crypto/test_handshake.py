@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ipop_modules.tincan.link.protocol import handshake as module
@@ -190,6 +190,19 @@ def answered(change: Callable[[Rogue], bytes]) -> str:
     return ""
 
 
+def finished(payload: bytes) -> str:
+    """Why the responder refuses a FINISH with this payload; "" when it does not."""
+    noise = Handshake(True, X25519PrivateKey.generate(), ephemeral())
+    responder = Responder(ALICE, 22, ephemeral())
+    response = response_of(responder.on_init(wire.Init(11, b"", noise.write_message(b"")), padded=False))
+    noise.read_message(response.noise)
+    try:
+        responder.on_finish(wire.Finish(22, noise.write_message(payload)))
+    except HandshakeRefused as refusal:
+        return refusal.reason
+    return ""
+
+
 pack = msgspec.msgpack.encode
 
 
@@ -206,6 +219,9 @@ def test_payloads_of_a_rogue_are_refused_for_what_is_wrong() -> None:
     assert answered(lambda rogue: pack(replace(rogue.hello(), observed=(bytes(7), 1)))) == "payload"
     assert answered(lambda rogue: pack(replace(rogue.hello(), observed=(bytes(4), 0)))) == "payload"
     assert answered(lambda rogue: b"") == "payload"
+    assert answered(lambda rogue: pack(rogue.hello())[:-1] + b"\xa2\xff\xfe") == "payload"  # a release, not UTF-8
+    nested = b"\x91" * 3000 + b"\xc0"
+    assert answered(lambda rogue: b"\x98" + pack(rogue.hello())[1:] + nested) == "payload"
     # A field that a later minor version adds at the end.
     assert answered(lambda rogue: pack([*msgspec.structs.astuple(rogue.hello()), "more"])) == ""
 
@@ -230,9 +246,15 @@ def test_a_release_that_says_nothing_of_itself_and_one_that_speaks_otherwise() -
     assert refusal.value.speaker == (BOB.node, 7)
 
 
+HELLO = pack(Hello(1, BOB.certificate, bytes(70), 0, 0, None, "release"))
+
+
 @given(st.binary(max_size=200))
+@example(HELLO.replace(b"release", b"\xff" * 7))
+@example(b"\x98" + HELLO[1:] + b"\x91" * 3000 + b"\xc0")
 def test_random_payloads_are_refused(payload: bytes) -> None:
     assert answered(lambda rogue: payload) == "payload"
+    assert finished(payload) == "payload"
 
 
 def test_a_reflected_payload_is_refused() -> None:

@@ -54,6 +54,15 @@ def test_a_forged_block_does_not_move_the_window() -> None:
     assert bob.open(number, sealed) == b"block"
 
 
+@pytest.mark.parametrize("number", [MAX_NUMBER, 2**64 - 1])
+def test_a_number_that_no_key_seals_is_forged_whoever_sealed_it(number: int) -> None:
+    alice, bob = pair()
+    alice._next_number = number
+    sealed = alice._encrypt(bytes(4) + number.to_bytes(8, "big"), b"block", None)
+    assert refusal(bob, number, sealed) == "forged"
+    assert bob.open(MAX_NUMBER - 1, alice._encrypt(bytes(4) + (MAX_NUMBER - 1).to_bytes(8, "big"), b"last", None))
+
+
 def test_exhausted_keys_seal_no_more() -> None:
     alice, _ = pair()
     alice._next_number = MAX_NUMBER - 1

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ipop_modules.tincan.link.loop import LaneLoop, add_lane, remove_lane
+from ipop_modules.tincan.link.loop import LOGGED_BURST, LaneLoop, LaneSelector, add_lane, faults, remove_lane
 
 
 class Flood:
@@ -101,3 +101,37 @@ def test_asyncio_has_its_turn_when_the_lane_asks_for_it(flood: Flood) -> None:
         await asyncio.sleep(0)
 
     run(flood, work)
+
+
+@pytest.mark.timeout(10)
+def test_a_fault_in_a_turn_is_counted_and_logged_and_ends_nothing(
+    flood: Flood, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        enough = loop.create_future()
+
+        def serve() -> bool:
+            flood.turns += 1
+            if faults(loop) >= 20 and not enough.done():
+                enough.set_result(None)
+            raise RecursionError("too deep")
+
+        remove_lane(loop, flood.descriptor)
+        add_lane(loop, flood.descriptor, serve)
+        await enough
+        assert faults(loop) >= 20
+
+    run(flood, work)
+    assert len([record for record in caplog.records if record.exc_info]) == LOGGED_BURST
+
+
+def test_a_card_that_is_gone_ends_the_loop(flood: Flood) -> None:
+    def serve() -> bool:
+        raise OSError("the card is gone")
+
+    selector = LaneSelector()
+    selector.add_lane(flood.descriptor, serve)
+    with pytest.raises(OSError, match="the card is gone"):
+        selector.select(1)
+    selector.close()

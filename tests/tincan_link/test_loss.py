@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ipop_modules.tincan.link.protocol.loss import MOST_DATAGRAMS, REPORT_BLOCKS, BlockSizer, LossMeter
@@ -80,6 +80,7 @@ def test_a_report_does_not_call_for_another() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**62), st.integers(0, 2**62)), max_size=30))
+@example([(1, 1), *[(2**62, 1)] * 2100, (2**62 + 2**61, 1)])
 def test_hostile_reports_keep_the_limit_in_its_range(reports: list[tuple[int, int]]) -> None:
     sizer = BlockSizer(0.0)
     for index, (counted, missing) in enumerate(reports):

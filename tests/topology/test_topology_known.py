@@ -67,10 +67,13 @@ def test_a_node_that_starts_without_any_link_asks_those_it_knew(
     asyncio.run(story())
 
 
-def test_only_the_newest_are_kept_and_a_broken_file_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("broken", [b"{ no json", b'{"\xff\xfe":""}', b"[" * 20_000], ids=["json", "text", "deep"])
+def test_only_the_newest_are_kept_and_a_broken_file_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bytes
+) -> None:
     monkeypatch.setattr(known, "SAVE_AFTER", 0.02)
     path = tmp_path / "known.json"
-    path.write_bytes(b"{ no json")
+    path.write_bytes(broken)
 
     async def story() -> None:
         async with memory_bus() as bus:

@@ -11,7 +11,7 @@ from benchmarks.overlay_net.thin import Network, Node, nearest
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.effects import Listed, MemberOf
 from ipop_modules.topology.protocol.names import read_name
-from ipop_modules.topology.protocol.profile import Profile, opened, sealed
+from ipop_modules.topology.protocol.profile import Profile, _cipher, opened, sealed
 from ipop_modules.topology.protocol.records import Record, address_key
 from ipop_modules.topology.protocol.storage import REPLICAS
 from tests.topology.rings import address, look_up, ring, told
@@ -171,6 +171,12 @@ def test_what_is_sealed_is_opened_by_members_alone(name: str, addresses: tuple[b
     assert opened(record(value), NAMESPACE_KEY) == profile
     assert opened(record(value), b"another" * 4) == Profile()
     assert opened(record(value[:-1]), NAMESPACE_KEY) == Profile()
+
+
+def test_a_member_that_seals_what_is_no_profile_says_nothing() -> None:
+    for plain in (b"\x94\xa0\x90\xc4\x00" + b"\x91" * 20_000 + b"\xc0", b"\x92\xa2\xff\xfe\x90", b"\xc1"):
+        value = b"n" * 12 + _cipher(NAMESPACE_KEY).encrypt(b"n" * 12, plain, KEY)
+        assert opened(record(value), NAMESPACE_KEY) == Profile()
 
 
 @given(st.binary(max_size=100))

@@ -2,21 +2,31 @@
 
 asyncio spends tens of microseconds on each wake-up. The lane is served straight from the wait; asyncio gets
 its turn when one of its own descriptors is ready, when a timer is due, or when a callback asks for it.
+
+What a packet brings about in a callback is counted and logged, and ends nothing. An OSError is the descriptor's own, as
+when a card was taken away, and ends the loop: it would be told again at once, for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import select
 import selectors
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from ipop_core.token_bucket import TokenBucket
+
+log = logging.getLogger("ipop.tincan")
+
 LaneCallback = Callable[[], bool]
 """Serves its descriptor for one turn; true when asyncio should have its turn next."""
 
 _MAX_EVENTS: Final = 16
+LOGGED_RATE: Final = 0.1
+LOGGED_BURST: Final = 3.0
 
 
 class LaneSelector(selectors.EpollSelector):
@@ -28,6 +38,9 @@ class LaneSelector(selectors.EpollSelector):
         self._control = super().fileno()
         self._both = select.epoll()
         self._both.register(self._control, select.EPOLLIN)
+        self.faults = 0
+        """Turns that an exception ended which nothing foresaw."""
+        self._logged: Final = TokenBucket(LOGGED_RATE, LOGGED_BURST, time.monotonic())
 
     def add_lane(self, descriptor: int, callback: LaneCallback) -> None:
         self._lanes[descriptor] = callback
@@ -47,7 +60,13 @@ class LaneSelector(selectors.EpollSelector):
             for descriptor, _ in self._both.poll(wait, _MAX_EVENTS):
                 lane = self._lanes.get(descriptor)
                 if lane is not None:
-                    turn = lane() or turn
+                    try:
+                        turn = lane() or turn
+                    except OSError:
+                        raise
+                    except Exception as error:
+                        turn = True
+                        self._fault(error)
                 elif descriptor == self._control:
                     turn = True
             if turn:
@@ -56,6 +75,11 @@ class LaneSelector(selectors.EpollSelector):
                 wait = deadline - time.monotonic()
                 if wait <= 0:
                     return super().select(0)
+
+    def _fault(self, error: Exception) -> None:
+        self.faults += 1
+        if self._logged.take(time.monotonic()):
+            log.error("a packet met a fault of this program", exc_info=error)
 
     def close(self) -> None:
         self._both.close()
@@ -83,3 +107,8 @@ def remove_lane(loop: asyncio.AbstractEventLoop, descriptor: int) -> Any:
         loop.lanes.remove_lane(descriptor)
     else:
         loop.remove_reader(descriptor)
+
+
+def faults(loop: asyncio.AbstractEventLoop) -> int:
+    """How many turns of the fast lane ended in an exception that nothing foresaw."""
+    return loop.lanes.faults if isinstance(loop, LaneLoop) else 0

@@ -47,7 +47,7 @@ def opened(record: Record, namespace_key: bytes) -> Profile:
     try:
         plain = _cipher(namespace_key).decrypt(record.value[:_NONCE], record.value[_NONCE:], record.key)
         profile = _decoder.decode(plain)
-    except (InvalidTag, msgspec.MsgspecError, UnicodeDecodeError):
+    except (InvalidTag, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Profile()
     return profile if all(len(address) in (4, 16) for address in profile.addresses) else Profile()
 

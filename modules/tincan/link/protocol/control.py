@@ -217,5 +217,5 @@ def decode(body: memoryview) -> AnyControl:
     """Read a CONTROL frame's body. Raises BadControl."""
     try:
         return _decoder.decode(body)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadControl(str(error)) from error

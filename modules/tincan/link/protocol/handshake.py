@@ -229,7 +229,7 @@ def _read_hello(
         certificate.public_key.verify(hello.signature, signed, _SIGNATURE)
     except NoiseError as error:
         raise HandshakeRefused("noise", str(error)) from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise HandshakeRefused("payload", str(error)) from error
     except BadCertificate as error:
         raise HandshakeRefused(error.reason, str(error)) from error

@@ -96,6 +96,8 @@ class KeyPair:
 
     def open(self, number: int, sealed: bytes | memoryview) -> bytes:
         """The plaintext. Raises BadBlock."""
+        if number >= MAX_NUMBER:
+            raise BadBlock("forged")  # however well it is sealed
         if not self._check(number):
             raise BadBlock("replay")
         try:

@@ -110,5 +110,5 @@ class BlockSizer:
         self._lost = self._lost * keep + lost
         self._datagrams = self._datagrams * keep + blocks * datagrams_a_block
         limit = ACCEPTABLE * self._datagrams / self._lost if self._lost else MOST_DATAGRAMS
-        self.limit = max(1, min(MOST_DATAGRAMS, int(limit)))
+        self.limit = max(1, int(min(MOST_DATAGRAMS, limit)))
         return lost / blocks
