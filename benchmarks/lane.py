@@ -105,7 +105,10 @@ class Net:
         queue, machines = self._queue, self._machines
         while queue:
             target, source, train, segment = queue.popleft()
-            machines[target].receive(train, min(segment, len(train)), source, time.monotonic())
+            machine = machines[target]
+            received = machine.receive_space[: len(train)]
+            received[:] = train
+            machine.receive(received, min(segment, len(train)), source, time.monotonic())
 
     def frame(self, size: int) -> bytes:
         """A frame for the last machine, behind its header; an IPv4 packet that wants nothing of the card."""

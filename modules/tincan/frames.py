@@ -39,6 +39,8 @@ CHECKSUM_NEEDED: Final = 0x10
 MAX_FRAME: Final = 65_535 + 14
 """The longest Ethernet frame that a card hands over: one GSO packet of 64 KiB and its Ethernet header."""
 
+NOTHING_WAITS: Final = -1
+
 Refusal: TypeAlias = Callable[[memoryview], str]
 """Why an Ethernet frame must be dropped, as a counter's name; empty when it may pass."""
 
@@ -63,6 +65,14 @@ class Card(Protocol):
 
         Returns the bytes filled, 0 when no frame waits. A frame that cannot travel (odd offload) is counted and
         skipped. Raises OSError when the card is gone.
+        """
+        ...
+
+    def read_more(self, view: memoryview, at: int, filled: int, limit: int) -> tuple[int, int]:
+        """Read on behind the frame that `read` filled `view` with from `at`: frames of a flow are much alike.
+
+        Returns where the last frame of that kind ends, at most at `limit`, and the bytes of another frame behind it; 0
+        for none, NOTHING_WAITS where the card has no more. A card may read none.
         """
         ...
 

@@ -125,6 +125,79 @@ def test_reading_puts_the_frame_header_before_the_frame(host: HostMaker) -> None
             assert len(frame) == 42 + 3500
 
 
+def one_by_one(card: Tap) -> list[bytes]:
+    """All frames that wait, headers and all."""
+    buffer = memoryview(bytearray(frames.FRAME_HEADER_SIZE + frames.MAX_FRAME))
+    found = []
+    while filled := card.read(buffer):
+        found.append(bytes(buffer[:filled]))
+    return found
+
+
+def in_runs(card: Tap, limit: int) -> tuple[list[bytes], list[int]]:
+    """The same, with frames that are alike in one go; and how many came in each."""
+    buffer = memoryview(bytearray(limit + frames.FRAME_HEADER_SIZE + frames.MAX_FRAME))
+    found: list[bytes] = []
+    runs: list[int] = []
+    ahead = 0
+    while filled := (card.read(buffer) if ahead <= 0 else ahead):
+        end, ahead = card.read_more(buffer, 0, filled, limit)
+        assert end <= max(limit, filled)
+        runs.append(end // filled)
+        found += [bytes(buffer[start : start + filled]) for start in range(0, end, filled)]
+        if ahead > 0:
+            buffer[:ahead] = bytes(buffer[end : end + ahead])
+        elif ahead == frames.NOTHING_WAITS:
+            break
+    return found, runs
+
+
+def without_counts(frame: bytes) -> bytes:
+    """Without what the kernel makes anew for every packet: identification and header checksum."""
+    return frame[:26] + frame[28:32] + frame[34:]
+
+
+def test_frames_that_are_alike_are_read_in_one_go_and_others_as_ever(host: HostMaker) -> None:
+    inside, port = host(ALICE, 10)
+    assert isinstance(port.card, Tap)
+    for address, mac in (("192.168.10.20", BOB_MAC), ("192.168.10.30", bytes([2, 9, 9, 9, 9, 9]))):
+        inside.ip("neigh", "add", address, "lladdr", mac.hex(":"), "dev", "tapipop")
+    with udp_socket(inside, 4000) as sender:
+
+        def send(count: int, size: int, address: str = "192.168.10.20") -> None:
+            for number in range(count):
+                sender.sendto(bytes([number]) * size, (address, 5000))
+
+        def everything() -> None:
+            send(5, 1200)
+            send(1, 700)
+            send(3, 1200)
+            send(2, 1200, "192.168.10.30")
+            sender.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 9)
+            send(2, 1200)
+            sender.setsockopt(socket.IPPROTO_IP, 10, 0)  # IP_MTU_DISCOVER: fragments, please
+            send(2, 4000)
+            send(2, 1458)
+            sender.setsockopt(socket.SOL_SOCKET, 11, 1)  # SO_NO_CHECK
+            send(3, 1200)
+            for level, option, value in ((socket.SOL_SOCKET, 11, 0), (socket.IPPROTO_IP, 10, 1)):
+                sender.setsockopt(level, option, value)
+            sender.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 64)
+
+        one_by_one(port.card)
+        everything()
+        expected = [without_counts(frame) for frame in one_by_one(port.card)]
+        everything()
+        found, runs = in_runs(port.card, 62_000)
+        assert [without_counts(frame) for frame in found] == expected
+        assert runs[:5] == [5, 1, 3, 2, 2]
+        assert len(expected) > sum(runs[:5]) + 6
+        everything()
+        found, runs = in_runs(port.card, 4 * 1250)
+        assert [without_counts(frame) for frame in found] == expected
+        assert runs[:3] == [4, 1, 1]
+
+
 @pytest.mark.parametrize("offloads", [("checksum", "tcp", "udp"), ("checksum", "tcp")], ids=["kernel", "software"])
 def test_a_super_frame_arrives_as_the_same_datagrams(host: HostMaker, offloads: tuple[str, ...]) -> None:
     """The kernel's segmentation and ours must agree."""

@@ -8,11 +8,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipop_modules.tincan.link.protocol import joining
-from ipop_modules.tincan.link.protocol.block import MAX_SEALED, MAX_SEND, batches, cut
-from ipop_modules.tincan.link.protocol.joining import BLOCK_COST, CHUNK_COST, DEADLINE, Budget, Joiner, Run, read_runs
+from ipop_modules.tincan.link.protocol.block import MAX_LAYOUTS, MAX_SEALED, MAX_SEND, Buffer, Cutter, batches
+from ipop_modules.tincan.link.protocol.joining import (
+    BLOCK_COST,
+    CHUNK_COST,
+    DEADLINE,
+    Budget,
+    Joiner,
+    Run,
+    Trains,
+    read_runs,
+)
 from ipop_modules.tincan.link.protocol.wire import FRAGMENT_HEADER
 
 RID = 2**63 + 9
+
+
+def cut(sealed: bytes, rid: int, number: int, size: int, cutter: Cutter | None = None) -> list[Buffer]:
+    cutter = cutter or Cutter()
+    cutter.space[: len(sealed)] = sealed
+    return cutter.cut(len(sealed), rid, number, size)
 
 
 def datagrams(sealed: bytes, number: int = 7, size: int = 1400, rid: int = RID) -> list[bytes]:
@@ -78,6 +93,15 @@ def test_as_few_sends_as_possible(length: int, size: int, sends: int) -> None:
     assert len(batches(cut(bytes(length), RID, 7, size), size)) == sends
 
 
+@given(st.lists(st.tuples(st.integers(16, MAX_SEALED), st.integers(300, 330)), min_size=1, max_size=MAX_LAYOUTS + 5))
+def test_what_was_cut_before_leaves_no_trace(blocks: list[tuple[int, int]]) -> None:
+    cutter = Cutter()
+    for number, (length, size) in enumerate(blocks):
+        sealed = os.urandom(length)
+        packets = b"".join(cut(sealed, number + 1, number, size, cutter))
+        assert packets == b"".join(datagrams(sealed, number, size, number + 1))
+
+
 # Reading.
 
 
@@ -117,6 +141,34 @@ def test_the_fast_and_the_slow_reading_agree() -> None:
             assert (slow, others) == ([fast], [])
         assert read_runs(buffer, segment) == (slow, others)
     assert joining._read_train(*train(packets)) is not None
+
+
+def test_a_train_of_one_whole_block_is_joined_in_the_short_way() -> None:
+    sealed = os.urandom(30_000)
+    trains = Trains()
+    for size in (300, 1400, 1472, 8972):
+        buffer, segment = train(datagrams(sealed, size=size))
+        received = trains.space[: len(buffer)]
+        received[:] = buffer
+        assert trains.whole(received, segment, {RID}) == (RID, 7, sealed)
+        assert trains.whole(received, segment, {RID + 1}) is None
+        assert trains.whole(buffer, segment, {RID}) is None, "its views are of the one buffer alone"
+
+
+@given(st.integers(26, 3000), st.integers(250, 400), st.data())
+def test_the_short_way_takes_nothing_that_is_not_one_block_by_its_ends(
+    length: int, size: int, data: st.DataObject
+) -> None:
+    sealed = os.urandom(length)
+    packets = datagrams(sealed, size=size)
+    some = packets[data.draw(st.integers(0, len(packets) - 1)) :][: data.draw(st.integers(1, len(packets)))]
+    whole = b"".join(some)
+    cut_short = data.draw(st.integers(1, len(whole)))
+    trains = Trains()
+    trains.space[:cut_short] = whole[:cut_short]
+    found = trains.whole(trains.space[:cut_short], size, {RID})
+    is_whole = len(some) == len(packets) > 1 and cut_short == len(whole) and size >= 256
+    assert found == ((RID, 7, sealed) if is_whole else None)
 
 
 def test_trains_of_several_blocks_are_split() -> None:

@@ -134,7 +134,10 @@ class Net:
             while self._queue and self._queue[0][0] <= self.now:
                 _, _, source, target, data, segment = heapq.heappop(self._queue)
                 if target in self.peers:
-                    self.peers[target].machine.receive(memoryview(data), segment, source, self.now)
+                    machine = self.peers[target].machine
+                    received = machine.receive_space[: len(data)]
+                    received[:] = data
+                    machine.receive(received, segment, source, self.now)
             for peer in self.peers.values():
                 peer.machine.wake(self.now)
 

@@ -80,3 +80,24 @@ def test_what_reaches_the_card_was_sent_and_comes_once(data: st.DataObject) -> N
         assert out == Counter(frames)
     b.machine.wake(net.now + DEADLINE)
     assert budget.used == 0
+
+
+def test_a_train_that_is_one_block_by_its_ends_alone_is_read_datagram_by_datagram() -> None:
+    net = Net(3)
+    a, b = linked(net)
+    net.passes = lambda source, target: False
+    frame = net.random_bytes(9000)
+    wire = len(net.sent)
+    a.machine.send_card(b.id, FRAME_HEADER.pack(CARD, 0, 0, len(frame)) + frame, net.now)
+    size = a.machine.sessions[b.id].paths.active.mtu.size  # type: ignore[union-attr]
+    (sent,) = [sent for _, source, _, sent in net.sent[wire:] if source == a.endpoint and len(sent) > size]
+    pieces = cut_up(sent, size)
+    swapped = [pieces[0], pieces[2], pieces[1], *pieces[3:]]
+    forged = [pieces[0], bytes(len(pieces[1])), *pieces[2:]]
+    b.card.clear()
+    for arrivals in (forged, swapped, pieces):
+        received = b.machine.receive_space[: len(sent)]
+        received[:] = b"".join(arrivals)
+        b.machine.receive(received, size, a.endpoint, net.now)
+    assert [got for _, _, got in b.card] == [frame]
+    assert (b.machine.counters["drop_forged"], b.machine.counters["drop_replay"]) == (0, 1)

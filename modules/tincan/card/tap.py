@@ -21,6 +21,7 @@ from ipop_modules.tincan.frames import (
     CHECKSUM_NEEDED,
     FRAME_HEADER,
     FRAME_HEADER_SIZE,
+    NOTHING_WAITS,
     SEGMENT_MASK,
     SEGMENT_UDP,
     Refusal,
@@ -115,30 +116,63 @@ class Tap:
         return self._descriptor
 
     def read(self, into: memoryview) -> int:
-        kind, pack = self._kind, FRAME_HEADER.pack_into
         while True:
             try:
-                filled = os.readv(self._descriptor, (kind, into))
+                filled = os.readv(self._descriptor, (self._kind, into))
             except BlockingIOError:
                 return 0
-            length = filled - virtio.HEADER_SIZE
-            if filled < _SHORTEST:
-                self.counters["read_short"] += 1
-                continue
-            if kind == virtio.PARTIAL and length >= virtio.LONG_ENOUGH and virtio.is_ordinary(into):
-                pack(into, 0, CARD, CHECKSUM_NEEDED, 0, length)
-                return FRAME_HEADER_SIZE + length
-            flags, gso = kind
-            if not gso and not flags & virtio.NEEDS_CHECKSUM:
-                pack(into, 0, CARD, 0, 0, length)
-                return FRAME_HEADER_SIZE + length
-            frame = into[FRAME_HEADER_SIZE : FRAME_HEADER_SIZE + length]
-            travelling = virtio.outgoing(flags, gso, into, frame)
-            if travelling is None:
-                self.counters["read_offload"] += 1
-                continue
-            FRAME_HEADER.pack_into(into, 0, CARD, *travelling, length)
+            taken = self._taken(into, filled)
+            if taken:
+                return taken
+
+    def read_more(self, view: memoryview, at: int, filled: int, limit: int) -> tuple[int, int]:
+        end = at + filled
+        like = virtio.likeness(view[at:end]) if end + filled <= limit else None
+        if like is None:
+            return end, 0
+        head, protocol = like
+        header = bytes(view[at : at + FRAME_HEADER_SIZE])
+        size = filled - FRAME_HEADER_SIZE + virtio.HEADER_SIZE
+        kind, descriptor, readv = self._kind, self._descriptor, os.readv
+        while end + filled <= limit:
+            room = view[end:]
+            try:
+                got = readv(descriptor, (kind, room))
+            except BlockingIOError:
+                return end, NOTHING_WAITS
+            if (
+                got == size
+                and kind == virtio.PARTIAL
+                and room[virtio.HEAD] == head
+                and room[virtio.FRAGMENT_TO_PROTOCOL] == protocol
+            ):
+                room[:FRAME_HEADER_SIZE] = header
+                end += filled
+            elif taken := self._taken(room, got):
+                return end, taken
+        return end, 0
+
+    def _taken(self, into: memoryview, filled: int) -> int:
+        """Put the header before a frame that was read; returns the bytes of both, 0 if it can't travel."""
+        kind = self._kind
+        length = filled - virtio.HEADER_SIZE
+        if filled < _SHORTEST:
+            self.counters["read_short"] += 1
+            return 0
+        if kind == virtio.PARTIAL and length >= virtio.LONG_ENOUGH and virtio.is_ordinary(into):
+            FRAME_HEADER.pack_into(into, 0, CARD, CHECKSUM_NEEDED, 0, length)
             return FRAME_HEADER_SIZE + length
+        flags, gso = kind
+        if not gso and not flags & virtio.NEEDS_CHECKSUM:
+            FRAME_HEADER.pack_into(into, 0, CARD, 0, 0, length)
+            return FRAME_HEADER_SIZE + length
+        frame = into[FRAME_HEADER_SIZE : FRAME_HEADER_SIZE + length]
+        travelling = virtio.outgoing(flags, gso, into, frame)
+        if travelling is None:
+            self.counters["read_offload"] += 1
+            return 0
+        FRAME_HEADER.pack_into(into, 0, CARD, *travelling, length)
+        return FRAME_HEADER_SIZE + length
 
     def write(self, offload: int, size: int, frame: memoryview) -> bool:
         header = virtio.rebuild(offload, size, frame)

@@ -1,7 +1,8 @@
 """The packet lane: card to sessions, socket to sessions, in direct calls on two buffers made once.
 
 Out: one read of the card gives a frame behind its header. Frames for one peer that are already waiting are read one
-behind the other into the same buffer, and the run is sealed as one block; it is never waited for more.
+behind the other into the same buffer, those of one flow in one go, and the run is sealed as one block; it is never
+waited for more.
 In: one receive of the socket gives a datagram or a train of equal ones; the machine joins, opens and delivers.
 A turn is bounded, so a flood on one side starves neither the other side nor the timers.
 """
@@ -16,11 +17,11 @@ from typing import Final
 from ..card.protocol.ethernet import IPV4
 from ..card.protocol.local import GROUP, QUESTION, classify
 from ..card.protocol.neighbours import Neighbours
-from ..frames import FRAME_HEADER_SIZE, MAX_FRAME, Card
+from ..frames import FRAME_HEADER_SIZE, MAX_FRAME, NOTHING_WAITS, Card
 from .protocol.block import GATHERED, MAX_BLOCK
 from .protocol.machine import LinkMachine
 from .shortening import shorten
-from .udp import RECEIVE_SIZE, UdpSocket
+from .udp import UdpSocket
 
 FRAMES_A_TURN: Final = 64
 BLOCKS_A_TURN: Final = 8
@@ -54,7 +55,7 @@ class Lane:
         self._group: Callable[[memoryview, float], None] = lambda _frame, _now: None
         self._question: Callable[[memoryview, float], None] = lambda _frame, _now: None
         self._out: Final = memoryview(bytearray(_BUFFER))
-        self._in: Final = memoryview(bytearray(RECEIVE_SIZE))
+        self._in: Final = machine.receive_space
         self.counters: Final[Counter[str]] = Counter()
 
     def attach(
@@ -90,11 +91,13 @@ class Lane:
             return False
         now = self._clock()
         view, read, node_of_mac, address = self._out, card.read, neighbours.node_of_mac, _ADDRESS.unpack_from
-        start = at = blocks = 0
+        start = at = blocks = number = ahead = 0
         node: bytes | None = None
-        for number in range(1, FRAMES_A_TURN + 1):
-            filled = read(view[at:] if at else view)
-            if not filled:
+        while number < FRAMES_A_TURN:
+            number += 1
+            filled = ahead or read(view[at:] if at else view)
+            ahead = 0
+            if filled <= 0:
                 break
             mac, ethertype = address(view, at)
             target = node_of_mac(mac)
@@ -111,14 +114,20 @@ class Lane:
                 blocks += 1
                 start = at
             node = target
-            at += filled
+            if filled <= _SMALL and blocks < BLOCKS_A_TURN:
+                limit = min(start + GATHERED, MAX_BLOCK, at + (FRAMES_A_TURN - number + 1) * filled)
+                end, ahead = card.read_more(view, at, filled, limit)
+                number += (end - at) // filled - 1
+                at = end
+            else:
+                at += filled
             # Another small frame like this one does not fit; the rest of a turn's would make a small block.
             full = filled <= _SMALL and at - start + filled > GATHERED
             if full or at + _FRAME_SPACE > _BUFFER or blocks >= BLOCKS_A_TURN:
                 self._send(node, view[start:at], now)
                 blocks += 1
                 start = at = 0
-                if blocks >= BLOCKS_A_TURN or (full and number > FRAMES_A_TURN // 2):
+                if ahead == NOTHING_WAITS or blocks >= BLOCKS_A_TURN or (full and number > FRAMES_A_TURN // 2):
                     break
         if at > start and node is not None:
             self._send(node, view[start:at], now)

@@ -19,7 +19,9 @@ from struct import Struct
 from typing import Final
 
 from ipop_modules.tincan.frames import (
+    CARD,
     CHECKSUM_NEEDED,
+    FRAME_HEADER_SIZE,
     SEGMENT_MASK,
     SEGMENT_NONE,
     SEGMENT_TCP4,
@@ -65,6 +67,12 @@ LONG_ENOUGH: Final = 54
 _BEHIND: Final = Struct("=4x4s12x3s5xHxB")
 """The header's last eight bytes and the frame: checksum start and offset; ether type, version and header length; the
 fragment field, its bytes swapped or not; protocol."""
+_LIKE: Final = Struct("=20x3s5xHxB")
+"""A frame behind its header: as in `_BEHIND`, without the checksum's place."""
+HEAD: Final = slice(4, 23)
+"""Where the checksum's place, the Ethernet header and IP's version lie in the last eight bytes and the frame behind."""
+FRAGMENT_TO_PROTOCOL: Final = slice(28, 32)
+_PARTIAL_CARD: Final = bytes((CARD, CHECKSUM_NEEDED))
 _FRAGMENTED: Final = int.from_bytes((0x3FFF).to_bytes(2, "big"), sys.byteorder)
 _PLACES: Final = {protocol: Struct("=HH").pack(_IPV4_TRANSPORT, offset) for protocol, offset in _CHECKSUM_AT.items()}
 
@@ -81,6 +89,21 @@ def is_ordinary(tail: memoryview) -> bool:
     """
     place, head, fragment, protocol = _BEHIND.unpack_from(tail)
     return head == b"\x08\x00\x45" and not fragment & _FRAGMENTED and _PLACES.get(protocol) == place
+
+
+def likeness(frame: memoryview) -> tuple[bytes, bytes] | None:
+    """What others for the same card that are ordinary as well have at HEAD and at FRAGMENT_TO_PROTOCOL.
+
+    `frame` lies behind its own header; the others still have a PARTIAL header's last eight bytes before them. None
+    where `frame` is not ordinary.
+    """
+    if len(frame) < FRAME_HEADER_SIZE + LONG_ENOUGH or frame[:2] != _PARTIAL_CARD:
+        return None
+    head, fragment, protocol = _LIKE.unpack_from(frame)
+    place = _PLACES.get(protocol)
+    if place is None or head != b"\x08\x00\x45" or fragment & _FRAGMENTED:
+        return None
+    return place + bytes(frame[FRAME_HEADER_SIZE : HEAD.stop]), bytes(frame[FRAGMENT_TO_PROTOCOL])
 
 
 def outgoing(flags: int, gso: int, tail: memoryview, frame: memoryview) -> tuple[int, int] | None:

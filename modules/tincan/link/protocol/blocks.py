@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from . import control
-from .block import MAX_SEALED, MIN_SEALED, Buffer, batches, cut
+from .block import MAX_SEALED, MIN_SEALED, Buffer, Cutter, batches
 from .events import Endpoint
-from .joining import Budget, Joiner, read_runs
-from .keys import BadBlock, KeysExhausted
+from .joining import Budget, Joiner, Trains, read_runs
+from .keys import TAG_SIZE, BadBlock, KeysExhausted
 from .loss import LossMeter
 from .session import ASK_AFTER, Keys, Session
 from .source import Overlay, Source
@@ -51,6 +51,8 @@ class Blocks:
         self._counters: Final = state.counters
         self._by_rid: Final[dict[int, Receiving]] = {}
         self._budget: Final = Budget()
+        self._cutter: Final = Cutter()
+        self.trains: Final = Trains()
 
     # Receiver ids.
 
@@ -97,6 +99,10 @@ class Blocks:
             if whole and (receiving := self._by_rid.get(rid)) is not None:
                 self._open(receiving, number, buffer[FRAGMENT_HEADER_SIZE:], source, now)
                 return []
+        elif (train := self.trains.whole(buffer, segment, self._by_rid)) is not None:
+            rid, number, joined = train
+            if self._open(self._by_rid[rid], number, joined, source, now, is_sure=False):
+                return []
         runs, others = read_runs(buffer, segment)
         for run in runs:
             receiving = self._by_rid.get(run.rid)
@@ -114,16 +120,21 @@ class Blocks:
                 self._timers.plan(session.node, receiving.joiner.next_deadline)
         return others
 
-    def _open(self, receiving: Receiving, number: int, sealed: Buffer, source: Source, now: float) -> None:
+    def _open(
+        self, receiving: Receiving, number: int, sealed: Buffer, source: Source, now: float, *, is_sure: bool = True
+    ) -> bool:
+        """False when it is not genuine and not `is_sure` to be joined rightly: then it is as if nothing had come."""
         keys, session = receiving.keys, receiving.session
         if now >= keys.pair.refuse_at:
             self._counters["drop_old_keys"] += 1
-            return
+            return True
         try:
             plaintext = keys.pair.open(number, sealed)
         except BadBlock as error:
+            if not is_sure and error.reason == "forged":
+                return False
             self._counters["drop_" + error.reason] += 1
-            return
+            return True
         session.heard = now
         session.unheard_since = None
         session.counters.bytes_in += len(plaintext)
@@ -140,6 +151,7 @@ class Blocks:
             report = control.frame(control.LossReport(counted, missing))
             self.send_under(session, keys, report, now, answers=True)
         self._opened(session, keys, memoryview(plaintext), source, now)
+        return True
 
     # Out.
 
@@ -167,23 +179,31 @@ class Blocks:
         if now >= pair.refuse_at:
             self._counters["drop_old_keys"] += 1
             return False
+        path = session.paths.active
+        is_relayed = path is None or (path.failing and not straight)
+        length = len(frames) + TAG_SIZE
+        is_cut = path is not None and length > path.mtu.size - FRAGMENT_HEADER_SIZE
         try:
-            number, sealed = pair.seal(frames)
+            if is_cut and not is_relayed:
+                number, sealed = pair.seal_into(frames, self._cutter.space[:length]), b""
+            else:
+                number, sealed = pair.seal(frames)
         except KeysExhausted:
             self._counters["drop_old_keys"] += 1
             return False
         session.counters.bytes_out += len(frames)
         session.counters.blocks_out += 1
-        path = session.paths.active
-        if path is None or (path.failing and not straight):
-            header = FRAGMENT_HEADER.pack(FRAGMENT, pair.remote_rid, number, 0, len(sealed))
+        if path is None or is_relayed:
+            header = FRAGMENT_HEADER.pack(FRAGMENT, pair.remote_rid, number, 0, length)
             sent = self._over_overlay(session.node, header + sealed, session.via, now)
             if path is None:
                 if session.unheard_since is None:
                     session.unheard_since, session.asked = now, 0
                     self._timers.plan(session.node, now + ASK_AFTER)
-                session.counters.datagrams_out += -(-len(sealed) // OVERLAY_UNIT)
+                session.counters.datagrams_out += -(-length // OVERLAY_UNIT)
                 return sent
+            # On the way there, other blocks may have been cut.
+            self._cutter.space[:length] = sealed
         if straight:
             path.relayed = now
         session.owed_since = None
@@ -193,12 +213,12 @@ class Blocks:
         mtu = path.mtu
         size = mtu.size
         transmit, endpoint = self._wire.transmit, path.endpoint
-        if len(sealed) <= size - FRAGMENT_HEADER_SIZE:
+        if not is_cut:
             session.counters.datagrams_out += 1
-            header = FRAGMENT_HEADER.pack(FRAGMENT, pair.remote_rid, number, 0, len(sealed))
+            header = FRAGMENT_HEADER.pack(FRAGMENT, pair.remote_rid, number, 0, length)
             transmit(endpoint, (header, sealed), size)
             return True
-        buffers = cut(sealed, pair.remote_rid, number, size)
+        buffers = self._cutter.cut(length, pair.remote_rid, number, size)
         session.counters.datagrams_out += len(buffers) >> 1
         if not mtu.wanted:
             mtu.wanted = True

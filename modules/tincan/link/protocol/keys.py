@@ -30,6 +30,10 @@ class Cipher(Protocol):
 
     def encrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: None, /) -> bytes: ...
 
+    def encrypt_into(self, nonce: bytes, data: bytes | memoryview, associated_data: None, into: memoryview, /) -> int:
+        """As `encrypt`, into a buffer of exactly the sealed length; returns that."""
+        ...
+
     def decrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: None, /) -> bytes:
         """Raises cryptography.exceptions.InvalidTag."""
         ...
@@ -54,6 +58,7 @@ class KeyPair:
         "_check",
         "_decrypt",
         "_encrypt",
+        "_encrypt_into",
         "_mark",
         "_next_number",
         "created",
@@ -82,17 +87,21 @@ class KeyPair:
         self._next_number = 0
         # Bound methods, looked up once: seal and open run for every block.
         self._encrypt = send.encrypt
+        self._encrypt_into = send.encrypt_into
         self._decrypt = receive.decrypt
         self._check = self.window.check
         self._mark = self.window.mark
 
     def seal(self, plaintext: bytes | memoryview) -> tuple[int, bytes]:
         """The block's number and the block, TAG_SIZE bytes longer than its plaintext. Raises KeysExhausted."""
-        number = self._next_number
-        if number >= MAX_NUMBER:
-            raise KeysExhausted(f"{number} blocks were sealed with one key")
-        self._next_number = number + 1
+        number = self._take_number()
         return number, self._encrypt(_nonce(0, number), plaintext, None)
+
+    def seal_into(self, plaintext: bytes | memoryview, into: memoryview) -> int:
+        """As `seal`, into a buffer of exactly that length; returns the block's number. Raises KeysExhausted."""
+        number = self._take_number()
+        self._encrypt_into(_nonce(0, number), plaintext, None, into)
+        return number
 
     def open(self, number: int, sealed: bytes | memoryview) -> bytes:
         """The plaintext. Raises BadBlock."""
@@ -106,6 +115,13 @@ class KeyPair:
             raise BadBlock("forged") from None
         self._mark(number)
         return plaintext
+
+    def _take_number(self) -> int:
+        number = self._next_number
+        if number >= MAX_NUMBER:
+            raise KeysExhausted(f"{number} blocks were sealed with one key")
+        self._next_number = number + 1
+        return number
 
     def note_card_traffic(self, now: float) -> None:
         """The session carries card traffic at `now`: from here on the short lifetime holds."""

@@ -293,6 +293,11 @@ class LinkMachine:
 
     # What arrives.
 
+    @property
+    def receive_space(self) -> memoryview:
+        """The buffer to receive into, from its beginning: from there whole blocks are taken in the shortest way."""
+        return self._blocks.trains.space
+
     def receive(self, buffer: memoryview, segment: int, source: Source, now: float) -> None:
         """Take what one receive gave: datagrams of `segment` bytes, the last one at most that."""
         for datagram in self._blocks.receive(buffer, segment, source, now):
