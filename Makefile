@@ -20,8 +20,11 @@ help:
 demo: $(READY)
 	@$(BIN)/ipop demo $(ARGS)
 
-test: lint types wheel unit
-	$(BIN)/pytest -n 2 --dist loadgroup -m "net or slow" $(ARGS)
+# Three workers on two processors: each of them waits for half of its time.
+test:
+	$(MAKE) --output-sync=target --jobs=3 lint types wheel
+	$(MAKE) unit
+	$(BIN)/pytest -n 3 --dist loadgroup -m "net or slow" $(ARGS)
 
 check: lint types unit
 

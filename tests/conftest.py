@@ -10,14 +10,17 @@ settings.register_profile("ipop", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("ipop")
 
 
+ASIDE = ("tests/benchmarks/", "tests/demo/", "tests/doctor/", "tests/examples/", "tests/lab/")
+"""Folders whose tests measure no seconds of nodes, and take about as long as each of the two other groups."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With pytest-xdist, one worker runs all tests with real nodes: they measure seconds, and would disturb each other.
 
     pytest-xdist reads the groups in a hook of its own, so this one comes first. What runs inside User-Mode
-    Linux has a group of its own already, with as much to do as all the others with nodes. The demo's tests are a third
-    group, for the worker that has done its own first, and other slow tests go to whoever is free.
+    Linux has a group of its own already. Those ASIDE are a third group, and other slow tests go to whoever is free.
     """
     for item in items:
         if item.get_closest_marker("net") and not item.get_closest_marker("uml"):
-            item.add_marker(pytest.mark.xdist_group("demo" if item.nodeid.startswith("tests/demo/") else "nodes"))
+            item.add_marker(pytest.mark.xdist_group("aside" if item.nodeid.startswith(ASIDE) else "nodes"))

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Thread
 from typing import IO, Any, Final, TypeVar
@@ -142,13 +143,15 @@ class Namespace:
 
 def delete(namespaces: Iterable[Namespace]) -> None:
     """Delete them all and kill every process in them; those that are already gone are no error. Raises LabError."""
-    there = {namespace: identity for namespace in namespaces if (identity := _identity(namespace.path))}
-    if not there:
-        return
-    lines = "".join(f"netns delete {namespace.name}\n" for namespace in there)
-    # The name goes first: nothing can enter any more, so killing comes to an end.
-    deletion = commands.run(["ip", "-force", "-batch", "-"], check=False, stdin=lines)
-    _kill_inside(set(there.values()))
+    with ExitStack() as stack:
+        # Held open, or the kernel gives its number to the next namespace, whose processes would then be killed.
+        there = {namespace: held for namespace in namespaces if (held := _hold(namespace.path, stack))}
+        if not there:
+            return
+        lines = "".join(f"netns delete {namespace.name}\n" for namespace in there)
+        # The name goes first: nothing can enter any more, so killing comes to an end.
+        deletion = commands.run(["ip", "-force", "-batch", "-"], check=False, stdin=lines)
+        _kill_inside(set(there.values()))
     for namespace in there:
         namespace._reap()
     left = [namespace.name for namespace in there if namespace.path.exists()]
@@ -160,6 +163,17 @@ def _flags(sock: socket.socket, interface: str) -> int:
     """The card's flags (netdevice(7), SIOCGIFFLAGS)."""
     answer = fcntl.ioctl(sock, _SIOCGIFFLAGS, _IFREQ_FLAGS.pack(interface.encode(), 0))
     return int(_IFREQ_FLAGS.unpack(answer)[1])
+
+
+def _hold(path: Path, stack: ExitStack) -> Identity | None:
+    """Keep what is at `path` in being as long as the stack; None if there is nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    stack.callback(os.close, descriptor)
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def _identity(path: Path) -> Identity | None:

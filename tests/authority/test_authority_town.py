@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from tests.system.node import BIN, Node
 pytestmark = [pytest.mark.net, pytest.mark.slow]
 
 PORT = 4741
+REVOKED = ("refused_revoked", "handshake_revoked")
+"""What a node counts when one who was revoked begins anew, or is begun with."""
 
 
 class Town:
@@ -122,7 +125,7 @@ def test_mallory_is_revoked(town: Town) -> None:
     for node in others:
         assert town.mallory.ping(node.address, count=1).received == 1
     flood = town.mallory.host.popen(
-        ["ping", "-n", "-D", "-i", "0.05", "-w", "12", town.bob.address], stdout=subprocess.PIPE
+        ["ping", "-n", "-D", "-i", "0.05", "-w", "60", town.bob.address], stdout=subprocess.PIPE
     )
     time.sleep(1)  # some of it before
     begun, wall = time.monotonic(), time.time()
@@ -133,18 +136,21 @@ def test_mallory_is_revoked(town: Town) -> None:
     for node in others:
         until_cut_off(node, town.mallory.node_id())
         took[node.name] = round(time.monotonic() - begun, 2)
+    time.sleep(3)  # and afterwards
+    flood.send_signal(signal.SIGINT)
     output = flood.communicate()[0].decode()
     moments = [float(line[1:].partition("]")[0]) for line in output.splitlines() if line.startswith("[")]
     answered = [moment for moment in moments if moment > wall]
     last = max(moments) - wall
     print(f"the command took {commanded:.2f} s; cut off after {took} s")
-    print(f"{len(moments)} answers to her flood of 12 s, the last {last:.2f} s after the command began")
+    print(f"{len(moments)} answers to her flood, the last {last:.2f} s after the command began")
     assert len(moments) - len(answered) >= 10
     assert last < 10
+    assert last < max(took.values()) + 1
     assert max(took.values()) < 10
     for node in others:
         assert town.mallory.ping(node.address, "-W", "1", count=2).received == 0
-        assert node.counters().get("refused_revoked", 0) + node.counters().get("handshake_revoked", 0) >= 1
+        node.until("link", "status", lambda body: any(body["counters"].get(name) for name in REVOKED), timeout=15.0)
     assert town.alice.ping(town.bob.address, count=3).received == 3
     assert town.carol.ping(town.bob.address, count=3).received == 3
 

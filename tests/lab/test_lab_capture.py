@@ -41,6 +41,8 @@ def test_a_segment_sees_what_two_hosts_exchange_once_each(
     with lab.capture(public) as capture:
         send(alice, bob, b"one", b"two", b"three")
         send(bob, alice, b"four")
+        for last in (b"three", b"four"):  # what waits for ARP is sent later
+            capture.wait_for(lambda packet, last=last: last in packet.raw)  # type: ignore[misc]
     after = time.time(), time.monotonic()
 
     seen = capture.datagrams(alice.address, bob.address)

@@ -210,6 +210,7 @@ def test_two_homes_reach_each_other_only_through_their_routers(lab: Laboratory, 
             at_bob.sendto(b"hello Alice", (alice.public_address, 40_000))
             assert at_alice.recvfrom(100) == (b"hello Alice", (bob.public_address, 50_000))
 
+        capture.wait_for_datagram(bob.public_address, alice.public_address)
         assert capture.count(bob.public_address, alice.public_address) == 1
         assert capture.count(bob.host.address) == 0
 

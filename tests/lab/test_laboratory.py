@@ -8,11 +8,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ipop_core.lab import LabError, Laboratory, LabTimeoutError, NatKind
+from ipop_core.lab import namespace as namespaces
 from ipop_core.lab.names import RunName
+from ipop_core.lab.namespace import Namespace
 
 pytestmark = pytest.mark.net
 
@@ -233,3 +236,30 @@ def test_a_name_is_used_once(lab: Laboratory) -> None:
     lab.host("alice", public)
     with pytest.raises(LabError, match="'alice' is taken"):
         lab.host("alice", public)
+
+
+def test_nobody_is_killed_in_a_namespace_that_comes_while_another_goes(
+    laboratory_allowed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel gives the number of one that has gone to one of the next."""
+    names = RunName.of_this_process()
+    going, *coming = (Namespace(names.of(f"turn{number}")) for number in range(20))
+    going.create()
+    sleepers: list[subprocess.Popen[bytes]] = []
+    run = namespaces.commands.run
+
+    def meanwhile(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        done = run(command, **options)
+        if "-force" in command and not sleepers:
+            time.sleep(0.5)  # the kernel takes its time, and says to nobody when it is over
+            for namespace in coming:
+                namespace.create()
+                sleepers.append(namespace.popen(["sleep", "60"]))
+        return done
+
+    monkeypatch.setattr(namespaces.commands, "run", meanwhile)
+    try:
+        namespaces.delete([going])
+        assert [sleeper.poll() for sleeper in sleepers] == [None] * len(coming)
+    finally:
+        namespaces.delete(coming)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from ipaddress import ip_address
 
 import pytest
 
+from ipop_core.bus.api import JsonObject
 from ipop_core.lab import Router
 from tests.system.conftest import Town
 from tests.system.node import Node, kill
 from tests.system.traffic import Flow
+from tests.uml.transfer import Transfer, goes_on
 
 pytestmark = [pytest.mark.net, pytest.mark.slow]
 
 RATE = 100
-TCP_PORT = 7300
 LONGEST_SILENCE = 5.0
 LONGEST_SILENCE_RELAYED = 4.0
 """Generous: this machine may be busy. What it took is printed."""
@@ -35,6 +32,32 @@ def endpoint(node: Node, other: Node) -> str:
     found = node.ask("link", "why", {"node": other.node_id()})
     assert found["path"] == "direct", found["reason"]
     return str(found["endpoint"])
+
+
+def until_at(node: Node, other: Node, place: str) -> None:
+    """Return once a direct path to the other leads to this IP address."""
+    node.until(
+        "link",
+        "why",
+        lambda body: body["path"] == "direct" and body["endpoint"].startswith(place),
+        "link.*",
+        body={"node": other.node_id()},
+        timeout=30.0,
+    )
+
+
+def look_at(flow: Flow, longest: float) -> None:
+    """It goes on, and was never silent for longer."""
+    time.sleep(0.5)  # traffic after what happened
+    for arrived in flow.stop():
+        print(f"silent for {arrived.longest_gap:.2f} s, {len(arrived.missing)} of {arrived.sent} lost")
+        assert arrived.longest_gap < longest
+        assert arrived.sent - arrived.numbers[-1] < RATE / 4
+
+
+def in_use(why: JsonObject) -> list[str]:
+    """The relay that packets take."""
+    return [relay["node"] for relay in why["relays"][:1]]
 
 
 def test_netcheck_and_why_say_what_there_is(town: Town) -> None:
@@ -81,22 +104,21 @@ def test_traffic_goes_on_by_the_next_relay_when_the_one_in_use_dies(town: Town) 
     """While two stay relayed. That costs under a second where the machine keeps up."""
     alice, bob = town.alice, town.bob
     with town.relayed():
-        flow = Flow(alice, bob, rate=RATE, seconds=14.0)
+        flow = Flow(alice, bob, rate=RATE)
         ready = {"node": bob.node_id()}
         found = alice.until("link", "why", lambda body: len(body["relays"]) > 1, body=ready, timeout=8.0)
         bob.until("link", "why", lambda body: len(body["relays"]) > 1, body={"node": alice.node_id()}, timeout=8.0)
-        (relay,) = [node for node in town.members + town.overlay.bare if node.node_id() == found["relays"][0]["node"]]
+        first = found["relays"][0]["node"]
+        (relay,) = [node for node in town.members + town.overlay.bare if node.node_id() == first]
         time.sleep(0.5)
-        died = kill(relay.pid)
-        there, back = flow.finish()
-        for arrived in (there, back):
-            print(f"{relay}: {arrived.longest_gap:.2f} s of silence, {len(arrived.missing)} of {arrived.sent} lost")
-            after = arrived.first_after(died + LONGEST_SILENCE_RELAYED)
-            assert arrived.longest_gap < LONGEST_SILENCE_RELAYED
-            assert after is not None
-            assert after < 0.5
+        kill(relay.pid)
+        for near, far in ((alice, bob), (bob, alice)):
+            near.until("link", "why", lambda body: first not in in_use(body), body={"node": far.node_id()})
+        alice.until_answered(bob.address)
+        print(f"{relay} was killed")
+        look_at(flow, LONGEST_SILENCE_RELAYED)
         told = json.loads(alice.cli("why", bob.address, "--json").stdout)
-        assert told["relays"][0]["node"] != found["relays"][0]["node"]
+        assert told["relays"][0]["node"] != first
     relay.start().ready()
 
 
@@ -104,37 +126,28 @@ def test_a_new_public_address_costs_seconds(town: Town) -> None:
     """The provider renumbers Alice's home: every mapping is gone, and her node is not told. It keeps that address."""
     home = town.overlay.homes["alice"]
     assert home.router is not None
-    flow = Flow(town.alice, town.bob, rate=RATE, seconds=12.0)
+    flow = Flow(town.alice, town.bob, rate=RATE)
     time.sleep(1.0)
     old = ip_address(home.public_address)
     new = ip_address(int(old) + 100)
     card = home.router.wan.interface
     home.router.wan.namespace.ip(f"address del {old}/24 dev {card}", f"address add {new}/24 dev {card}")
-    there, back = flow.finish()
-    for arrived in (there, back):
-        print(f"silent for {arrived.longest_gap:.2f} s, {len(arrived.missing)} of {arrived.sent} lost")
-        assert arrived.longest_gap < LONGEST_SILENCE
-    town.bob.until_direct(town.alice, timeout=30.0)
-    assert endpoint(town.bob, town.alice).startswith(str(new))
+    until_at(town.bob, town.alice, str(new))
+    look_at(flow, LONGEST_SILENCE)
 
 
 def test_a_computer_that_moves_to_another_network_goes_on(town: Town) -> None:
     """Alice's computer leaves her home's network for that of a friend. Last: she stays there."""
     friend = town.overlay.home("friend").router
     assert friend is not None
-    flow = Flow(town.alice, town.bob, rate=RATE, seconds=12.0)
-    with ThreadPoolExecutor(1) as pool:
-        transfer = pool.submit(send_slowly, town.alice, town.bob, 10.0)
-        time.sleep(1.0)
+    flow = Flow(town.alice, town.bob, rate=RATE)
+    with Transfer(town.alice.host.namespace, town.bob.host.namespace, town.bob.address) as transfer:
+        goes_on(transfer)
         leave(town, friend)
-        sent, arrived_whole = transfer.result(timeout=60)
-    assert arrived_whole == sent, "a TCP transfer that ran meanwhile goes on"
-    there, back = flow.finish()
-    for arrived in (there, back):
-        print(f"silent for {arrived.longest_gap:.2f} s, {len(arrived.missing)} of {arrived.sent} lost")
-        assert arrived.longest_gap < LONGEST_SILENCE
-    town.bob.until_direct(town.alice, timeout=30.0)
-    assert endpoint(town.bob, town.alice).startswith(friend.wan.address)
+        until_at(town.bob, town.alice, friend.wan.address)
+        goes_on(transfer)
+    transfer.check()
+    look_at(flow, LONGEST_SILENCE)
 
 
 def leave(town: Town, friend: Router) -> None:
@@ -142,31 +155,3 @@ def leave(town: Town, friend: Router) -> None:
     namespace = town.alice.host.namespace
     namespace.ip(f"link del {town.alice.host.interface}")
     friend.lan.attach("visitor", namespace, "eth1")
-
-
-def send_slowly(sender: Node, receiver: Node, seconds: float) -> tuple[str, str]:
-    """Send over one TCP connection for so long; the SHA-256 of what was sent, and of what arrived."""
-    sent, arrived = sha256(), sha256()
-
-    def take(server: socket.socket) -> None:
-        connection, _ = server.accept()
-        with connection:
-            connection.settimeout(30)
-            while data := connection.recv(1 << 16):
-                arrived.update(data)
-
-    with (
-        receiver.host.namespace.call(lambda: socket.create_server((receiver.address, TCP_PORT))) as server,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        server.settimeout(10)
-        taking = pool.submit(take, server)
-        with sender.host.namespace.call(lambda: socket.create_connection((receiver.address, TCP_PORT), 30)) as client:
-            end = time.monotonic() + seconds
-            while time.monotonic() < end:
-                data = os.urandom(8192)
-                sent.update(data)
-                client.sendall(data)
-                time.sleep(0.02)
-        taking.result(timeout=30)
-    return sent.hexdigest(), arrived.hexdigest()

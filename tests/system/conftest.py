@@ -40,7 +40,6 @@ class Town:
         self.lab = lab
         self.public = lab.segment()
         self.overlay = Overlay(lab, self.public)
-        self.overlay.start()
         homes = [self.overlay.home(name) for name in ("alice", "bob")]
         hosts = [*(home.host for home in homes), lab.host("carol", self.public), lab.host("mallory", self.public)]
         process = {"isolation": "process"}
@@ -48,9 +47,10 @@ class Town:
         self.bob = self.overlay.member("bob", hosts[1], "192.168.10.20/24", logger=process)
         self.carol = self.overlay.member("carol", hosts[2], "192.168.10.30/24", monitor={})
         self.mallory = self.overlay.member("mallory", hosts[3], "192.168.10.66/24", namespace="twon")
-        for node in self.members:
+        everybody = [*self.overlay.bare, *self.members]
+        for node in everybody:
             node.start()
-        for node in self.members:
+        for node in everybody:
             node.ready()
 
     @property

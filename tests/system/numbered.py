@@ -2,9 +2,10 @@
 
     numbered.py OWN_ADDRESS PEER_ADDRESS PORT RATE COUNT
 
-It prints `ready` when its socket is bound, sends when it reads a line, and prints one JSON object
-`{"sent": n, "received": [[number, monotonic], ...], "send_errors": n}` when it has all COUNT of the other side, or its
-own last datagram was sent two seconds ago.
+It prints `ready` when its socket is bound, and sends when it reads a line. At another, `stop`, it sends no more and
+prints how many it has sent; it then reads how many the other side has. Either way it prints one JSON object
+`{"sent": n, "received": [[number, monotonic], ...], "send_errors": n}` when it has all of the other side's, or LINGER
+seconds later.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import select
 import socket
 import sys
 import time
+from typing import Any
 
 LINGER = 2.0
 
@@ -27,9 +29,11 @@ def main(own: str, peer: str, port: int, rate: int, count: int) -> None:
     sys.stdin.readline()
     begun = time.monotonic()
     sent = errors = 0
+    expected = count
     received: list[tuple[int, float]] = []
     until = begun + count / rate + LINGER
-    while (now := time.monotonic()) < until and (sent < count or len(received) < count):
+    watched: list[Any] = [sock, sys.stdin]
+    while (now := time.monotonic()) < until and (sent < count or len(received) < expected):
         while sent < count and begun + sent / rate <= now:
             try:
                 sock.sendto(sent.to_bytes(8, "big") + bytes(92), (peer, port))
@@ -37,13 +41,23 @@ def main(own: str, peer: str, port: int, rate: int, count: int) -> None:
                 errors += 1
             sent += 1
         due = begun + sent / rate - now if sent < count else until - now
-        if select.select([sock], [], [], max(due, 0.0))[0]:
+        ready = select.select(watched, [], [], max(due, 0.0))[0]
+        if sock in ready:
             try:
                 while True:
                     data = sock.recv(2048)
                     received.append((int.from_bytes(data[:8], "big"), time.monotonic()))
             except BlockingIOError:
                 pass
+        if sys.stdin in ready:
+            match sys.stdin.readline().strip():
+                case "":
+                    watched.remove(sys.stdin)
+                case "stop":
+                    count = sent
+                    print(sent, flush=True)
+                case number:
+                    expected, until = int(number), time.monotonic() + LINGER
     print(json.dumps({"sent": sent, "received": received, "send_errors": errors}), flush=True)
 
 

@@ -17,6 +17,9 @@ from tests.system.traffic import Flow
 
 pytestmark = [pytest.mark.net, pytest.mark.slow]
 
+LEAST_SECONDS = 8.0
+"""Of traffic from the first kill on: a module that begins anew takes seconds to look over what it finds."""
+
 
 def restarts(node: Node, module: str) -> int:
     return next(int(item["restarts"]) for item in node.ask("core", "status")["modules"] if item["name"] == module)
@@ -47,18 +50,19 @@ def ask_kernel_again(node: Node, address: str) -> None:
 def test_control_modules_die_and_no_packet_is_lost(town: Town) -> None:
     alice, bob = town.alice, town.bob
     town.make_direct()
-    flow = Flow(alice, bob, rate=1000, seconds=15)
+    flow = Flow(alice, bob, rate=1000)
     begun = time.monotonic()
     back = {}
     for module in ("topology", "signal", "logger"):
         for node, far in ((alice, bob), (bob, alice)):
             _, took = kill_module(node, module, partial(ask_kernel_again, node, far.address))
             back[f"{node.name} {module}"] = round(took, 2)
-    assert time.monotonic() < begun + 15, "the traffic was over before the last module was killed"
-    there, here = flow.finish()
+    time.sleep(max(0.0, begun + LEAST_SECONDS - time.monotonic()))
+    there, here = flow.stop()
     print(f"back after {back} s; longest gaps {there.longest_gap:.3f} and {here.longest_gap:.3f} s")
     for arrived in (there, here):
-        assert (arrived.sent, arrived.send_errors, arrived.missing) == (15_000, 0, [])
+        assert (arrived.send_errors, arrived.missing) == (0, [])
+        assert arrived.sent > 900 * LEAST_SECONDS
     assert alice.path_to(bob) == bob.path_to(alice) == "direct"
     assert max(back.values()) < 2.0, back
 
@@ -72,10 +76,12 @@ def test_tincan_dies_and_card_and_traffic_stay(town: Town) -> None:
         ["ip", "-o", "monitor", "link", "address", "route", "dev", "tapipop"], stdout=subprocess.PIPE
     )
     changes = carrier_changes(alice)
-    flow = Flow(alice, bob, rate=200, seconds=9, port=7001)
+    flow = Flow(alice, bob, rate=200, port=7001)
     time.sleep(1.0)  # traffic before it
     moment, back = kill_module(alice, "tincan")
-    there, here = flow.finish()
+    alice.until_answered(bob.address)
+    time.sleep(0.5)  # and after it
+    there, here = flow.stop()
     alice.host.run(["ip", "address", "add", "10.98.0.1/32", "dev", "tapipop"])  # does the monitor tell at all?
     alice.host.run(["ip", "address", "del", "10.98.0.1/32", "dev", "tapipop"])
     time.sleep(0.1)
@@ -92,7 +98,8 @@ def test_tincan_dies_and_card_and_traffic_stay(town: Town) -> None:
     assert of_the_control
     assert not [line for line in others if "Deleted" in line or "NO-CARRIER" in line or "state DOWN" in line], said
     assert max(there.longest_gap, here.longest_gap) < 5.0
-    assert there.numbers[-1] == here.numbers[-1] == 1799
+    for arrived in (there, here):
+        assert arrived.numbers[-1] == arrived.sent - 1
     alice.host.run(["ip", "route", "del", "10.99.0.0/16"])
     alice.ready()
     alice.until_direct(bob)

@@ -66,7 +66,7 @@ def test_another_namespace_neither_resolves_nor_reaches_alice(town: Town) -> Non
         mallory.ask("link", "ping", {"node": alice.node_id()})
         neighbour = ["ip", "neigh", "replace", alice.address, "dev", "tapipop"]
         mallory.host.run([*neighbour, "lladdr", hardware, "nud", "permanent"])
-        assert mallory.ping(alice.address, count=3).received == 0
+        assert mallory.ping(alice.address, "-W", "1", count=3).received == 0
         mallory.host.run(["ip", "neigh", "del", alice.address, "dev", "tapipop"])
         assert len(card.packets(carol.address, alice.address)) == 3
         assert card.packets(mallory.address) == []

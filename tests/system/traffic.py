@@ -37,10 +37,9 @@ class Arrived(NamedTuple):
 
 
 class Flow:
-    """`rate` numbered datagrams a second for `seconds`, each way, from construction on."""
+    """`rate` numbered datagrams a second each way, from construction on, until `stop` or for `seconds`."""
 
-    def __init__(self, one: Node, other: Node, *, rate: int = 1000, seconds: float = 10.0, port: int = 7000) -> None:
-        self._seconds = seconds
+    def __init__(self, one: Node, other: Node, *, rate: int = 1000, seconds: float = 60.0, port: int = 7000) -> None:
         self._ends = []
         for near, far in ((one, other), (other, one)):
             arguments = [near.address, far.address, str(port), str(rate), str(int(rate * seconds))]
@@ -50,16 +49,31 @@ class Flow:
                 )
             )
         for end in self._ends:
-            assert end.stdout and end.stdout.readline() == b"ready\n"
+            assert self._said(end) == b"ready\n"
         for end in self._ends:
-            assert end.stdin
-            end.stdin.write(b"\n")
-            end.stdin.flush()
+            self._say(end, "begin")
 
-    def finish(self) -> tuple[Arrived, Arrived]:
-        """Wait for the end: what went from the one to the other, and back."""
-        outputs = [json.loads(end.communicate(timeout=self._seconds + 20)[0]) for end in self._ends]
+    def stop(self) -> tuple[Arrived, Arrived]:
+        """End it, and wait for what is on its way: what went from the one to the other, and back."""
+        for end in self._ends:
+            assert end.poll() is None, "the traffic was over already"
+            self._say(end, "stop")
+        sent = [int(self._said(end)) for end in self._ends]
+        for end, count in zip(self._ends, reversed(sent), strict=True):
+            self._say(end, str(count))
+        outputs = [json.loads(end.communicate(timeout=20)[0]) for end in self._ends]
         return _arrived(outputs[0], outputs[1]), _arrived(outputs[1], outputs[0])
+
+    @staticmethod
+    def _say(end: subprocess.Popen[bytes], line: str) -> None:
+        assert end.stdin
+        end.stdin.write(f"{line}\n".encode())
+        end.stdin.flush()
+
+    @staticmethod
+    def _said(end: subprocess.Popen[bytes]) -> bytes:
+        assert end.stdout
+        return end.stdout.readline()
 
 
 def _arrived(sender: dict[str, object], receiver: dict[str, object]) -> Arrived:

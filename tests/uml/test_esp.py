@@ -15,6 +15,8 @@ pytestmark = [pytest.mark.uml, pytest.mark.net, pytest.mark.slow]
 
 BEEF = bytes.fromhex("deadbeef" * 4)
 ESP = 50
+AMOUNT = "16M"
+"""Bytes of a TCP transfer: some seconds with ESP."""
 
 
 def esp_packets(capture: Capture) -> int:
@@ -50,8 +52,8 @@ def test_off_on_one_side_nothing_flows_and_off_on_both_everything_is_readable(bo
     alice, bob = both_on.members
     bob.ask("off")
     with Capture(alice.namespace, CARD) as capture:
-        assert alice.ping(bob.address, "-p", "deadbeef", count=5).received == 0
-        assert bob.ping(alice.address, "-p", "deadbeef", count=5).received == 0
+        assert alice.ping(bob.address, "-W", "1", "-p", "deadbeef", count=5).received == 0
+        assert bob.ping(alice.address, "-W", "1", "-p", "deadbeef", count=5).received == 0
     assert not [packet for packet in capture.find(BEEF) if packet.source == alice.address]
     alice.ask("off")
     with Capture(alice.namespace, CARD) as capture:
@@ -113,7 +115,7 @@ def _tcp(client: Member, server: Member, *options: str) -> float:
     """Mbit/s."""
     process = server.namespace.popen(["iperf3", "-s", "-1", "-p", "5201"])
     eventually(lambda: server.run("ss", "-Hltn", "sport = 5201"), bool)
-    output = client.run("iperf3", "--json", "-c", server.address, "-t", "3", *options)
+    output = client.run("iperf3", "--json", "-c", server.address, "-n", AMOUNT, *options)
     process.wait(10)
     return round(float(json.loads(output)["end"]["sum_received"]["bits_per_second"]) / 1e6, 1)
 

@@ -14,13 +14,16 @@ import pytest
 import vici
 
 from ipop_core.lab import Capture
-from ipop_modules.ipsec.connections import CHILD
+from ipop_modules.ipsec.connections import CHILD, DEAD_PEER_AFTER
 from ipop_modules.ipsec.negotiation import TRIES
 from tests.uml.test_esp import BEEF
 from tests.uml.town import CARD, Member, Town, eventually, kill, pinging
 from tests.uml.transfer import CHUNK, Transfer
 
 pytestmark = [pytest.mark.uml, pytest.mark.net, pytest.mark.slow]
+
+GIVEN_UP_AFTER = 8
+"""Seconds of charon's retransmissions."""
 
 
 def test_killing_charon_during_a_flood_of_pings(town: Town) -> None:
@@ -97,7 +100,7 @@ def test_killing_the_module_leaves_the_card_closed(town: Town) -> None:
         alice.process.wait()
         eventually(lambda: _is_alive(charon), lambda alive: not alive)
         alice.run("ip", "xfrm", "state", "flush")
-        without = alice.ping(bob.address, "-p", "deadbeef", count=3)
+        without = alice.ping(bob.address, "-W", "1", "-p", "deadbeef", count=3)
         alice.start()
         eventually(lambda: alice.ask("status")["associations"], bool)
     assert alice.ping(bob.address, count=5).received == 5
@@ -146,6 +149,26 @@ def test_a_peer_that_says_goodbye_is_asked_no_more(town: Town) -> None:
     time.sleep(sum(TRIES))  # that nothing is said can't be awaited
     assert "initiating IKE_SA" not in alice.log[before:]
     assert alice.ping(bob.address, "-W", "1", count=1).received == 0
+    bob.start()
+    eventually(lambda: bob.ping(alice.address, count=3), lambda ping: ping.received == 3)
+
+
+def test_a_peer_that_dies_without_a_word_is_found_out_though_nobody_sends_anything(town: Town) -> None:
+    alice, bob = town.members
+    assert alice.ping(bob.address, count=1).received == 1
+    begun, before = time.monotonic(), len(alice.log)
+    assert bob.process
+    bob.process.kill()
+    bob.process.wait()
+    # Nothing of the machine is left, then: no keys, and nobody who would answer IKE.
+    eventually(lambda: _is_alive(bob.charon()), lambda alive: not alive)
+    bob.run("ip", "xfrm", "state", "flush")
+    gone = eventually(lambda: alice.ask("status"), lambda status: not status["associations"])
+    print(f"found dead after {time.monotonic() - begun:.1f} s")
+    assert gone["ready"]
+    assert not spis(alice.run("ip", "xfrm", "state"))
+    assert "giving up after 4 retransmits" in alice.log[before:]
+    assert time.monotonic() - begun < DEAD_PEER_AFTER + GIVEN_UP_AFTER + 5
     bob.start()
     eventually(lambda: bob.ping(alice.address, count=3), lambda ping: ping.received == 3)
 

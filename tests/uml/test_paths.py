@@ -9,7 +9,7 @@ import pytest
 from tests.system.node import Node
 from tests.uml.overlay import SLOW, Overlay, apart, dropped, keys
 from tests.uml.town import CARD, eventually
-from tests.uml.transfer import Transfer
+from tests.uml.transfer import Transfer, goes_on
 
 pytestmark = [pytest.mark.uml, pytest.mark.net, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -23,11 +23,6 @@ def make_direct(one: Node, other: Node) -> None:
     one.host.namespace.ip("address add 192.0.2.1/32 dev lo")
     one.until_path(other, "direct", timeout=SLOW)
     one.host.namespace.ip("address del 192.0.2.1/32 dev lo")
-
-
-def goes_on(transfer: Transfer) -> None:
-    before = transfer.received
-    eventually(lambda: transfer.received, lambda now: now[0] > before[0] and now[1] > before[1])
 
 
 def test_the_path_changes_during_ike_and_during_a_transfer(overlay: Overlay) -> None:

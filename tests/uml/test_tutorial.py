@@ -18,6 +18,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(\w+)\$ (.+?)(?:  # (.+))?$")
 MACHINES = ("boot", "alice", "bob")
+HERE = "one"
+"""The machine of the demo, whose own tests run what the page says of it."""
 FAILS = {"0": (1,), "nothing comes back": (1,), "may find something": (0, 1)}
 BOOTSTRAP = "boot.example.org"
 # Copies between the machines' folders, as scp between two machines would.
@@ -48,7 +50,7 @@ def test_every_command_of_the_tutorial() -> None:
         scp.chmod(0o755)
         try:
             for machine, command, outcome in commands():
-                if machine in hosts:
+                if machine != HERE:
                     _run(lab, hosts, machine, command.replace(BOOTSTRAP, hosts["boot"].address), outcome)
         finally:
             for name, host in hosts.items():

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final
 
 from ipop_core.lab import Namespace
-from tests.uml.town import PATIENCE
+from tests.uml.town import PATIENCE, eventually
 
 PORT: Final = 7100
 CHUNK: Final = 64 * 1024
@@ -71,6 +71,12 @@ class Transfer:
         sizes = ", ".join(f"{end.received / 1e6:.1f} MB" for end in self._ends)
         again = " and ".join(str(end.retransmitted) for end in self._ends)
         print(f"transfer: {sizes} arrived intact, {again} segments were sent again")
+
+
+def goes_on(transfer: Transfer) -> None:
+    """Return once more has come to both ends."""
+    before = transfer.received
+    eventually(lambda: transfer.received, lambda now: now[0] > before[0] and now[1] > before[1])
 
 
 class _End:
