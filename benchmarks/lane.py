@@ -58,9 +58,10 @@ class Wire:
     queue: deque[Sent]
     overflow = 0
 
-    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int) -> None:
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int) -> bool:
         if segment <= _DATAGRAM:
             self.queue.append((endpoint, self.own, memoryview(b"".join(buffers)), segment))
+        return True
 
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         return IPv4Address(endpoint[0]).packed, endpoint[1]

@@ -64,8 +64,9 @@ class Socket:
         self._network = network
         self.endpoint = endpoint
 
-    def transmit(self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int) -> None:
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int) -> bool:
         self._network.transmit(self.endpoint, endpoint, b"".join(buffers), segment)
+        return True
 
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         return ip_address(endpoint[0]).packed, endpoint[1]

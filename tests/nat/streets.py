@@ -43,9 +43,10 @@ class Member(Peer):
         first, self.opened = self.opened, self.opened + count
         return [(*endpoint[:2], number) for number in range(first, self.opened)]
 
-    def transmit(self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int) -> None:
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int) -> bool:
         port = PORT if len(endpoint) == 2 else FURTHER + endpoint[2]
         self.net.send((self.endpoint[0], port), endpoint[:2], b"".join(buffers), segment)
+        return True
 
     def nat(self) -> Nat:
         for event in self.of(Observed):

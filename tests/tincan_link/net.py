@@ -70,8 +70,15 @@ class Peer:
             self._node, self, self._deliver, self.net.random_bytes, deliver_train=self._deliver_train
         )
 
-    def transmit(self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int) -> None:
-        self.net.send(self.endpoint, endpoint, b"".join(buffers), segment)
+    longest = 65_507
+    """The longest datagram that its own card takes."""
+
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int) -> bool:
+        data = b"".join(buffers)
+        if min(segment, len(data)) > self.longest:
+            return False
+        self.net.send(self.endpoint, endpoint, data, segment)
+        return True
 
     overflow = 0
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ipop_modules.tincan.link.protocol import lifecycle
+from ipop_modules.tincan.link.protocol import holding, lifecycle
 from ipop_modules.tincan.link.protocol.events import ConnectFailed, SessionClosed, SessionUp
-from ipop_modules.tincan.link.protocol.session import MAX_HELD
+from ipop_modules.tincan.link.protocol.holding import MAX_HELD, MAX_HOLD, Held, Room
 from ipop_modules.tincan.link.protocol.waiting import MAX_WAIT, MAX_WAITING, MAX_WAITING_BYTES, Waiting
 
 from .net import Net
@@ -67,6 +67,47 @@ def test_the_newest_frames_are_held_until_the_address_is_confirmed() -> None:
     assert b.machine.counters["drop_held_full"] == 5
     trust(b, a)
     assert [text for _, _, text in b.card] == [b"%d" % number for number in range(5, MAX_HELD + 5)]
+
+
+def test_what_is_held_is_bounded_in_bytes_and_time() -> None:
+    net = Net(26)
+    a, b = net.peer("10.0.0.1"), net.peer("10.0.0.2")
+    link(net, a, b)
+    a.machine.want_member(b.id, net.now)
+    net.run(0.5)
+    for _ in range(4):
+        a.machine.send_card(b.id, frame(bytes(30_000)), net.now)
+    net.run(0.1)
+    session, room = b.machine.sessions[a.id], b.machine._state.room
+    assert (len(session.held), room.used) == (2, 60_000)
+    assert b.machine.counters["drop_held_full"] == 2
+    net.run(MAX_HOLD)
+    assert (len(session.held), room.used) == (0, 0)
+    assert b.machine.counters["drop_held_late"] == 2
+    trust(b, a)
+    assert not b.card
+    b.machine.sessions[a.id].source = None
+    a.machine.send_card(b.id, frame(bytes(30_000)), net.now)
+    net.run(0.1)
+    assert room.used == 30_000
+    a.machine.close(net.now)
+    net.run(0.1)
+    assert not b.machine.sessions
+    assert room.used == 0
+
+
+def test_what_all_sessions_hold_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "MAX_NODE_BYTES", 100_000)
+    room = Room()
+    one, other = Held(room), Held(room)
+    assert [one.add((0, 0, bytes(30_000)), 0.0) for _ in range(3)] == [0, 0, 1]
+    assert [other.add((0, 0, bytes(30_000)), 1.0) for _ in range(3)] == [0, 1, 1]
+    assert other.add((0, 0, bytes(50_000)), 1.0) == 1, "it would take what is another's"
+    assert room.used == 90_000
+    assert one.expire(MAX_HOLD) == 2
+    assert [other.add((0, 0, bytes(30_000)), 1.0) for _ in range(2)] == [0, 1]
+    assert len(other.take()) == 2
+    assert room.used == 0
 
 
 def test_strangers_make_no_more_sessions_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:

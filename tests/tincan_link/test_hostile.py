@@ -69,6 +69,38 @@ def test_block_numbers_from_the_top_downwards_break_no_report() -> None:
     assert peer.machine.counters["drop_forged"] == 60
 
 
+FORGED = ("203.0.113.9", 53)
+PROBES = {
+    "probes": lambda: control.Probe(bytes(8)),
+    "size probes that fill nothing": lambda: control.SizeProbe(1200, b""),
+    "a size probe of this size": lambda: control.SizeProbe(1200, bytes(1200 - 25 - 16 - 8 - 8)),
+}
+
+
+@pytest.mark.parametrize("kind", PROBES)
+def test_a_forged_source_gets_less_than_was_sent_in_its_name(kind: str) -> None:
+    net, peer, rogue = linked(303)
+    sent = 0
+    for _ in range(100):
+        one = control.frame(PROBES[kind]())
+        datagram = sealed(rogue, peer, one * max(1, 1400 // len(one)))
+        sent += len(datagram)
+        peer.machine.receive(memoryview(datagram), len(datagram), FORGED, net.now)
+        net.run(0.02)
+    got = [data for _, source, target, data in net.sent if target == FORGED]
+    assert len(got) <= 40
+    assert sum(map(len, got)) < sent / 20
+    assert ("fill nothing" in kind) == (peer.machine.counters["drop_answer_unvalidated"] == 0)
+
+
+def test_one_block_is_answered_once() -> None:
+    net, peer, rogue = linked(304)
+    before = len(net.sent)
+    give(rogue, peer, control.frame(control.Probe(bytes(8))) * 50)
+    assert [target for _, source, target, _ in net.sent[before:] if source == peer.endpoint] == [rogue.endpoint]
+    assert peer.machine.counters["drop_second_answer"] == 49
+
+
 values = st.recursive(
     st.none()
     | st.booleans()

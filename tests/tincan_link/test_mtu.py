@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from ipop_modules.tincan.link.protocol.mtu import BASE, CLOSE_ENOUGH, COMMON, MtuSearch
 
+from .net import Net
+from .test_machine import frame, link, trust
+
 
 def search(mtu: MtuSearch, passes: int, now: float, seconds: float) -> tuple[float, int]:
     """Run the search on a path that lets `passes` bytes pass; returns when it rested, and the probes that it took."""
@@ -71,3 +74,35 @@ def test_an_answer_that_nobody_asked_for_is_ignored() -> None:
     mtu = MtuSearch()
     mtu.answered(9000, 1.0)
     assert mtu.size == BASE
+
+
+def test_a_size_that_the_own_card_refuses_is_left_at_once() -> None:
+    mtu = MtuSearch()
+    mtu.wanted = True
+    search(mtu, 9000, 0.0, 10.0)
+    assert mtu.size > 8000
+    mtu.refused(10.0)
+    assert mtu.size == BASE
+    search(mtu, 1472, 10.0, 10.0)
+    assert mtu.size == 1472
+
+
+def test_a_path_that_leads_out_by_a_smaller_card_loses_one_block() -> None:
+    net = Net(310)
+    a, b = net.peer("10.0.0.1"), net.peer("10.0.0.2")
+    link(net, a, b)
+    a.machine.want_member(b.id, net.now)
+    net.run(0.5)
+    trust(b, a)
+    a.machine.send_card(b.id, frame(bytes(20_000)), net.now)
+    net.run(3)
+    path = a.machine.sessions[b.id].paths.active
+    assert path is not None and path.mtu.size > 8000
+    a.longest = 1472
+    b.card.clear()
+    for _ in range(2):
+        a.machine.send_card(b.id, frame(bytes(20_000)), net.now)
+        net.run(0.02)
+    assert len(b.card) == 1
+    net.run(5)
+    assert path.mtu.size == 1472

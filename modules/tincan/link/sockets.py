@@ -45,15 +45,14 @@ class Sockets:
     def overflow(self) -> int:
         return self._main.overflow
 
-    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int) -> None:
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int) -> bool:
         if len(endpoint) == self._length:
-            self._main.transmit(endpoint, buffers, segment)
-            return
+            return self._main.transmit(endpoint, buffers, segment)
         sock = self._further.get(endpoint[-1])
         if sock is None:
             self._main.counters["socket_closed"] += 1
-        else:
-            sock.transmit(endpoint[:-1], buffers, segment)
+            return True
+        return sock.transmit(endpoint[:-1], buffers, segment)
 
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         return self._main.address(endpoint)

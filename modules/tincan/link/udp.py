@@ -44,6 +44,10 @@ _DROPS: Final = {
     errno.EMSGSIZE: "socket_too_long",
 }
 _NO_SEGMENTATION: Final = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.ENOPROTOOPT})
+"""What a send with segmentation says where there is none, and where a segment is longer than the card takes that it
+would leave by."""
+PLAIN_SENDS: Final = 1000
+"""Where there is no segmentation it is tried again after so many sends: a route or a policy may have changed."""
 
 
 class UdpSocket:
@@ -56,7 +60,8 @@ class UdpSocket:
         self._send = sock.sendmsg
         self._receive = sock.recvmsg_into
         self._control: dict[int, list[tuple[int, int, bytes]]] = {}
-        self._segmentation = True
+        self._plain = 0
+        """Sends without segmentation that are left until it is tried again."""
         self.counters: Final[Counter[str]] = Counter()
         sock.setblocking(False)
         _try_option(sock, _SOL_UDP, _UDP_GRO, 1)
@@ -125,21 +130,19 @@ class UdpSocket:
             return filled, _GRO_SEGMENT.unpack(ancillary[0][2])[0], endpoint
         return filled, filled, endpoint
 
-    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int) -> None:
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int) -> bool:
         try:
             if len(buffers) <= 2:
                 self._send(buffers, (), 0, endpoint)
-            elif self._segmentation:
-                self._send(buffers, self._segment_option(segment), 0, endpoint)
-            else:
+            elif self._plain:
                 self._one_by_one(endpoint, buffers)
+            else:
+                self._send(buffers, self._segment_option(segment), 0, endpoint)
         except OSError as error:
-            if len(buffers) > 2 and self._segmentation and error.errno in _NO_SEGMENTATION:
-                self._segmentation = False
-                self.counters["socket_no_segmentation"] += 1
-                self.transmit(endpoint, buffers, segment)
-                return
-            self.counters[_DROPS.get(error.errno or 0, "socket_failed")] += 1
+            if len(buffers) > 2 and not self._plain and error.errno in _NO_SEGMENTATION:
+                return self._send_plainly(endpoint, buffers)
+            return self._failed(error)
+        return True
 
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         return _packed(endpoint[0]), endpoint[1]
@@ -157,7 +160,22 @@ class UdpSocket:
             option = self._control[segment] = [(_SOL_UDP, _UDP_SEGMENT, _SEGMENT.pack(segment))]
         return option
 
+    def _send_plainly(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray]) -> bool:
+        """Find out whether segmentation was refused, or the datagrams: those pass no better one by one."""
+        try:
+            self._one_by_one(endpoint, buffers)
+        except OSError as error:
+            return self._failed(error)
+        self.counters["socket_no_segmentation"] += 1
+        self._plain = PLAIN_SENDS
+        return True
+
+    def _failed(self, error: OSError) -> bool:
+        self.counters[_DROPS.get(error.errno or 0, "socket_failed")] += 1
+        return error.errno != errno.EMSGSIZE
+
     def _one_by_one(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray]) -> None:
+        self._plain = max(self._plain - 1, 0)
         for at in range(0, len(buffers), 2):
             self._send(buffers[at : at + 2], (), 0, endpoint)
 

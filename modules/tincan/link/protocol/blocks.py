@@ -15,6 +15,7 @@ from .events import Endpoint
 from .joining import Budget, Joiner, Trains, read_runs
 from .keys import TAG_SIZE, BadBlock, KeysExhausted
 from .loss import LossMeter
+from .path import Path
 from .session import ASK_AFTER, Keys, Session
 from .source import Overlay, Source
 from .state import State
@@ -53,6 +54,8 @@ class Blocks:
         self._budget: Final = Budget()
         self._cutter: Final = Cutter()
         self.trains: Final = Trains()
+        self._turn: Source | None = None
+        """Where the block came from that is being opened, until it is answered there."""
 
     # Receiver ids.
 
@@ -150,8 +153,14 @@ class Blocks:
             counted, missing = receiving.meter.report(self._wire.overflow, now)
             report = control.frame(control.LossReport(counted, missing))
             self.send_under(session, keys, report, now, answers=True)
+        self._turn = source
         self._opened(session, keys, memoryview(plaintext), source, now)
         return True
+
+    def take_turn(self, source: Source) -> bool:
+        """Whether the block that is being opened came from there and has not been answered there yet."""
+        is_first, self._turn = self._turn is source, None
+        return is_first
 
     # Out.
 
@@ -168,7 +177,7 @@ class Blocks:
         keys = session.sending_keys()
         return keys is not None and self.send_under(session, keys, frames, now, straight=True)
 
-    def send_under(
+    def send_under(  # noqa: PLR0912 - runs for every block: no calls that can be spared
         self, session: Session, keys: Keys, frames: Buffer, now: float, *, straight: bool = False, answers: bool = False
     ) -> bool:
         """Send frames under certain keys of a session; False when they were dropped.
@@ -216,7 +225,8 @@ class Blocks:
         if not is_cut:
             session.counters.datagrams_out += 1
             header = FRAGMENT_HEADER.pack(FRAGMENT, pair.remote_rid, number, 0, length)
-            transmit(endpoint, (header, sealed), size)
+            if not transmit(endpoint, (header, sealed), size):
+                self._too_long(session, path, now)
             return True
         buffers = self._cutter.cut(length, pair.remote_rid, number, size)
         session.counters.datagrams_out += len(buffers) >> 1
@@ -224,8 +234,15 @@ class Blocks:
             mtu.wanted = True
             self._timers.plan(session.node, max(mtu.next_wake, now))
         for batch in batches(buffers, size):
-            transmit(endpoint, batch, size)
+            if not transmit(endpoint, batch, size):
+                self._too_long(session, path, now)
+                break
         return True
+
+    def _too_long(self, session: Session, path: Path, now: float) -> None:
+        """The path leads out by another card now, and that one takes no datagrams of the size that was found."""
+        path.mtu.refused(now)
+        self._timers.plan(session.node, now)
 
     def send_to(self, endpoint: Endpoint, keys: Keys, frame: bytes) -> None:
         """Send one small frame to an address, whatever path is in use."""

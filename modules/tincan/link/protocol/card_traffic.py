@@ -13,6 +13,7 @@ from . import control
 from .block import Buffer
 from .blocks import Blocks
 from .events import CardIdle, DirectWanted, GroupFrame, Unplaced
+from .holding import Frame
 from .session import CARD_IDLE, PROOF_REPEAT, Keys, Session, SourceCheck
 from .state import State
 
@@ -101,10 +102,10 @@ class CardTraffic:
         elif not session.member and not session.carries_card:
             self._counters["drop_not_member"] += 1
             self._ask_for_proof(session, now)
-        elif not session.hold(offload, size, bytes(frame)):
-            self._counters["drop_held_full"] += 1
-        elif session.member:
-            self._unplaced(session, frame, now)
+        else:
+            self._hold(session, (offload, size, bytes(frame)), now)
+            if session.member:
+                self._unplaced(session, frame, now)
         if not session.member and session.carries_card:
             self._ask_for_proof(session, now)
 
@@ -130,10 +131,17 @@ class CardTraffic:
     def confirm_source(self, session: Session, check: SourceCheck, now: float) -> None:
         """The peer's inner addresses are known to be its own: let its frames in, those that waited first."""
         session.source = check
-        held = list(session.held)
-        session.held.clear()
-        for offload, size, frame in held:
+        self._expire(session, now)
+        for offload, size, frame in session.held.take():
             self.received(session, offload, size, memoryview(frame), now)
+
+    def _hold(self, session: Session, frame: Frame, now: float) -> None:
+        self._expire(session, now)
+        dropped = session.held.add(frame, now)
+        if dropped:
+            self._counters["drop_held_full"] += dropped
+        if session.held:
+            self._state.timers.plan(session.node, session.held.next_deadline)
 
     def _unplaced(self, session: Session, frame: memoryview, now: float) -> None:
         """Have the source address looked up: the peer may have got it since, or must register it again."""
@@ -148,8 +156,7 @@ class CardTraffic:
 
     def refuse_source(self, session: Session) -> None:
         """The peer's claim was not confirmed: what it sent meanwhile is dropped."""
-        self._counters["drop_unconfirmed"] += len(session.held)
-        session.held.clear()
+        self._counters["drop_unconfirmed"] += len(session.held.take())
 
     # Time.
 
@@ -163,3 +170,5 @@ class CardTraffic:
     def _expire(self, session: Session, now: float) -> None:
         if session.waiting:
             self._counters["drop_waiting_late"] += session.waiting.expire(now)
+        if session.held:
+            self._counters["drop_held_late"] += session.held.expire(now)

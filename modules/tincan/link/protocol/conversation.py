@@ -118,7 +118,7 @@ class Conversation:
             case control.LossReport():
                 self._sizing.reported(session, keys, message, now)
             case control.SizeProbe(size=size):
-                self._sizing.probed(keys, size, source)
+                self._sizing.probed(session, keys, size, source, now, body=len(body))
             case control.SizeAnswer(size=size):
                 self._sizing.answered(session, size, source, now)
             case control.Relays():

@@ -20,7 +20,7 @@ def end_session(state: State, blocks: Blocks, session: Session, reason: str) -> 
     session.keys = None
     session.older.clear()
     session.paths.drop_all()
-    state.counters["drop_no_session"] += len(session.waiting) + len(session.waiting_control)
+    state.counters["drop_no_session"] += len(session.waiting) + len(session.waiting_control) + len(session.held.take())
     if state.sessions.pop(session.node, None) is not None:
         state.ended.add(session.counters)
         if session.paths.history.trials:

@@ -15,6 +15,7 @@ from ipop_core.authority.revocation import RevocationList
 
 from ...frames import BROADCAST, CARD, CONTROL, FRAME_HEADER, FRAME_HEADER_SIZE, RELAY
 from . import control, overlay
+from .answering import Answering
 from .block import MAX_BLOCK, Buffer
 from .blocks import Blocks
 from .card_traffic import CardTraffic, Deliver, DeliverTrain
@@ -72,12 +73,13 @@ class LinkMachine:
         self.routes: Final = self._relaying.routes
         self._seeking: Final = Seeking(state)
         courtesy = Courtesy()
-        self._probing: Final = Probing(state, self._blocks, self._seeking, courtesy)
+        answering = Answering(state, self._blocks)
+        self._probing: Final = Probing(state, self._blocks, self._seeking, courtesy, answering)
         self.searching: Final = Searching(state, self._blocks, limits or Limits())
         self._cards: Final = CardTraffic(state, self._blocks, deliver, deliver_train)
         self._certification: Final = Certification(state, self._blocks)
         self._proving: Final = Proving(state, self._blocks, self._cards, self._certification)
-        self._sizing: Final = Sizing(state, self._blocks)
+        self._sizing: Final = Sizing(state, self._blocks, answering)
         parting = Parting(state, self._blocks)
         relays = Relays(state, self._blocks)
         self._unasked: Final = Unasked(state, self._blocks, courtesy)

@@ -48,7 +48,7 @@ class MtuSearch:
         if now < self.next_wake:
             return None
         if self._probing is not None and self._tries >= TRIES:
-            self._refused(self._probing)
+            self._refuse(self._probing)
         if self._probing is None:
             self._choose(now)
         self._tries += 1
@@ -73,6 +73,13 @@ class MtuSearch:
             self._next = now
             self.wanted = True
 
+    def refused(self, now: float) -> None:
+        """This node's own card takes no datagram of the size in use: that is certain, unlike what ICMP says."""
+        if self.size > BASE:
+            self._refuse(self.size)
+            self._next = now
+            self.wanted = True
+
     def _choose(self, now: float) -> None:
         if self._search_at == inf or now >= self._search_at:
             self._search_at = now + SEARCH_AGAIN
@@ -80,7 +87,7 @@ class MtuSearch:
         self._probing = self._candidate() or self.size
         self._tries = 0
 
-    def _refused(self, size: int) -> None:
+    def _refuse(self, size: int) -> None:
         self._probing = None
         self._too_large = min(self._too_large, size)
         if size <= self.size:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from . import control
+from .answering import Answering
 from .blocks import Blocks
 from .courtesy import Courtesy
 from .events import Endpoint, LinkDown, LinkUp, PathChanged
@@ -24,11 +25,14 @@ LONGEST_WAIT: Final = 2.0
 class Probing:
     """Probes that this node sends and answers, and what it tells of the paths."""
 
-    def __init__(self, state: State, blocks: Blocks, seeking: Seeking, courtesy: Courtesy) -> None:
+    def __init__(
+        self, state: State, blocks: Blocks, seeking: Seeking, courtesy: Courtesy, answering: Answering
+    ) -> None:
         self._state: Final = state
         self._blocks: Final = blocks
         self._seeking: Final = seeking
         self._courtesy: Final = courtesy
+        self._answering: Final = answering
 
     def probe(self, node: bytes, candidates: Iterable[Endpoint], now: float, *, early: bool = False) -> None:
         """Try these addresses of a peer under the session's keys.
@@ -75,7 +79,7 @@ class Probing:
             self._state.counters["drop_probe_over_overlay"] += 1
             return
         ip, port = self._state.wire.address(source)
-        self._blocks.send_to(source, keys, control.frame(control.ProbeAnswer(token, ip, port)))
+        self._answering.answer(session, keys, control.ProbeAnswer(token, ip, port), source, now)
         session.paths.reflexive(source, now)
         self._state.timers.plan(session.node, now)
 
@@ -86,6 +90,7 @@ class Probing:
             self._state.counters["drop_probe_answer"] += 1
             return
         self._courtesy.answered(self._state.wire.address(source), session.node)
+        self._answering.validated(session, source)
         if answer.ip:
             self._seeking.observed(session, source, answer.ip, answer.port, now)
         self.tell(session, before, now)

@@ -12,6 +12,7 @@ from ipop_core.authority.peers import BadCertificate, PeerCertificate
 from ipop_core.identity import Address
 
 from .block import MAX_BLOCK
+from .holding import Held, Room
 from .keys import KeyPair
 from .loss import SILENCE, BlockSizer
 from .path import PathSet
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from .relays import Relay
 
 MAX_WAITING_CONTROL: Final = 256
-MAX_HELD: Final = 64
 CARD_IDLE: Final = 60.0
 SESSION_IDLE: Final = 120.0
 SEEK_AGAIN: Final = 16.0
@@ -137,8 +137,8 @@ class Session:
     """Runs of card frames that wait for keys and the peer's proof."""
     waiting_control: deque[bytes] = field(default_factory=deque)
     """Control frames that wait for keys."""
-    held: deque[tuple[int, int, bytes]] = field(default_factory=deque)
-    """The newest card frames from the peer, (offload, size, frame), until the directory has confirmed its address."""
+    held: Held = field(default_factory=lambda: Held(Room()))
+    """Card frames from the peer, until the directory has confirmed its address."""
     block_limit: int = MAX_BLOCK
     """The most bytes of plaintext that a block may have: less on a path that loses datagrams."""
     counters: Counters = field(default_factory=Counters)
@@ -216,14 +216,6 @@ class Session:
         deadline = self._idle_at()
         return deadline is not None and now >= deadline
 
-    def hold(self, offload: int, size: int, frame: bytes) -> bool:
-        """Keep a card frame of the peer until its address is confirmed; False when the oldest was dropped for it."""
-        self.held.append((offload, size, frame))
-        if len(self.held) <= MAX_HELD:
-            return True
-        self.held.popleft()
-        return False
-
     def next_wake(self, now: float) -> float | None:
         times = [self.paths.next_wake(keep=self.keep_alive(now))]
         if self.paths.active is None:
@@ -244,7 +236,7 @@ class Session:
             times.append(now + SILENCE)
         if self.owed_since is not None:
             times.append(self.owed_since + ACKNOWLEDGE_AFTER)
-        times += [self.part_at, self.waiting.next_deadline, self._idle_at()]
+        times += [self.part_at, self.waiting.next_deadline, self.held.next_deadline, self._idle_at()]
         return min((time for time in times if time is not None and time < inf), default=None)
 
     def _idle_at(self) -> float | None:
@@ -255,5 +247,5 @@ class Session:
         return None if self.wanted else quiet_since + SESSION_IDLE
 
 
-def new_session(node: bytes, random: Callable[[int], bytes], now: float) -> Session:
-    return Session(node, PathSet(random), now)
+def new_session(node: bytes, random: Callable[[int], bytes], room: Room, now: float) -> Session:
+    return Session(node, PathSet(random), now, held=Held(room))

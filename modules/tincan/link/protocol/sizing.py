@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from ...frames import FRAME_HEADER_SIZE
 from . import control
+from .answering import Answering
 from .block import MAX_BLOCK
 from .blocks import OVERLAY_UNIT, Blocks
 from .keys import TAG_SIZE
@@ -19,9 +21,10 @@ from .wire import FRAGMENT_HEADER_SIZE
 class Sizing:
     """Loss reports and size probes of all sessions."""
 
-    def __init__(self, state: State, blocks: Blocks) -> None:
+    def __init__(self, state: State, blocks: Blocks, answering: Answering) -> None:
         self._state: Final = state
         self._blocks: Final = blocks
+        self._answering: Final = answering
 
     def tend(self, session: Session, now: float) -> None:
         """Send smaller blocks where hardly any arrive; probe the size of the path in use, when that is due."""
@@ -37,10 +40,12 @@ class Sizing:
             self._blocks.send_to(path.endpoint, keys, _padded(size))
             self._state.timers.plan(session.node, max(path.mtu.next_wake, now + SHORTEST_WAIT))
 
-    def probed(self, keys: Keys, size: int, source: Source) -> None:
-        """A datagram of the peer's, this large, arrived in one piece."""
-        if not isinstance(source, Overlay):
-            self._blocks.send_to(source, keys, control.frame(control.SizeAnswer(size)))
+    def probed(self, session: Session, keys: Keys, size: int, source: Source, now: float, *, body: int) -> None:
+        """A size probe, `body` bytes long, says that it filled a datagram of `size` bytes: answer it if it did."""
+        if isinstance(source, Overlay) or size != FRAGMENT_HEADER_SIZE + TAG_SIZE + FRAME_HEADER_SIZE + body:
+            self._state.counters["drop_size_probe"] += 1
+            return
+        self._answering.answer(session, keys, control.SizeAnswer(size), source, now)
 
     def answered(self, session: Session, size: int, source: Source, now: float) -> None:
         """A datagram of ours, this large, arrived."""

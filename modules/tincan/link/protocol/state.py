@@ -12,6 +12,7 @@ from ipop_core.namespace import Namespace
 
 from .events import Endpoint, Event
 from .handshake import Credentials
+from .holding import Room
 from .keys import Cipher
 from .lifetime import Lifetime
 from .session import ACKNOWLEDGE_AFTER, KEYLESS_IDLE, Counters, Session, new_session
@@ -23,8 +24,11 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 class Wire(Protocol):
     """The way out for datagrams: a UDP socket, or a simulated network."""
 
-    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer], segment: int) -> None:
-        """Send what `buffers` hold together, cut every `segment` bytes; what can't be sent is dropped and counted."""
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer], segment: int) -> bool:
+        """Send what `buffers` hold together, cut every `segment` bytes; what can't be sent is dropped and counted.
+
+        False where a datagram is longer than the card takes that it would leave by.
+        """
         ...
 
     @property
@@ -75,6 +79,8 @@ class State:
     """Nodes that this one has sent to directly and whose sessions are over; of very many the last."""
     other_versions: dict[bytes, int] = field(default_factory=dict)
     """Nodes that speak another version of the protocol, and which; of very many the last."""
+    room: Room = field(default_factory=Room)
+    """For card frames that are held."""
     lifetime: Lifetime = field(default_factory=Lifetime)
     """How long the NAT in front of this node keeps a mapping."""
     events: list[Event] = field(default_factory=list)
@@ -88,7 +94,7 @@ class State:
         """What is known of a peer; made where it is the first time that this node has to do with it."""
         session = self.sessions.get(node)
         if session is None:
-            session = self.sessions[node] = new_session(node, self.random, now)
+            session = self.sessions[node] = new_session(node, self.random, self.room, now)
             self.timers.plan(node, now + KEYLESS_IDLE)
         return session
 
