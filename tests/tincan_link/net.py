@@ -52,7 +52,7 @@ class Peer:
         self.events: list[Event] = []
         key = ec.derive_private_key(1 + int.from_bytes(net.random_bytes(24)), ec.SECP256R1())
         static = X25519PrivateKey.from_private_bytes(net.random_bytes(32))
-        credentials = Credentials(key, self_signed(key, addresses), static)
+        credentials = self.credentials = Credentials(key, self_signed(key, addresses), static)
         node = Node(
             node=credentials.node,
             credentials=credentials,
@@ -111,6 +111,8 @@ class Net:
         self.now = 100.0
         self.delay = delay
         self.peers: dict[Endpoint, Peer] = {}
+        self.narrow = 65_507
+        """The longest datagram that passes."""
         self.passes: Callable[[Endpoint, Endpoint], bool] = lambda source, target: True
         self.sent: list[tuple[float, Endpoint, Endpoint, bytes]] = []
         self._queue: list[tuple[float, int, Endpoint, Endpoint, bytes, int]] = []
@@ -125,6 +127,10 @@ class Net:
 
     def send(self, source: Endpoint, target: Endpoint, data: bytes, segment: int) -> None:
         self.sent.append((self.now, source, target, data))
+        if min(segment, len(data)) > self.narrow:
+            data = data[len(data) - len(data) % segment :]
+            if not 0 < len(data) <= self.narrow:
+                return
         if self.passes(source, target):
             heapq.heappush(self._queue, (self.now + self.delay, len(self.sent), source, target, data, segment))
 

@@ -13,6 +13,7 @@ from ipop_modules.tincan.frames import BROADCAST, CARD, CONTROL, FRAME_HEADER, R
 from ipop_modules.tincan.link.protocol import control
 from ipop_modules.tincan.link.protocol.events import PingAnswered
 from ipop_modules.tincan.link.protocol.keys import MAX_NUMBER
+from ipop_modules.tincan.link.protocol.loss import MOST_DATAGRAMS
 from ipop_modules.tincan.link.protocol.wire import FRAGMENT, FRAGMENT_HEADER
 from ipop_modules.tincan.saved import Saved, load
 
@@ -99,6 +100,34 @@ def test_one_block_is_answered_once() -> None:
     give(rogue, peer, control.frame(control.Probe(bytes(8))) * 50)
     assert [target for _, source, target, _ in net.sent[before:] if source == peer.endpoint] == [rogue.endpoint]
     assert peer.machine.counters["drop_second_answer"] == 49
+
+
+def test_the_loss_of_a_path_outlives_its_keys() -> None:
+    net, peer, rogue = linked(305)
+    session = peer.machine.sessions[rogue.id]
+    session.counters.blocks_out, session.counters.datagrams_out = 1000, 3000
+    give(rogue, peer, control.frame(control.LossReport(1000, 300)))
+    before, limit = session.keys, session.block_limit
+    assert limit < 2000
+    peer.machine.introduce(peer.credentials, net.now)
+    net.run(1)
+    assert session.keys is not before
+    give(rogue, peer, control.frame(control.LossReport(0, 0)))
+    assert session.block_limit == limit
+
+
+def test_what_is_sent_elsewhere_is_not_the_paths_loss() -> None:
+    net, peer, other = linked(306)
+    peer.machine.want_member(other.id, net.now)
+    net.run(0.5)
+    session = peer.machine.sessions[other.id]
+    assert session.keys is not None
+    for _ in range(400):
+        peer.machine.send_card(other.id, FRAME_HEADER.pack(CARD, 0, 0, 100) + bytes(100), net.now)
+        peer.machine._blocks.send_to(("10.9.9.9", 1), session.keys, control.frame(control.Probe(bytes(8))))
+        net.run(0.01)
+    assert session.keys.sizer.limit == MOST_DATAGRAMS
+    assert len(session.keys.aside) < 100, "it was reported"
 
 
 values = st.recursive(

@@ -79,6 +79,32 @@ def test_a_report_does_not_call_for_another() -> None:
     assert meter.received(REPORT_BLOCKS - 1, 10.0)
 
 
+def test_fresh_keys_know_what_the_path_loses() -> None:
+    before = BlockSizer(0.0)
+    before.reported(1000, 30, (1000, 3000), 1.0)
+    assert before.limit == 3
+    fresh = BlockSizer(2.0, before, (1500, 4500))
+    assert fresh.limit == 3
+    assert not fresh.unreported(1501, 3.5), "what went under other keys is not missed"
+    fresh.reported(100, 0, (1600, 4800), 2.3)
+    assert fresh.limit <= 8
+
+
+def test_a_gap_in_a_light_flow_is_reported_twice_and_then_no_more() -> None:
+    meter = LossMeter(0.0)
+    reports = []
+    for number in (number for number in range(30) if number != 5):
+        if meter.received(number, float(number)):
+            reports.append((number, *meter.report(0, float(number))))
+    assert reports == [(6, 0, 0), (7, 7, 1), (23, 8, 1)]
+
+
+def test_a_gap_says_nothing_of_large_blocks() -> None:
+    sizer = BlockSizer(0.0)
+    assert sizer.reported(2, 1, (2, 2), 1.0) == 0.5
+    assert sizer.limit == MOST_DATAGRAMS
+
+
 @given(st.lists(st.tuples(st.integers(0, 2**62), st.integers(0, 2**62)), max_size=30))
 @example([(1, 1), *[(2**62, 1)] * 2100, (2**62 + 2**61, 1)])
 def test_hostile_reports_keep_the_limit_in_its_range(reports: list[tuple[int, int]]) -> None:

@@ -106,3 +106,55 @@ def test_a_path_that_leads_out_by_a_smaller_card_loses_one_block() -> None:
     assert len(b.card) == 1
     net.run(5)
     assert path.mtu.size == 1472
+
+
+def light_flow(net: Net, size: int, narrow: int) -> float:
+    """How long a path that has become narrower carries nothing of a flow of one full-size frame a second."""
+    a, b = net.peer("10.0.0.1"), net.peer("10.0.0.2")
+    link(net, a, b)
+    a.machine.want_member(b.id, net.now)
+    net.run(0.5)
+    trust(b, a)
+    net.narrow = size
+    full = frame(bytes(1514))
+    for _ in range(40):
+        a.machine.send_card(b.id, full * (1 + size // 1514), net.now)
+        net.run(0.25)
+    for _ in range(100):
+        a.machine.send_card(b.id, full, net.now)
+        net.run(1)
+    path = a.machine.sessions[b.id].paths.active
+    assert path is not None and path.mtu.size == size
+    net.narrow, start = narrow, net.now
+    b.card.clear()
+    while not b.card and net.now < start + 70:
+        a.machine.send_card(b.id, full, net.now)
+        net.run(1)
+    return net.now - start - 1
+
+
+def test_a_black_hole_that_swallows_parts_of_a_light_flow_is_noticed_within_three_seconds() -> None:
+    assert light_flow(Net(311), 1472, 1400) <= 3
+
+
+def test_a_black_hole_that_swallows_a_light_flow_whole_is_noticed_soon() -> None:
+    assert light_flow(Net(312), 8972, 1472) <= 8
+
+
+def test_a_light_flow_that_loses_a_datagram_now_and_then_keeps_its_size() -> None:
+    net = Net(313)
+    a, b = net.peer("10.0.0.1"), net.peer("10.0.0.2")
+    link(net, a, b)
+    a.machine.want_member(b.id, net.now)
+    net.run(0.5)
+    trust(b, a)
+    net.narrow = 1472
+    net.passes = lambda source, target: net.random.random() > 0.05
+    sizes = []
+    for _ in range(600):
+        a.machine.send_card(b.id, frame(bytes(1514)), net.now)
+        net.run(0.1)
+        path = a.machine.sessions[b.id].paths.active
+        sizes.append(0 if path is None else path.mtu.size)
+    assert sizes[-1] == 1472
+    assert sizes[200:].count(1472) > 350

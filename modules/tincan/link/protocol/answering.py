@@ -34,7 +34,9 @@ class Answering:
             if not self._courtesy.allows(address, session.node, now, member=session.member):
                 self._state.counters["drop_answer_unvalidated"] += 1
                 return
-        self._blocks.send_to(source, keys, control.frame(message))
+        active = session.paths.active
+        aside = active is None or source != active.endpoint
+        self._blocks.send_to(source, keys, control.frame(message), aside=aside)
 
     def validated(self, session: Session, source: Endpoint) -> None:
         """This address has answered us."""

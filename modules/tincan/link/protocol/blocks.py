@@ -24,6 +24,8 @@ from .wire import FRAGMENT, FRAGMENT_HEADER, FRAGMENT_HEADER_SIZE
 OVERLAY_UNIT: Final = 1400
 """Bytes that a relay's link is taken to carry in a datagram, to compare loss over the overlay with loss on a path."""
 
+TORN_INTERVAL: Final = 0.5
+
 Opened: TypeAlias = Callable[[Session, Keys, memoryview, Source, float], None]
 """Takes (session, keys, a block's plaintext, where it came from, now)."""
 
@@ -81,10 +83,20 @@ class Blocks:
             receiving = self._by_rid.get(keys.pair.local_rid)
             if receiving is None:
                 continue
+            lost = receiving.joiner.lost
             receiving.joiner.expire(now)
+            if receiving.joiner.lost > lost:
+                self._torn(session, now)
             if receiving.joiner.next_deadline is not None:
                 deadlines.append(receiving.joiner.next_deadline)
         return min(deadlines, default=None)
+
+    def _torn(self, session: Session, now: float) -> None:
+        """Tell the peer now and then that parts of its blocks don't come: it may be those of full size."""
+        keys = session.sending_keys()
+        if keys is not None and now >= session.torn_told + TORN_INTERVAL:
+            session.torn_told = now
+            self.send_under(session, keys, control.frame(control.Torn()), now, answers=True)
 
     @property
     def unfinished(self) -> tuple[int, int]:
@@ -244,8 +256,13 @@ class Blocks:
         path.mtu.refused(now)
         self._timers.plan(session.node, now)
 
-    def send_to(self, endpoint: Endpoint, keys: Keys, frame: bytes) -> None:
-        """Send one small frame to an address, whatever path is in use."""
+    def send_to(self, endpoint: Endpoint, keys: Keys, frame: bytes, *, aside: bool = True) -> None:
+        """Send one small frame to an address, whatever path is in use.
+
+        Not `aside`: it is the path in use, and what is lost there counts as its loss.
+        """
         number, sealed = keys.pair.seal(frame)
+        if aside:
+            keys.aside.append(number)
         header = FRAGMENT_HEADER.pack(FRAGMENT, keys.pair.remote_rid, number, 0, len(sealed))
         self._wire.transmit(endpoint, (header, sealed), len(header) + len(sealed))

@@ -175,6 +175,10 @@ class CrlPiece(Control, tag=22):
     data: Annotated[bytes, msgspec.Meta(min_length=1, max_length=CRL_PIECE)]
 
 
+class Torn(Control, tag=23):
+    """Of a block of yours only a part came: it may be datagrams of full size that don't pass any more (`mtu.py`)."""
+
+
 class BadControl(ValueError):
     """The body of a CONTROL frame that is no control message."""
 
@@ -201,6 +205,7 @@ AnyControl: TypeAlias = (
     | CrlNumber
     | CrlRequest
     | CrlPiece
+    | Torn
 )
 
 _encoder: Final = msgspec.msgpack.Encoder()

@@ -121,6 +121,8 @@ class Conversation:
                 self._sizing.probed(session, keys, size, source, now, body=len(body))
             case control.SizeAnswer(size=size):
                 self._sizing.answered(session, size, source, now)
+            case control.Torn():
+                self._sizing.torn(session, now)
             case control.Relays():
                 self._relays.received(session, message, now)
             case control.Knock():

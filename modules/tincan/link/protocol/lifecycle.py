@@ -220,7 +220,10 @@ class Lifecycle:
             is_initiator=agreed.initiator,
             now=now,
         )
-        keys = Keys(pair, agreed.handshake_hash, not agreed.initiator, BlockSizer(now))
+        before = session.sending_keys()
+        sent = session.counters.blocks_out, session.counters.datagrams_out
+        sizer = BlockSizer(now, None if before is None else before.sizer, sent)
+        keys = Keys(pair, agreed.handshake_hash, not agreed.initiator, sizer)
         self._blocks.accept(session, keys, now)
         for dropped in session.take_keys(keys, self._state.own, begun):
             self._blocks.refuse(dropped)

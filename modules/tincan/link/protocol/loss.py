@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import Final
 
 REPORT_INTERVAL: Final = 0.25
+GAP_INTERVAL: Final = 1.0
+"""A gap is reported after so long, however few blocks come: what is lost may be all that is large."""
 REPORT_BLOCKS: Final = 16
 """Blocks that a report must be worth: a report is a block itself, and must not call for another."""
 ACCEPTABLE: Final = 0.03
@@ -53,7 +55,11 @@ class LossMeter:
         if number > self._mark:
             self._above += 1
             self._highest = max(self._highest, number)
-        return now >= self._next and self._received - self._told >= REPORT_BLOCKS
+        if now < self._next:
+            return False
+        return self._received - self._told >= REPORT_BLOCKS or (
+            now >= self._next + GAP_INTERVAL - REPORT_INTERVAL and self._highest + 1 - self._received > self._missing
+        )
 
     def report(self, overflow: int, now: float) -> tuple[int, int]:
         """(blocks sent, blocks of them that are missing), both counted since the keys were made.
@@ -76,15 +82,19 @@ class BlockSizer:
 
     __slots__ = ("_blocks", "_counted", "_datagrams", "_heard", "_lost", "_missing", "_sent", "limit")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, before: BlockSizer | None = None, sent: tuple[int, int] = (0, 0)) -> None:
+        """`before` is the one of the keys before: the path is the same. `sent` as in `reported`."""
         self.limit = MOST_DATAGRAMS
         self._counted = 0
         self._missing = 0
-        self._blocks = 0
-        self._sent = 0
+        self._blocks, self._sent = sent
         self._heard = now
         self._lost = 0.0
         self._datagrams = 0.0
+        if before is not None:
+            keep = before._kept(now)
+            self.limit = before.limit
+            self._lost, self._datagrams = before._lost * keep, before._datagrams * keep
 
     def unreported(self, sent_blocks: int, now: float) -> bool:
         """Whether no report came for what was sent; blocks are then halved."""
@@ -94,16 +104,21 @@ class BlockSizer:
         self._heard, self._blocks = now, sent_blocks
         return True
 
-    def reported(self, counted: int, missing: int, sent: tuple[int, int], now: float) -> float:
+    def reported(self, counted: int, missing: int, sent: tuple[int, int], now: float, *, aside: int = 0) -> float:
         """Take a report; returns the part of the blocks since the one before it that is missing, 0 to 1.
 
-        `sent` is what was sent so far: (blocks, datagrams that they took).
+        `sent` is what was sent so far: (blocks, datagrams that they took). `aside`: so many of the blocks since the
+        report before went elsewhere than by the path in use, and are taken to be missing.
         """
-        blocks = counted - self._counted
-        if blocks <= 0:
+        if counted <= self._counted:
             return 0.0
-        lost = min(max(missing - self._missing, 0), blocks)
-        keep = 0.5 ** (max(now - self._heard, 0.0) / MEMORY)
+        blocks = max(counted - self._counted - aside, 0)
+        lost = min(max(missing - self._missing - aside, 0), blocks)
+        if blocks < REPORT_BLOCKS:
+            # Of a gap in a light flow: it says little of the path, and nothing of what large blocks would meet.
+            self._counted, self._missing = counted, missing
+            return lost / max(blocks, 1)
+        keep = self._kept(now)
         datagrams_a_block = max((sent[1] - self._sent) / max(sent[0] - self._blocks, 1), 1.0)
         self._counted, self._missing, self._heard = counted, missing, now
         self._blocks, self._sent = sent
@@ -112,3 +127,8 @@ class BlockSizer:
         limit = ACCEPTABLE * self._datagrams / self._lost if self._lost else MOST_DATAGRAMS
         self.limit = max(1, int(min(MOST_DATAGRAMS, limit)))
         return lost / blocks
+
+    def _kept(self, now: float) -> float:
+        """The part that counts of what was observed until the last report."""
+        kept: float = 0.5 ** (max(now - self._heard, 0.0) / MEMORY)
+        return kept

@@ -26,13 +26,15 @@ CONFIRM_AGAIN: Final = 60.0
 class MtuSearch:
     """The size of datagrams on one path in one direction. Times are seconds on one monotonic clock."""
 
-    __slots__ = ("_next", "_probing", "_search_at", "_too_large", "_tries", "size", "wanted")
+    __slots__ = ("_next", "_probing", "_search_at", "_too_large", "_tries", "confirmed", "size", "wanted")
 
     def __init__(self) -> None:
         self.size = BASE
         """Bytes of UDP payload that pass."""
         self.wanted = False
         """Something larger than one datagram was sent since the last search or confirmation."""
+        self.confirmed = -inf
+        """When a size was last seen to pass."""
         self._too_large = LARGEST + 1
         self._probing: int | None = None
         self._tries = 0
@@ -59,6 +61,7 @@ class MtuSearch:
         """A probe of this size arrived at the other side."""
         if size != self._probing:
             return
+        self.confirmed = now
         self.size = size
         self._probing = None
         if self._candidate() is not None:

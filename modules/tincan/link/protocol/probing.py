@@ -62,11 +62,14 @@ class Probing:
             for endpoint, token in probes:
                 if not session.paths.validated(endpoint) and not self._may_try(session, endpoint, now):
                     continue
-                self._blocks.send_to(endpoint, keys, control.frame(control.Probe(token)))
+                active = session.paths.active
+                aside = active is None or endpoint != active.endpoint
+                self._blocks.send_to(endpoint, keys, control.frame(control.Probe(token)), aside=aside)
         if session.owed_since is not None and now >= session.owed_since + ACKNOWLEDGE_AFTER:
             session.owed_since = None
             if keys is not None and session.paths.active is not None:
-                self._blocks.send_to(session.paths.active.endpoint, keys, control.frame(control.Heard()))
+                heard = control.frame(control.Heard())
+                self._blocks.send_to(session.paths.active.endpoint, keys, heard, aside=False)
         self.tell(session, before, now)
         self._seeking.tend(session, now)
         due = session.paths.next_wake(keep=session.keep_alive(now))

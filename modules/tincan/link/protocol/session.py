@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .relays import Relay
 
 MAX_WAITING_CONTROL: Final = 256
+MAX_ASIDE: Final = 4096
 CARD_IDLE: Final = 60.0
 SESSION_IDLE: Final = 120.0
 SEEK_AGAIN: Final = 16.0
@@ -60,6 +61,8 @@ class Keys:
     confirmed: bool
     """The other side has been heard under these keys."""
     sizer: BlockSizer
+    aside: deque[int] = field(default_factory=lambda: deque(maxlen=MAX_ASIDE))
+    """Numbers of blocks that went elsewhere than by the path in use, or that may well be too long for it."""
     proof_sent: float = -inf
     """When we last proved our membership under these keys."""
 
@@ -133,6 +136,8 @@ class Session:
     demand_told: float = 0.0
     unplaced_told: float = -inf
     """When it was told last that the peer sends from an address that is not known to be its own."""
+    torn_told: float = -inf
+    """When the peer was told last that only parts of its blocks come."""
     waiting: Waiting = field(default_factory=Waiting)
     """Runs of card frames that wait for keys and the peer's proof."""
     waiting_control: deque[bytes] = field(default_factory=deque)

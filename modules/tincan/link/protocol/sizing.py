@@ -17,6 +17,9 @@ from .state import State
 from .timers import SHORTEST_WAIT
 from .wire import FRAGMENT_HEADER_SIZE
 
+TRUSTED: Final = 2.0
+"""Seconds for which a size that was confirmed stands, though single datagrams are lost."""
+
 
 class Sizing:
     """Loss reports and size probes of all sessions."""
@@ -60,12 +63,23 @@ class Sizing:
     def reported(self, session: Session, keys: Keys, report: control.LossReport, now: float) -> None:
         """The peer says which of our blocks it misses."""
         sent = (session.counters.blocks_out, session.counters.datagrams_out)
-        lost = keys.sizer.reported(report.counted, report.missing, sent, now)
+        aside = 0
+        while keys.aside and keys.aside[0] < report.counted:
+            keys.aside.popleft()
+            aside += 1
+        lost = keys.sizer.reported(report.counted, report.missing, sent, now, aside=aside)
         path = session.paths.active
         if path is not None and lost >= DOUBTFUL:
             path.mtu.doubt(now)
             self._state.timers.plan(session.node, now + SHORTEST_WAIT)
         self._limit(session, keys)
+
+    def torn(self, session: Session, now: float) -> None:
+        """A block arrived in part. A flow of few large packets is not reported in time: ask whether they pass."""
+        path = session.paths.active
+        if path is not None and now >= path.mtu.confirmed + TRUSTED:
+            path.mtu.doubt(now)
+            self._state.timers.plan(session.node, now + SHORTEST_WAIT)
 
     def _limit(self, session: Session, keys: Keys) -> None:
         path, datagrams = session.paths.active, keys.sizer.limit
