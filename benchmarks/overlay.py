@@ -33,6 +33,9 @@ AIMS: Final = {
     "churn_success": "0.999 at 1,000",
     "churn_wrong": "0",
     "merge_s": "under 60, two of 500",
+    "partition_one_ring_s": "under 60, two of 500",
+    "partition_wrong": "0",
+    "partition_success_after": "1",
     "liars_secret_wrong": "0",
     "liars_authority_wrong": "0",
     "cpu_s": "under 600 at 4,096",
@@ -46,6 +49,7 @@ STANDING: Final[dict[str, Callable[[Overlay], Figures]]] = {
     "liars": scenarios.liars,
     "churn": scenarios.churn,
     "deaths": scenarios.deaths,
+    "partition": scenarios.partition,
 }
 """In this order: each one changes the ring more than the one before."""
 USUAL: Final = ("routes", "idle", "lookups", "joins")

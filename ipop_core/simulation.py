@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from itertools import count
 from typing import TypeAlias
 
@@ -60,7 +60,7 @@ class Weather:
         self._chance = chance
         self._island: dict[Hashable, int] = {}
 
-    def split(self, *islands: set[Hashable]) -> None:
+    def split(self, *islands: Collection[Hashable]) -> None:
         """From now on nothing passes between these sets; who is in none of them reaches everyone."""
         self._island = {place: number for number, places in enumerate(islands) for place in places}
 

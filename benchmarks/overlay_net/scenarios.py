@@ -218,6 +218,31 @@ def merge(nodes: int, seed: int) -> Figures:
     return {"merge_s": round(took, 1)}
 
 
+def partition(overlay: Overlay) -> Figures:
+    """Nothing passes between two halves until each is a ring; then one node reaches its bootstrap in the other half."""
+    network = overlay.network
+    inside = {node.id for node in network.chance.sample(overlay.alive, len(overlay.alive) // 2)}
+    outside = {node.id for node in overlay.alive if node.id not in inside}
+    network.split(inside, outside)
+
+    def are_two_rings() -> bool:
+        return network.ring_is_right(inside) and network.ring_is_right(outside)
+
+    apart = network.run_until(are_two_rings, 180.0, step=0.5)
+    network.mend()
+    network.contact(network.nodes[min(inside)], network.nodes[min(outside)])
+    together = network.run_until(network.ring_is_right, 300.0, step=0.5)
+    tally = Tally()
+    some_lookups(overlay, tally)
+    network.run(13.0)
+    return {
+        "partition_two_rings_s": round(apart, 1),
+        "partition_one_ring_s": round(together, 1),
+        "partition_wrong": tally.wrong,
+        "partition_success_after": round(tally.success, 5),
+    }
+
+
 def liars(overlay: Overlay, part: float = 0.1) -> Figures:
     """So many storers answer whatever they are asked with a record of their own making: they are the owner.
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from typing import get_args
 
@@ -139,6 +140,19 @@ class Network(VirtualTime):
             unheard = self.chance.uniform(0.0, KEEPALIVE)
             self.after(unheard, lambda other=other: self._unanswered(self.nodes[other], node, FAILING_AFTER))  # type: ignore[misc]  # mypy can't infer a lambda's default
 
+    def split(self, *islands: set[bytes]) -> None:
+        """Nothing passes between these nodes any more: links across end, as those of the dead do."""
+        self.weather.split(*islands)
+        for node in self.alive:
+            for other in sorted(node.links):
+                if not self.weather.reaches(node.id, other):
+                    unheard = self.chance.uniform(0.0, KEEPALIVE)
+                    self.after(unheard, partial(self._unanswered, node, self.nodes[other], FAILING_AFTER))
+
+    def mend(self) -> None:
+        """Everything passes again. Links that have ended don't come back by themselves."""
+        self.weather.mend()
+
     def unlink(self, one: Node, other: Node) -> None:
         if other.id not in one.links:
             return
@@ -178,11 +192,12 @@ class Network(VirtualTime):
         self.upkeep.catch_up(self.now)
         return {**self.bytes_by, "links": self.upkeep.size}
 
-    def ring_is_right(self) -> bool:
-        """Everyone is a member, and is linked to the two nearest on each side and says so."""
-        members = sorted(node.id for node in self.alive)
+    def ring_is_right(self, among: Container[bytes] | None = None) -> bool:
+        """Everyone (`among` these nodes) is a member, and is linked to the two nearest on each side and says so."""
+        alive = [node for node in self.alive if among is None or node.id in among]
+        members = sorted(node.id for node in alive)
         place = {node: index for index, node in enumerate(members)}
-        for node in self.alive:
+        for node in alive:
             at = place[node.id]
             right = {members[(at + step) % len(members)] for step in (-2, -1, 1, 2)} - {node.id}
             if not node.member or set(node.machine.ring.near) != right or not right <= node.links:
@@ -236,7 +251,7 @@ class Network(VirtualTime):
     def _connect(self, node: Node, wish: Connect) -> None:
         other = self.nodes.get(wish.node)
         hops = self._path_length(node, wish)
-        if other is None or not other.alive or hops is None:
+        if other is None or not other.alive or hops is None or not self.weather.reaches(node.id, other.id):
             self.after(CONNECT_TIMEOUT, lambda: self._connect_failed(node, wish))
             return
         # INIT, RESPONSE, the offer and its answer over the ring, then a probe and its answer.
@@ -274,7 +289,11 @@ class Network(VirtualTime):
         size = len(packet.send.payload) + overhead
         self.bytes_by[message_name(packet.send.payload)] += size
         self.upkeep.message(node.id, following, self.now)
-        if packet.hops >= HOP_LIMIT or not self.weather.passes(node.id, following):
+        if packet.hops >= HOP_LIMIT:
+            return
+        if not self.weather.passes(node.id, following):
+            if not self.weather.reaches(node.id, following):
+                self._unanswered(node, self.nodes[following], FAILING_AFTER)
             return
         passed = packet.passed_via or following == packet.send.via
         onward = Packet(packet.send, packet.sender, packet.hops + 1, passed, node.id, step.mark, step.strict)
@@ -324,6 +343,8 @@ class Network(VirtualTime):
                 return hops
             step = self._next_step(here, packet)
             if step is None or not self.nodes[step.following].alive:
+                return None
+            if not self.weather.reaches(here.id, step.following):
                 return None
             passed = packet.passed_via or step.following == wish.via
             packet = Packet(packet.send, node.id, 0, passed, mark=step.mark, strict=step.strict)

@@ -148,3 +148,10 @@ def test_the_network_delays_loses_and_splits_as_told() -> None:
     world.send(here, there, b"x", 1200)
     world.run(1.0)
     assert len(came) == before
+
+
+@pytest.mark.slow
+def test_a_ring_that_was_split_is_one_again() -> None:
+    figures = scenarios.partition(scenarios.grown(24, 1))
+    print(figures)
+    assert (figures["partition_wrong"], figures["partition_success_after"]) == (0, 1.0)
