@@ -116,7 +116,7 @@ def _counters(counters: Mapping[str, int]) -> Iterator[Metric]:
             continue
         if beginning == "drop":
             drops[rest] = count
-        elif beginning in ("read", "write", "socket") and name not in _NO_DROPS:
+        elif beginning in ("read", "write", "socket", "lane") and name not in _NO_DROPS:
             drops[name] = count
         elif beginning == "refused":
             refusals[rest] = count

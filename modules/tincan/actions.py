@@ -69,7 +69,7 @@ class Actions:
         counters: Counter[str] = Counter()
         for source in (tincan.machine.counters, tincan.lane.counters, tincan.udp.counters):
             counters.update(source)
-        counters["socket_overflow"] = tincan.udp.overflow
+        counters["socket_overflow"] = tincan.sockets.overflow
         counters["lane_faults"] = faults(asyncio.get_running_loop())
         figures = None if card is None else card_figures(card.name)
         if card is not None:

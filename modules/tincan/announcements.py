@@ -101,6 +101,7 @@ class Announcements:
                 self._log("link is down", node, reason=reason)
                 self._bus.publish("link.down", {"node": node.hex(), "reason": reason})
             case events.PathChanged(node, endpoint, reason):
+                self._tincan.sockets.enlarge(endpoint)
                 self._log("path changed", node, endpoint=self._show(endpoint), reason=reason)
             case events.Contacted(node, endpoint):
                 for future in self._contacts.pop(endpoint, ()):
@@ -158,6 +159,7 @@ class Announcements:
 
     def _link_up(self, event: events.LinkUp) -> None:
         endpoint = self._show(event.endpoint)
+        self._tincan.sockets.enlarge(event.endpoint)
         session = self._tincan.machine.sessions.get(event.node)
         kinds = sorted(session.kinds) if session is not None else []
         self._log("link is up", event.node, endpoint=endpoint, reason=" ".join(kinds) or "the peer wants it")

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipop_core.authority.peers import read_certificate
-from ipop_core.authority.revocation import BadRevocationList, RevocationList, Revoked, read_revocation_list
+from ipop_core.authority.revocation import MAX_DER, BadRevocationList, RevocationList, Revoked, read_revocation_list
 from ipop_core.identity import node_of
 from ipop_modules.tincan.link.protocol.control import CRL_PIECE, CrlNumber, CrlPiece, CrlRequest
-from ipop_modules.tincan.link.protocol.revocation import TRIES, Revocations
+from ipop_modules.tincan.link.protocol.revocation import PIECES_BURST, TRIES, Revocations
 
 from .makers import NOW, Authority, p256, with_other_signature
 
@@ -201,6 +201,17 @@ def test_strangers_and_other_authorities_are_not_heard() -> None:
     bob.greet(ALICE, 0.0)
     bob.received(ALICE, CrlNumber(b"x" * 20, 1, True), 0.0)
     assert bob.outbox == []
+
+
+def test_a_member_gets_a_whole_list_at_once_and_then_few_pieces() -> None:
+    bob = Revocations([TOWN.certificate], [LIST])
+    bob.greet(MALLORY, 0.0)
+    bob.outbox.clear()
+    for _ in range(1000):
+        bob.received(MALLORY, CrlRequest(LIST.authority, LIST.number, 0), 0.5)
+    assert len(bob.outbox) == PIECES_BURST >= MAX_DER / CRL_PIECE
+    bob.received(MALLORY, CrlRequest(LIST.authority, LIST.number, 0), 0.75)
+    assert len(bob.outbox) == PIECES_BURST + 1
 
 
 def test_no_more_than_a_list_is_gathered() -> None:

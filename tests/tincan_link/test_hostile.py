@@ -10,15 +10,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ipop_modules.tincan.frames import BROADCAST, CARD, CONTROL, FRAME_HEADER, RELAY
-from ipop_modules.tincan.link.protocol import control
+from ipop_modules.tincan.link.protocol import control, overlay
 from ipop_modules.tincan.link.protocol.events import PingAnswered
 from ipop_modules.tincan.link.protocol.keys import MAX_NUMBER
 from ipop_modules.tincan.link.protocol.loss import MOST_DATAGRAMS
+from ipop_modules.tincan.link.protocol.machine import MAX_OTHERS
 from ipop_modules.tincan.link.protocol.wire import FRAGMENT, FRAGMENT_HEADER
 from ipop_modules.tincan.saved import Saved, load
 
 from .net import Net, Peer
-from .test_machine import link
+from .test_machine import link, ring
 
 DEEP = b"\x92\x01" + b"\x91" * 20_000 + b"\xc0"
 """An array in an array, and so on, where a CONFIRM ends."""
@@ -97,9 +98,20 @@ def test_a_forged_source_gets_less_than_was_sent_in_its_name(kind: str) -> None:
 def test_one_block_is_answered_once() -> None:
     net, peer, rogue = linked(304)
     before = len(net.sent)
-    give(rogue, peer, control.frame(control.Probe(bytes(8))) * 50)
+    give(rogue, peer, control.frame(control.Probe(bytes(8))) * MAX_OTHERS)
     assert [target for _, source, target, _ in net.sent[before:] if source == peer.endpoint] == [rogue.endpoint]
-    assert peer.machine.counters["drop_second_answer"] == 49
+    assert peer.machine.counters["drop_second_answer"] == MAX_OTHERS - 1
+
+
+def test_a_block_of_packets_for_others_brings_few_sends() -> None:
+    net = Net(307)
+    a, b, *_ = ring(net, 5)
+    far = next(peer.id for peer in net.peers.values() if peer.id not in a.machine.sessions and peer is not a)
+    packet = overlay.frame(overlay.Packet(far, b.id, overlay.DATAGRAM, b"", False, None, None))
+    before = len(net.sent)
+    give(b, a, packet * 1000)
+    assert len([1 for _, source, _, _ in net.sent[before:] if source == a.endpoint]) == MAX_OTHERS
+    assert a.machine.counters["drop_many_frames"] == 1
 
 
 def test_the_loss_of_a_path_outlives_its_keys() -> None:

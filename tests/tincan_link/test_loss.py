@@ -61,6 +61,14 @@ def test_what_our_own_socket_dropped_is_forgiven() -> None:
     assert set(run(0.002, 20, overflow=True)) == {MOST_DATAGRAMS}
 
 
+def test_one_datagram_without_room_forgives_one_block() -> None:
+    meter = LossMeter(0.0)
+    for number in (0, 100):
+        meter.received(number, 0.0)
+    meter.report(0, 1.0)
+    assert meter.report(1, 2.0) == (101, 98)
+
+
 def test_blocks_grow_again_when_the_loss_ends() -> None:
     sizer = BlockSizer(0.0)
     sizer.reported(1000, 300, (1000, 10_000), 1.0)

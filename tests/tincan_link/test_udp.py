@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from ipaddress import ip_address
+from socket import SO_RCVBUF, SOL_SOCKET
 
 import pytest
 
+from ipop_modules.tincan.link.sockets import Sockets
 from ipop_modules.tincan.link.udp import PLAIN_SENDS, RECEIVE_SIZE, UdpSocket
 
 SO_NO_CHECK = 11
@@ -43,6 +46,33 @@ def test_segmentation_that_was_refused_is_tried_again() -> None:
     finally:
         receiver.close()
         sender.close()
+
+
+def test_a_further_socket_that_carries_traffic_is_large_and_its_losses_count() -> None:
+    async def story() -> None:
+        main, flood = UdpSocket.open(0), UdpSocket.open(0)
+        sockets = Sockets(main, lambda _view, _segment, _endpoint: False, set)
+        endpoint = main.endpoint(ip_address("127.0.0.1"), flood.port)
+        assert endpoint is not None
+        (branch,) = sockets.branch(endpoint, 1)
+        sock = sockets._further[branch[-1]]
+        small = sock._socket.getsockopt(SOL_SOCKET, SO_RCVBUF)
+        sockets.enlarge(endpoint)
+        sockets.enlarge(branch)
+        assert sock._socket.getsockopt(SOL_SOCKET, SO_RCVBUF) > small
+        sock._socket.setsockopt(SOL_SOCKET, SO_RCVBUF, 0)
+        target = main.endpoint(ip_address("127.0.0.1"), sock.port)
+        assert target is not None
+        for _ in range(50):
+            flood.transmit(target, [bytes(1000)], 1000)
+        lost = sockets.overflow
+        assert 0 < lost < 50
+        sockets.close()
+        assert sockets.overflow == lost
+        main.close()
+        flood.close()
+
+    asyncio.run(story())
 
 
 NARROW = """

@@ -34,6 +34,10 @@ class Sockets:
         self._used: Final = used
         self._length: Final = main.endpoint_length
         self._further: Final[dict[int, UdpSocket]] = {}
+        self._enlarged: Final[set[int]] = set()
+        """The further sockets that carry traffic, or did."""
+        self._lost = 0
+        """What those of them that are closed had no room for."""
         self._number = 0
         self._buffer: Final = memoryview(bytearray(RECEIVE_SIZE))
         self._sweeping: asyncio.TimerHandle | None = None
@@ -43,7 +47,15 @@ class Sockets:
 
     @property
     def overflow(self) -> int:
-        return self._main.overflow
+        further = (sock.overflow for number, sock in self._further.items() if number in self._enlarged)
+        return self._main.overflow + self._lost + sum(further)
+
+    def enlarge(self, endpoint: Endpoint) -> None:
+        """Traffic goes by this endpoint from now on: its socket gets buffers for that."""
+        number = endpoint[-1] if len(endpoint) > self._length else None
+        if number in self._further and number not in self._enlarged:
+            self._enlarged.add(number)
+            self._further[number].enlarge()
 
     def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int) -> bool:
         if len(endpoint) == self._length:
@@ -107,5 +119,8 @@ class Sockets:
 
     def _close(self, number: int) -> None:
         sock = self._further.pop(number)
+        if number in self._enlarged:
+            self._enlarged.discard(number)
+            self._lost += sock.overflow
         remove_lane(asyncio.get_running_loop(), sock.fileno())
         sock.close()

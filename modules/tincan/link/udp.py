@@ -65,9 +65,8 @@ class UdpSocket:
         self.counters: Final[Counter[str]] = Counter()
         sock.setblocking(False)
         _try_option(sock, _SOL_UDP, _UDP_GRO, 1)
-        for force, plain in () if small else ((_SO_SNDBUFFORCE, socket.SO_SNDBUF), (_SO_RCVBUFFORCE, socket.SO_RCVBUF)):
-            if not _try_option(sock, socket.SOL_SOCKET, force, _BUFFER_BYTES):
-                _try_option(sock, socket.SOL_SOCKET, plain, _BUFFER_BYTES)
+        if not small:
+            self.enlarge()
         # Nobody cuts our datagrams, and ICMP is not believed: the machine finds each path's size itself.
         _try_option(sock, socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PROBE)
         if self._dual:
@@ -93,6 +92,12 @@ class UdpSocket:
                 ) from error
             raise IpopError(f"UDP port {port} cannot be opened: {error.strerror}") from error
         return cls(sock, small=small)
+
+    def enlarge(self) -> None:
+        """Give it buffers for traffic."""
+        for force, plain in ((_SO_SNDBUFFORCE, socket.SO_SNDBUF), (_SO_RCVBUFFORCE, socket.SO_RCVBUF)):
+            if not _try_option(self._socket, socket.SOL_SOCKET, force, _BUFFER_BYTES):
+                _try_option(self._socket, socket.SOL_SOCKET, plain, _BUFFER_BYTES)
 
     @property
     def endpoint_length(self) -> int:

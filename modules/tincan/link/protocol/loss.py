@@ -67,9 +67,9 @@ class LossMeter:
         `overflow` counts the datagrams that this node's own socket had no room for.
         """
         missing = self._mark + 1 - (self._received - self._above)
-        # What is missing now was passed before the last report, so the report before that one counts, too.
-        if overflow > self._overflow[0]:
-            self._forgiven += max(missing - self._missing, 0)
+        # What is missing now was passed before the last report, so the report before that one counts, too. A datagram
+        # that found no room takes one block with it.
+        self._forgiven += max(min(missing - self._missing, overflow - self._overflow[0]), 0)
         counted = self._mark + 1
         self._missing, self._overflow = missing, (self._overflow[1], overflow)
         self._mark, self._above = self._highest, 0

@@ -44,6 +44,10 @@ from .wire import ECHO, FRAGMENT
 __all__ = ["LinkMachine", "Node", "Wire"]
 
 
+MAX_OTHERS: Final = 8
+"""Frames in one block that are not the card's: each may become a send, and nobody sends more than one."""
+
+
 class LinkMachine:
     """All links of one node. `now` is in seconds on a clock that counts suspend; `random` gives that many bytes."""
 
@@ -311,10 +315,12 @@ class LinkMachine:
             else:
                 self._establishing.receive(datagram, source, now)
 
-    def _opened(self, session: Session, keys: Keys, view: memoryview, source: Source, now: float) -> None:
+    def _opened(  # noqa: PLR0912 - one branch for each kind of frame
+        self, session: Session, keys: Keys, view: memoryview, source: Source, now: float
+    ) -> None:
         """Give every frame of a block to the part that it is for."""
         at, end = 0, len(view)
-        card, trains = False, True
+        card, trains, others = False, True, 0
         while at < end:
             start = at
             if at + FRAME_HEADER_SIZE > end:
@@ -336,7 +342,12 @@ class LinkMachine:
                     at = start + taken
                 else:
                     self._cards.received(session, offload, size, body, now)
-            elif kind == RELAY:
+                continue
+            others += 1
+            if others > MAX_OTHERS:
+                self.counters["drop_many_frames"] += 1
+                return
+            if kind == RELAY:
                 self._relaying.relayed(session, body, source, now)
             elif kind == BROADCAST:
                 self.stirred = True

@@ -2,7 +2,8 @@
 
 ICMP is not needed and not believed. A search begins at BASE, which every path must carry, tries the sizes of common
 links from above, and then halves the gap that is left. What was found is confirmed now and then, and at once when most
-blocks are lost: a path may have become narrower without a word. A path that carries nothing large is not probed.
+blocks are lost or one came in part: a path may have become narrower without a word. What this node's own card refuses
+is left without a probe. A path that carries nothing large is not probed.
 """
 
 from __future__ import annotations

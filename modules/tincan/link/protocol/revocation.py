@@ -24,6 +24,7 @@ from ipop_core.authority.revocation import (
     authority_id,
     read_revocation_list,
 )
+from ipop_core.token_bucket import TokenBucket
 
 from .control import CRL_PIECE, CrlNumber, CrlPiece, CrlRequest
 from .timers import Timers
@@ -31,6 +32,9 @@ from .timers import Timers
 REPEAT: Final = 0.5
 """Seconds until a message that was not answered is sent again; each time twice as many."""
 TRIES: Final = 6
+PIECES_RATE: Final = 8.0
+PIECES_BURST: Final = MAX_DER / CRL_PIECE
+"""The longest list at once, and then so many pieces a second to each peer."""
 
 
 @dataclass(slots=True)
@@ -48,6 +52,8 @@ class _Peer:
     tells: int = 0
     tell_at: float | None = None
     fetches: dict[bytes, _Fetch] = field(default_factory=dict)
+    pieces: TokenBucket | None = None
+    """What it may still ask for."""
     lied: bool = False
     """It gave a list that no authority signed: nothing is fetched from it any more."""
 
@@ -107,7 +113,7 @@ class Revocations:
             case CrlNumber():
                 self._told(node, peer, message, now)
             case CrlRequest():
-                self._give(node, message)
+                self._give(node, peer, message, now)
             case CrlPiece():
                 self._take(node, peer, message, now)
 
@@ -164,9 +170,13 @@ class Revocations:
         fetch.tries += 1
         self._plan(node, peer)
 
-    def _give(self, node: bytes, request: CrlRequest) -> None:
+    def _give(self, node: bytes, peer: _Peer, request: CrlRequest, now: float) -> None:
         known = self._lists.get(request.authority)
         if known is None:
+            return
+        if peer.pieces is None:
+            peer.pieces = TokenBucket(PIECES_RATE, PIECES_BURST, now)
+        if not peer.pieces.take(now):
             return
         if known.number != request.number:
             self.outbox.append((node, CrlNumber(request.authority, known.number, False)))
