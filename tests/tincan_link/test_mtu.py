@@ -61,6 +61,18 @@ def test_a_black_hole_is_noticed_when_everything_is_lost() -> None:
     assert 1232 <= mtu.size <= 1300
 
 
+def test_a_doubt_comes_before_the_search_for_more() -> None:
+    mtu = MtuSearch()
+    mtu.wanted = True
+    now, _ = search(mtu, 1472, 0.0, 4.0)
+    assert mtu.size == 1472
+    assert mtu.wake(now + 0.5) not in {None, 1472}, "the search goes on"
+    mtu.doubt(5.9)
+    mtu.doubt(6.0)
+    search(mtu, 1300, 6.0, 2.0)
+    assert mtu.size < 1400
+
+
 def test_a_doubt_that_is_unfounded_changes_nothing() -> None:
     mtu = MtuSearch()
     mtu.wanted = True

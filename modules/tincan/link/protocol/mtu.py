@@ -22,6 +22,8 @@ PATIENCE: Final = 0.5
 SEARCH_AGAIN: Final = 600.0
 """RFC 8899, PMTU_RAISE_TIMER."""
 CONFIRM_AGAIN: Final = 60.0
+TRUSTED: Final = 2.0
+"""Seconds for which a size that was confirmed stands, though single datagrams are lost."""
 
 
 class MtuSearch:
@@ -72,8 +74,11 @@ class MtuSearch:
         self.wanted = False
 
     def doubt(self, now: float) -> None:
-        """Find out whether the size still passes: most of what was sent is lost."""
-        if self._probing is None and self.size > BASE:
+        """Find out whether the size still passes, before a larger one is tried: most of what was sent is lost."""
+        if self.size in (BASE, self._probing):
+            return
+        if self._probing is None or now >= self.confirmed + TRUSTED:
+            self._probing, self._tries = self.size, 0
             self._next = now
             self.wanted = True
 

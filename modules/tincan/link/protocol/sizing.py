@@ -11,14 +11,12 @@ from .block import MAX_BLOCK
 from .blocks import OVERLAY_UNIT, Blocks
 from .keys import TAG_SIZE
 from .loss import DOUBTFUL, MOST_DATAGRAMS
+from .mtu import TRUSTED
 from .session import Keys, Session
 from .source import Overlay, Source
 from .state import State
 from .timers import SHORTEST_WAIT
 from .wire import FRAGMENT_HEADER_SIZE
-
-TRUSTED: Final = 2.0
-"""Seconds for which a size that was confirmed stands, though single datagrams are lost."""
 
 
 class Sizing:
