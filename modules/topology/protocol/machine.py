@@ -229,7 +229,12 @@ class Machine:
 
     def next_wake(self) -> float:
         """`inf` for never."""
-        return min(self.ring.next_wake(), self.storage.next_wake(), *[part.next_wake() for part in self._parts])
+        due = min(self.ring.next_wake(), self.storage.next_wake())
+        for part in self._parts:
+            at = part.next_wake()
+            if at < due:  # noqa: PLR1730 - asked after every message: half the time of min()
+                due = at
+        return due
 
     def _handle(self, message: Message, source: Source, now: float) -> None:  # noqa: PLR0912 - one line for each message
         if isinstance(message, Hello | Join | Replicate | Neighbours | Full | OtherRing) and not source.proven:
