@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from statistics import mean, median, quantiles
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from benchmarks.overlay_net.growing import Overlay
 from benchmarks.overlay_net.members import NAMESPACE_KEY, Kind, Recipe, cheap_sign
 from benchmarks.overlay_net.thin import Network, Node
-from ipop_modules.topology.protocol.messages import Copy, GetAnswer, MessageError, decode, encode
+from ipop_modules.topology.protocol.messages import Copy, GetAnswer, MessageError, Replicate, decode, encode
 from ipop_modules.topology.protocol.records import Record, signed_record
 
 Figures: TypeAlias = dict[str, float | int | None]
@@ -244,15 +244,15 @@ def partition(overlay: Overlay) -> Figures:
 
 
 def liars(overlay: Overlay, part: float = 0.1) -> Figures:
-    """So many storers answer whatever they are asked with a record of their own making: they are the owner.
+    """So many storers lie, a third of them in each of the ways of LIES.
 
     In an open namespace, and in one with an authority, a liar knows the namespace's key; in a secret one it does not.
     """
     network, kind = overlay.network, overlay.network.recipe.kind
     key = b"guessed" if kind == "secret" else NAMESPACE_KEY
     chosen = network.chance.sample(overlay.nodes, round(part * len(overlay.nodes)))
-    for node in chosen:
-        node.lies = Liar(network, key)
+    for number, node in enumerate(chosen):
+        node.lies = Liar(network, key, LIES[number % len(LIES)])
     tally = Tally()
     some_lookups(overlay, tally, 2 * LOOKUPS)
     network.run(13.0)
@@ -262,12 +262,19 @@ def liars(overlay: Overlay, part: float = 0.1) -> Figures:
     return figures | {f"liars_{kind}_asked": 2 * LOOKUPS}
 
 
-class Liar:
-    """Alters the answers that a storer gives: everything is its own since the beginning of time."""
+LIES: Final = ("mine", "nothing", "older")
 
-    def __init__(self, network: Network, namespace_key: bytes) -> None:
+
+class Liar:
+    """Alters what a storer says. `mine`: its answers name itself. `nothing`: they name nobody.
+
+    `older`: what it hands to its neighbours is its own since the beginning of time, and so are its answers.
+    """
+
+    def __init__(self, network: Network, namespace_key: bytes, way: str) -> None:
         self._network = network
         self._namespace_key = namespace_key
+        self._way = way
         self._key = network.chance.randbytes(91)
 
     def __call__(self, payload: bytes) -> bytes:
@@ -275,8 +282,11 @@ class Liar:
             message = decode(payload)
         except MessageError:
             return payload
-        if not isinstance(message, GetAnswer) or not message.copies:
+        heeded = GetAnswer | Replicate if self._way == "older" else GetAnswer
+        if not isinstance(message, heeded) or not message.copies:
             return payload
+        if self._way == "nothing":
+            return encode(msgspec.structs.replace(message, copies=(), keeps=True))
         copies = tuple(Copy(self._forged(copy.record), copy.remaining) for copy in message.copies)
         return encode(msgspec.structs.replace(message, copies=copies))
 
