@@ -22,5 +22,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Linux has a group of its own already. Those ASIDE are a third group, and other slow tests go to whoever is free.
     """
     for item in items:
-        if item.get_closest_marker("net") and not item.get_closest_marker("uml"):
+        grouped = item.get_closest_marker("uml") or item.get_closest_marker("xdist_group")
+        if item.get_closest_marker("net") and not grouped:
             item.add_marker(pytest.mark.xdist_group("aside" if item.nodeid.startswith(ASIDE) else "nodes"))

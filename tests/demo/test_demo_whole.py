@@ -67,6 +67,7 @@ def on_one_machine() -> list[list[str]]:
     return [line.removeprefix("one$ ipop demo").split() for line in lines if line.startswith("one$ ")]
 
 
+@pytest.mark.xdist_group("uml")  # it boots one, and two at once are too much for a small machine
 def test_the_whole_tutorial_on_one_machine() -> None:
     """Alice reaches Bob through two NATs; then with IPsec, in User-Mode Linux where this kernel has no ESP."""
     require(esp_right() or uml_right())
