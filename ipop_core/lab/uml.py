@@ -120,7 +120,7 @@ sleep 10
 
 def _hidden(shared: Path, folder: Path) -> list[Path]:
     """What must be seen inside although it may lie below a folder that is empty there: files, code and interpreter."""
-    wanted = [shared, folder.absolute(), Path(sys.prefix)]
+    wanted = [shared, folder.absolute(), Path(__file__).parents[2], Path(sys.prefix)]
     return [path for path in wanted if path == shared or path.is_relative_to("/tmp")]  # noqa: S108 - mounted above
 
 
