@@ -49,7 +49,8 @@ class Census:
             return
         self._number = None
         self.others = counted
-        self._due = now + spread(self._random, self._pause)
+        # As many questions in the same time, however many parts there are.
+        self._due = now + spread(self._random, self._pause * (1 + len(self._part)))
         self._pause = min(self._pause * 1.5, SELDOM)
 
     def wake(self, now: float) -> None:
