@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ipop_core.namespace import Namespace
-from ipop_modules.tincan.frames import CARD, FRAME_HEADER
+from ipop_modules.tincan.frames import CARD, FRAME_HEADER, MAX_FRAME
 from ipop_modules.tincan.link.protocol.events import (
     ConnectFailed,
     DirectWanted,
@@ -423,3 +423,26 @@ def test_the_answer_to_a_proof_may_be_lost_too() -> None:
     net.run(2)
     trust(b, a)
     assert [text for _, _, text in b.card] == [b"waits"]
+
+
+def test_the_longest_frame_goes_over_relays_too() -> None:
+    net = Net(18)
+    peers = ring(net, 6)
+    a, z = peers[0], peers[3]
+    longest = frame(bytes(MAX_FRAME))
+    a.machine.send_card(z.id, frame(b"first"), net.now)
+    net.run(1)
+    trust(z, a)
+    z.card.clear()
+    assert a.machine.sessions[z.id].paths.active is None
+    a.machine.send_card(z.id, longest, net.now)
+    net.run(1)
+    assert [len(body) for _, _, body in z.card] == [MAX_FRAME]
+
+
+def test_what_no_peer_would_take_is_dropped_and_counted() -> None:
+    net = Net(19)
+    a, b = net.peer("10.0.0.1"), net.peer("10.0.0.2")
+    link(net, a, b)
+    assert not a.machine.send_role(b.id, "topology", bytes(70_000), net.now)
+    assert a.machine.counters["drop_block_long"] == 1

@@ -54,6 +54,25 @@ def test_everyone_is_listed_and_no_storer_has_more_than_its_share() -> None:
             assert len(node.machine.storage.store.get("many", key, network.now)) <= SMALL
 
 
+def test_who_is_in_a_part_of_others_is_passed_over() -> None:
+    """Whoever could fill any part would keep those away that belong there."""
+    network = Network(6)
+    nodes = ring(network, 12)
+    stray = nodes[-1]
+    assert stray.machine.registrations is not None
+    digit = next(digit for digit in parts.DIGITS if not parts.belongs(stray.id, digit))
+    stray.machine.registrations._parts = {digit}
+    network.claim(stray, b"\xc0\xa8\x0a\xfa")
+    network.run(3.0)
+    store_key = members_key(NAMESPACE_KEY, digit)
+    kept = [
+        copy.record.owner for node in nodes for copy in node.machine.storage.store.get("many", store_key, network.now)
+    ]
+    assert stray.id in kept, "a storer knows no parts"
+    others = sorted(node.id for node in nodes if node is not stray)
+    assert [member.node for member in listed(network, nodes[0]).members] == others
+
+
 def test_how_many_there_are_is_estimated_by_samples() -> None:
     network = Network(4)
     nodes = ring(network, MEMBERS)

@@ -129,6 +129,7 @@ def test_a_set_holds_the_owners_that_came_first_and_turns_others_away() -> None:
     withdrawn = msgspec.structs.replace(record("owner 0", kind="many", sequence=2), withdrawn=True)
     assert store.put(withdrawn, 600, LINK, 101.0).state == "stored"
     assert store.put(record("late", kind="many"), 600, LINK, 102.0).state == "stored"
+    assert store.put(record("owner 0", kind="many"), 600, LINK, 103.0).state == "stale", "it was withdrawn"
     assert len(store) == MAX_IN_SET
     assert store.count("many", KEY, b"", 99.0 + FULL_FOR) == MAX_IN_SET
     store.expire(100.0 + FULL_FOR)

@@ -278,8 +278,8 @@ class Registrations:
             self._settle(claim, "taken", answer.record.owner if answer.record else b"", now)
         elif answer.outcome == "taken" and claim.kind == "one" and self._is_passed_over(answer.record, claim):
             self._stored(claim, now)
-        elif answer.outcome == "full" and claim.subject is None and self._go_behind(claim, now):
-            pass
+        elif answer.outcome == "full" and (behind := parts.for_node(self._ring.me, claim.part)) is not None:
+            self._go_behind(claim, behind, now)
         elif answer.outcome in ("refused", "full"):
             claim.number = None
             claim.due = now + spread(self._random, REFUSED_RETRY)
@@ -354,15 +354,11 @@ class Registrations:
             self._parts = {claim.part}
             self._claim_all(now)
 
-    def _go_behind(self, claim: Claim, now: float) -> bool:
-        """The part of the members is full: leave it for the one behind, unless this node is there already."""
-        behind = parts.for_node(self._ring.me, claim.part)
-        if behind is None:
-            return False
+    def _go_behind(self, claim: Claim, behind: str, now: float) -> None:
+        """The part of the members is full: leave it for the one behind, where this node may be already."""
         del self._claims[claim.key]
         self._parts = (self._parts - {claim.part}) or {behind}
         self._claim_all(now)
-        return True
 
     def _try_before(self, claim: Claim, now: float) -> None:
         """With some renewals, see whether there is room in the part before."""

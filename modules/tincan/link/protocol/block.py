@@ -18,7 +18,9 @@ MAX_BLOCK: Final = 65_569
 GATHERED: Final = 62_000
 """As much is gathered in one block, so that it takes one send: 46 datagrams of 1,400 bytes at the most."""
 
-MAX_SEALED: Final = MAX_BLOCK + 16
+RELAY_ROOM: Final = 256
+"""More than the headers of a packet over the overlay take: the longest block goes over relays, too."""
+MAX_SEALED: Final = MAX_BLOCK + RELAY_ROOM + 16
 MIN_SEALED: Final = 16
 MAX_SEGMENTS: Final = 64
 """UDP_MAX_SEGMENTS of Linux before 6.9: the most datagrams in one send."""

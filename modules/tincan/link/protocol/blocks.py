@@ -197,12 +197,12 @@ class Blocks:
         `answers`: nothing comes back for them, and that means nothing.
         """
         pair = keys.pair
-        if now >= pair.refuse_at:
-            self._counters["drop_old_keys"] += 1
+        length = len(frames) + TAG_SIZE
+        if now >= pair.refuse_at or length > MAX_SEALED:
+            self._counters["drop_old_keys" if length <= MAX_SEALED else "drop_block_long"] += 1
             return False
         path = session.paths.active
         is_relayed = path is None or (path.failing and not straight)
-        length = len(frames) + TAG_SIZE
         is_cut = path is not None and length > path.mtu.size - FRAGMENT_HEADER_SIZE
         try:
             if is_cut and not is_relayed:
@@ -223,8 +223,9 @@ class Blocks:
                     self._timers.plan(session.node, now + ASK_AFTER)
                 session.counters.datagrams_out += -(-length // OVERLAY_UNIT)
                 return sent
-            # On the way there, other blocks may have been cut.
-            self._cutter.space[:length] = sealed
+            if is_cut:
+                # On the way there, other blocks may have been cut.
+                self._cutter.space[:length] = sealed
         if straight:
             path.relayed = now
         session.owed_since = None
