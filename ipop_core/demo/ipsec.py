@@ -36,6 +36,8 @@ BEEF: Final = "deadbeef"
 PINGS: Final = 10
 FEWER_PINGS: Final = 5
 PATIENCE: Final = 120.0
+POLL: Final = 0.5
+"""Seconds between questions to a node: each costs it some of the time that it needs itself."""
 """Seconds; a kernel in a kernel is slow."""
 _ESP: Final = 50
 _RECEIVED: Final = re.compile(r"([0-9]+) packets transmitted, ([0-9]+) received")
@@ -119,6 +121,9 @@ class IpsecStory:
             path.write_text(json.dumps(document))
             self._narrator.command(name, f"ipop-controller -c {path.name}")
             node.start(programs.own("ipop-controller"), "-c", path)
+            # One after the other: in User-Mode Linux all at once are too slow to answer their controllers' heartbeats.
+            with self._narrator.step(f"waiting until all modules of {name} run"):
+                await node.ask(_is_running, "start", PATIENCE)
         with self._narrator.step("waiting until both are in the ring and their addresses are theirs"):
             for name in ADDRESSES:
                 await self._nodes[name].ask(_is_registered, "place in the ring", PATIENCE)
@@ -156,15 +161,19 @@ class IpsecStory:
         run(["env", *assignments, programs.own("ipop"), "--node", name, *words])
 
 
+async def _is_running(bus: Bus) -> None:
+    while not (await bus.request("core", "status")).body["ready"]:
+        await asyncio.sleep(POLL)
+
+
 async def _is_registered(bus: Bus) -> None:
-    """Return once everything runs, the addresses are the node's own, and keys can be made."""
+    """Return once the addresses are the node's own, and keys can be made."""
     while True:
-        ready = (await bus.request("core", "status")).body["ready"]
-        claims = (await bus.request("topology", "status")).body["registered"] if ready else []
+        claims = (await bus.request("topology", "status")).body["registered"]
         registered = bool(claims) and all(claim["state"] == "registered" for claim in claims)
         if registered and (await bus.request("crypto", "status")).body["ready"]:
             return
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(POLL)
 
 
 def _protocol(raw: bytes) -> int:
