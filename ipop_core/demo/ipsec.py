@@ -162,8 +162,11 @@ class IpsecStory:
 
 
 async def _is_running(bus: Bus) -> None:
-    while not (await bus.request("core", "status")).body["ready"]:
-        await asyncio.sleep(POLL)
+    """Return once all modules run."""
+    running = asyncio.Event()
+    await bus.subscribe("core.ready", lambda _: running.set())
+    if not (await bus.request("core", "status")).body["ready"]:
+        await running.wait()
 
 
 async def _is_registered(bus: Bus) -> None:
