@@ -31,6 +31,7 @@ from ipop_core.namespace import Namespace
 from ipop_modules.tincan.card.protocol.ethernet import mac_of
 from ipop_modules.tincan.card.protocol.source import SourceCheck
 from ipop_modules.tincan.frames import CARD, FRAME_HEADER
+from ipop_modules.tincan.link.protocol.backlog import Load, Unsent
 from ipop_modules.tincan.link.protocol.block import Buffer
 from ipop_modules.tincan.link.protocol.events import Endpoint
 from ipop_modules.tincan.link.protocol.handshake import Credentials
@@ -58,10 +59,13 @@ class Wire:
     queue: deque[Sent]
     overflow = 0
 
-    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int) -> bool:
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int) -> Unsent | None:
         if segment <= _DATAGRAM:
             self.queue.append((endpoint, self.own, memoryview(b"".join(buffers)), segment))
-        return True
+        return None
+
+    def hold(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int, load: Load) -> bool:
+        raise NotImplementedError("there is always room")
 
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         return IPv4Address(endpoint[0]).packed, endpoint[1]

@@ -25,6 +25,7 @@ from ipop_core.namespace import Namespace
 from ipop_modules.signal.protocol import rendezvous
 from ipop_modules.signal.protocol.rendezvous import Rendezvous
 from ipop_modules.tincan.link.protocol import events
+from ipop_modules.tincan.link.protocol.backlog import Load, Unsent
 from ipop_modules.tincan.link.protocol.events import Endpoint, Event
 from ipop_modules.tincan.link.protocol.handshake import Credentials
 from ipop_modules.tincan.link.protocol.keys import Cipher
@@ -64,9 +65,16 @@ class Socket:
         self._network = network
         self.endpoint = endpoint
 
-    def transmit(self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int) -> bool:
+    def transmit(
+        self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int
+    ) -> Unsent | None:
         self._network.transmit(self.endpoint, endpoint, b"".join(buffers), segment)
-        return True
+        return None
+
+    def hold(
+        self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int, load: Load
+    ) -> bool:
+        raise NotImplementedError("there is always room")
 
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         return ip_address(endpoint[0]).packed, endpoint[1]

@@ -67,7 +67,7 @@ class Actions:
         card = tincan.card
         settings = tincan.settings
         counters: Counter[str] = Counter()
-        for source in (tincan.machine.counters, tincan.lane.counters, tincan.udp.counters):
+        for source in (tincan.machine.counters, tincan.lane.counters, tincan.udp.counters, tincan.pressure.counters):
             counters.update(source)
         counters["socket_overflow"] = tincan.sockets.overflow
         counters["lane_faults"] = faults(asyncio.get_running_loop())

@@ -35,6 +35,7 @@ from .guarding import Guards
 from .link.gateway import Gateway
 from .link.lane import Lane
 from .link.loop import add_lane, remove_lane
+from .link.pressure import Pressure
 from .link.protocol.events import Endpoint
 from .link.protocol.machine import LinkMachine
 from .link.protocol.mapping import ALTERNATE, NEXT
@@ -92,6 +93,7 @@ class Tincan:
         self.udp: UdpSocket
         self.gateway: Gateway
         self.reach: Reach
+        self.pressure: Pressure
         self.sockets: Sockets
         self.machine: LinkMachine
         self.lane: Lane
@@ -108,7 +110,8 @@ class Tincan:
         nonce = context.identity.secret("port mapping", NONCE_SIZE)
         self.gateway = Gateway(self.udp.port, nonce, boot_clock, self._mapping_changed)
         self.reach = Reach(self.udp, boot_clock, lambda: self.gateway.mapped)
-        self.sockets = Sockets(self.udp, self._received, self._endpoints)
+        self.pressure = Pressure(boot_clock, self._pause)
+        self.sockets = Sockets(self.udp, self._received, self._endpoints, self.pressure)
         automatic = self._automatic(card_settings)
         looking = loop.create_task(self.reach.look_around())
         self._kept_card = context.descriptors.take(_CARD)
@@ -327,7 +330,20 @@ class Tincan:
 
     def _let_pass(self, card: Tap | UserCard) -> None:
         self._passing = card
+        if not self.pressure.is_paused:
+            self._read(card)
+
+    def _read(self, card: Tap | UserCard) -> None:
         add_lane(asyncio.get_running_loop(), card.fileno(), self.lane.card_ready)
+
+    def _pause(self, is_paused: bool) -> None:
+        """Read the card no more, or again."""
+        if self._passing is None:
+            return
+        if is_paused:
+            remove_lane(asyncio.get_running_loop(), self._passing.fileno())
+        else:
+            self._read(self._passing)
 
     def _let_nothing_pass(self) -> None:
         if self._passing is not None:

@@ -11,6 +11,7 @@ from typing import Final
 from ipop_core.lab.nat import NatKind
 from ipop_core.simulated_nat import Address, Nats, SimulatedNat
 from ipop_modules.tincan.frames import CARD, FRAME_HEADER
+from ipop_modules.tincan.link.protocol.backlog import Unsent
 from ipop_modules.tincan.link.protocol.events import Endpoint, Observed, RendezvousWanted
 from ipop_modules.tincan.link.protocol.mapping import ALTERNATE, NEXT, Mapping, Nat, Observations
 from ipop_modules.tincan.link.protocol.searching import Part, Search
@@ -43,10 +44,12 @@ class Member(Peer):
         first, self.opened = self.opened, self.opened + count
         return [(*endpoint[:2], number) for number in range(first, self.opened)]
 
-    def transmit(self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int) -> bool:
+    def transmit(
+        self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int
+    ) -> Unsent | None:
         port = PORT if len(endpoint) == 2 else FURTHER + endpoint[2]
         self.net.send((self.endpoint[0], port), endpoint[:2], b"".join(buffers), segment)
-        return True
+        return None
 
     def nat(self) -> Nat:
         for event in self.of(Observed):

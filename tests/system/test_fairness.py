@@ -53,7 +53,7 @@ def three(lab: Laboratory) -> Iterator[list[Node]]:
 
 
 @contextmanager
-def flood(sender: Node, receiver: Node, report: dict[str, Any]) -> Iterator[None]:
+def flood(sender: Node, receiver: Node, report: dict[str, Any], seconds: int = SECONDS) -> Iterator[None]:
     """As many datagrams as iperf3 can send, while the block runs; `report` is its account of them afterwards."""
     serving = receiver.host.popen(
         ["iperf3", "-s", "-1", "-B", receiver.address, "--forceflush"], stdout=subprocess.PIPE
@@ -61,7 +61,7 @@ def flood(sender: Node, receiver: Node, report: dict[str, Any]) -> Iterator[None
     assert serving.stdout
     while b"Server listening" not in (line := serving.stdout.readline()):
         assert line, "iperf3 does not listen"
-    options = ["-u", "-b", "0", "-w", "4M", "-l", "1200", "-t", str(SECONDS), "--json"]
+    options = ["-u", "-b", "0", "-w", "4M", "-l", "1200", "-t", str(seconds), "--json"]
     quiet = receiver.ask("link", "status")["traffic"]["card"]["bytes_in"]
     sending = sender.host.popen(
         ["nice", "-n", "-15", "iperf3", "-c", receiver.address, *options], stdout=subprocess.PIPE
@@ -69,7 +69,7 @@ def flood(sender: Node, receiver: Node, report: dict[str, Any]) -> Iterator[None
     receiver.until("link", "status", lambda body: body["traffic"]["card"]["bytes_in"] > quiet + BEGUN)
     yield
     assert sending.poll() is None, "the flood ended too soon to show anything"
-    report.update(json.loads(sending.communicate(timeout=SECONDS + 20)[0]))
+    report.update(json.loads(sending.communicate(timeout=seconds + 20)[0]))
     serving.communicate(timeout=10)
     assert "error" not in report, report["error"]
 
@@ -142,3 +142,31 @@ def test_what_a_node_was_too_busy_for_is_counted(three: list[Node]) -> None:
         quinn.until("link", "status", lambda body: body["counters"]["socket_overflow"] >= 1)
     assert sven.ping(quinn.address, count=3).received == 3
     assert re.search(r"socket_overflow +\d", quinn.cli("status").stdout)
+
+
+@contextmanager
+def slow(host: Host, rate: str) -> Iterator[None]:
+    """The host's card sends no faster than that, and drops nothing: what has to wait fills the sockets' buffers."""
+    queue = ["dev", host.interface, "root", "tbf", "rate", rate, "burst", "256k", "limit", "256m"]
+    host.run(["tc", "qdisc", "add", *queue])
+    try:
+        yield
+    finally:
+        host.run(["tc", "qdisc", "del", "dev", host.interface, "root"])
+
+
+def test_a_full_socket_loses_nothing_and_the_card_waits(three: list[Node]) -> None:
+    quinn, rita, _sven = three
+    report: dict[str, Any] = {}
+    before, overflown = kernel_drops(quinn.host), rita.counters()["read_overflow"]
+    with slow(rita.host, "300mbit"), flood(rita, quinn, report, 2):
+        rita.until("link", "status", lambda body: body["counters"].get("full_sockets", 0) >= 1)
+        assert json.loads(rita.cli("ping", "-c", "1", quinn.address, "--json").stdout)[0].get("error") is None
+    counters = rita.counters()
+    lost, sent = (report["end"]["sum"][name] for name in ("lost_packets", "packets"))
+    print(
+        f"{lost} of {sent} lost, {counters['read_overflow'] - overflown} by the card, {counters['full_sockets']} full"
+    )
+    assert not [name for name in counters if name.startswith(("drop_full", "socket_no"))]
+    assert lost <= counters["read_overflow"] - overflown + kernel_drops(quinn.host) - before
+    assert rita.path_to(quinn) == "direct"

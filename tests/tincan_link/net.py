@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ipop_core.namespace import Namespace
 from ipop_modules.tincan.frames import FRAME_HEADER, FRAME_HEADER_SIZE, Refusal
+from ipop_modules.tincan.link.protocol.backlog import Backlog, Load, Parcel, Unsent
 from ipop_modules.tincan.link.protocol.events import Endpoint, Event
 from ipop_modules.tincan.link.protocol.handshake import Credentials
 from ipop_modules.tincan.link.protocol.machine import LinkMachine, Node
@@ -50,6 +51,7 @@ class Peer:
         self.card: list[tuple[int, int, bytes]] = []
         self.trains: list[bytes] = []
         self.events: list[Event] = []
+        self.backlog = Backlog()
         key = ec.derive_private_key(1 + int.from_bytes(net.random_bytes(24)), ec.SECP256R1())
         static = X25519PrivateKey.from_private_bytes(net.random_bytes(32))
         credentials = self.credentials = Credentials(key, self_signed(key, addresses), static)
@@ -72,13 +74,32 @@ class Peer:
 
     longest = 65_507
     """The longest datagram that its own card takes."""
+    is_full = False
+    """Its socket takes nothing more."""
 
-    def transmit(self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int) -> bool:
+    def transmit(
+        self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int
+    ) -> Unsent | None:
+        if self.is_full:
+            return Unsent.FULL
         data = b"".join(buffers)
         if min(segment, len(data)) > self.longest:
-            return False
+            return Unsent.TOO_LONG
         self.net.send(self.endpoint, endpoint, data, segment)
-        return True
+        return None
+
+    def hold(
+        self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int, load: Load
+    ) -> bool:
+        return self.backlog.add(load, Parcel(endpoint, b"".join(buffers), segment), self.net.now)
+
+    def drain(self) -> None:
+        """There is room in its socket again."""
+        self.is_full = False
+        while (parcel := self.backlog.first()) is not None:
+            self.transmit(parcel.endpoint, (parcel.data,), parcel.segment)
+            self.backlog.taken(self.net.now)
+        self.backlog.relieve()
 
     overflow = 0
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from ipaddress import ip_address
 from socket import SO_RCVBUF, SOL_SOCKET
 
 import pytest
 
+from ipop_modules.tincan.link.pressure import Pressure
 from ipop_modules.tincan.link.sockets import Sockets
 from ipop_modules.tincan.link.udp import PLAIN_SENDS, RECEIVE_SIZE, UdpSocket
 
@@ -24,7 +26,7 @@ def test_segmentation_that_was_refused_is_tried_again() -> None:
     buffer = memoryview(bytearray(RECEIVE_SIZE))
 
     def sent() -> tuple[int, int]:
-        assert sender.transmit(endpoint, [b"h" * 25, b"x" * 1175] * 4, 1200)
+        assert sender.transmit(endpoint, [b"h" * 25, b"x" * 1175] * 4, 1200) is None
         got = receiver.receive(buffer)
         while receiver.receive(buffer) is not None:
             pass
@@ -51,7 +53,9 @@ def test_segmentation_that_was_refused_is_tried_again() -> None:
 def test_a_further_socket_that_carries_traffic_is_large_and_its_losses_count() -> None:
     async def story() -> None:
         main, flood = UdpSocket.open(0), UdpSocket.open(0)
-        sockets = Sockets(main, lambda _view, _segment, _endpoint: False, set)
+        sockets = Sockets(
+            main, lambda _view, _segment, _endpoint: False, set, Pressure(time.monotonic, lambda _is_paused: None)
+        )
         endpoint = main.endpoint(ip_address("127.0.0.1"), flood.port)
         assert endpoint is not None
         (branch,) = sockets.branch(endpoint, 1)
@@ -91,4 +95,4 @@ print(sock.receive(memoryview(bytearray(65536)))[:2])
 def test_segments_that_the_card_takes_not_change_nothing_for_others() -> None:
     command = ["unshare", "--net", "sh", "-ec", 'ip link set lo mtu 1500 up; exec "$0" -c "$1"', sys.executable, NARROW]
     out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    assert out.splitlines() == ["False True {'socket_too_long': 1}", "(5600, 1400)"]
+    assert out.splitlines() == ["Unsent.TOO_LONG None {'socket_too_long': 1}", "(5600, 1400)"]

@@ -14,6 +14,8 @@ from typing import Final
 from ipop_core.errors import IpopError
 
 from .loop import add_lane, remove_lane
+from .pressure import Pressure
+from .protocol.backlog import Load, Unsent
 from .protocol.block import Buffer
 from .protocol.events import Endpoint
 from .udp import RECEIVE_SIZE, UdpSocket
@@ -28,10 +30,13 @@ Receive = Callable[[memoryview, int, Endpoint], bool]
 class Sockets:
     """Implements the link machine's `Wire`. `used` tells which endpoints are still needed."""
 
-    def __init__(self, main: UdpSocket, receive: Receive, used: Callable[[], set[Endpoint]]) -> None:
+    def __init__(
+        self, main: UdpSocket, receive: Receive, used: Callable[[], set[Endpoint]], pressure: Pressure
+    ) -> None:
         self._main: Final = main
         self._receive: Final = receive
         self._used: Final = used
+        self._pressure: Final = pressure
         self._length: Final = main.endpoint_length
         self._further: Final[dict[int, UdpSocket]] = {}
         self._enlarged: Final[set[int]] = set()
@@ -57,14 +62,19 @@ class Sockets:
             self._enlarged.add(number)
             self._further[number].enlarge()
 
-    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int) -> bool:
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int) -> Unsent | None:
         if len(endpoint) == self._length:
             return self._main.transmit(endpoint, buffers, segment)
         sock = self._further.get(endpoint[-1])
         if sock is None:
             self._main.counters["socket_closed"] += 1
-            return True
+            return None
         return sock.transmit(endpoint[:-1], buffers, segment)
+
+    def hold(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int, load: Load) -> bool:
+        is_main = len(endpoint) == self._length
+        sock = self._main if is_main else self._further[endpoint[-1]]
+        return self._pressure.hold(sock, endpoint[: self._length], buffers, segment, load)
 
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         return self._main.address(endpoint)
@@ -95,6 +105,7 @@ class Sockets:
             self._sweeping.cancel()
         for number in list(self._further):
             self._close(number)
+        self._pressure.close()
 
     def _server(self, number: int, sock: UdpSocket) -> Callable[[], bool]:
         def serve() -> bool:
@@ -122,5 +133,6 @@ class Sockets:
         if number in self._enlarged:
             self._enlarged.discard(number)
             self._lost += sock.overflow
+        self._pressure.forget(sock)
         remove_lane(asyncio.get_running_loop(), sock.fileno())
         sock.close()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from struct import Struct
-from typing import Final
+from typing import Final, NoReturn
 
 from ipop_core.errors import IpopError
 
+from .protocol.backlog import Backlog, Load, Parcel, Unsent
 from .protocol.block import Buffer
 from .protocol.events import Endpoint
 
@@ -34,8 +35,7 @@ _ANCILLARY_SPACE: Final = socket.CMSG_SPACE(_GRO_SEGMENT.size)
 RECEIVE_SIZE: Final = 65_536
 
 _DROPS: Final = {
-    errno.EAGAIN: "socket_full",
-    errno.ENOBUFS: "socket_full",
+    errno.ENOBUFS: "socket_no_memory",
     errno.ECONNREFUSED: "socket_refused",
     errno.ENETUNREACH: "socket_unreachable",
     errno.EHOSTUNREACH: "socket_unreachable",
@@ -46,6 +46,7 @@ _DROPS: Final = {
 _NO_SEGMENTATION: Final = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.ENOPROTOOPT})
 """What a send with segmentation says where there is none, and where a segment is longer than the card takes that it
 would leave by."""
+_FULL: Final = frozenset({errno.EAGAIN, errno.ENOBUFS})
 PLAIN_SENDS: Final = 1000
 """Where there is no segmentation it is tried again after so many sends: a route or a policy may have changed."""
 
@@ -57,11 +58,12 @@ class UdpSocket:
         """Take over a bound socket, a new one or one that was kept over a restart; `small`: one of very many."""
         self._socket: Final = sock
         self._dual: Final = sock.family == socket.AF_INET6
-        self._send = sock.sendmsg
+        self._send: Callable[..., object] = sock.sendmsg
         self._receive = sock.recvmsg_into
         self._control: dict[int, list[tuple[int, int, bytes]]] = {}
         self._plain = 0
         """Sends without segmentation that are left until it is tried again."""
+        self.backlog: Final = Backlog()
         self.counters: Final[Counter[str]] = Counter()
         sock.setblocking(False)
         _try_option(sock, _SOL_UDP, _UDP_GRO, 1)
@@ -129,13 +131,13 @@ class UdpSocket:
         except BlockingIOError:
             return None
         except OSError as error:
-            self.counters[_DROPS.get(error.errno or 0, "socket_failed")] += 1
+            self._count(error)
             return 0, 1, ()
         if ancillary and ancillary[0][1] == _UDP_GRO:
             return filled, _GRO_SEGMENT.unpack(ancillary[0][2])[0], endpoint
         return filled, filled, endpoint
 
-    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int) -> bool:
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int) -> Unsent | None:
         try:
             if len(buffers) <= 2:
                 self._send(buffers, (), 0, endpoint)
@@ -147,7 +149,55 @@ class UdpSocket:
             if len(buffers) > 2 and not self._plain and error.errno in _NO_SEGMENTATION:
                 return self._send_plainly(endpoint, buffers)
             return self._failed(error)
+        return None
+
+    def hold(
+        self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray], segment: int, load: Load, now: float
+    ) -> bool:
+        """Keep what found no room, and ask the kernel no more until `drain` does; False when it was dropped.
+
+        What keeps links alive is tried at once: a socket that was full may have some room, though not yet much.
+        """
+        parcel = Parcel(endpoint, b"".join(buffers), segment)
+        if self.backlog.is_full and load is Load.CONTROL and self._is_over(parcel):
+            return True
+        kept = self.backlog.add(load, parcel, now)
+        self._send = self._socket.sendmsg if self.backlog.is_stuck else _no_room
+        return kept
+
+    def drain(self, now: float, *, is_writable: bool) -> bool:
+        """Send what is held; True when nothing is left and there is room. `is_writable`: the kernel says so."""
+        backlog = self.backlog
+        while (parcel := backlog.first()) is not None:
+            if not self._is_over(parcel):
+                return False
+            backlog.taken(now)
+        if backlog.is_stuck and not is_writable:
+            return False
+        backlog.relieve()
+        self._send = self._socket.sendmsg
         return True
+
+    def _is_over(self, parcel: Parcel) -> bool:
+        """Try to send it; False where there is no room. What can't be sent at all is dropped and counted."""
+        try:
+            self._send_parcel(parcel)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._count(error)
+        return True
+
+    def _send_parcel(self, parcel: Parcel) -> None:
+        endpoint, data, segment = parcel
+        send = self._socket.sendmsg
+        if len(data) <= segment:
+            send([data], (), 0, endpoint)
+        elif self._plain:
+            for at in range(0, len(data), segment):
+                send([data[at : at + segment]], (), 0, endpoint)
+        else:
+            send([data], self._segment_option(segment), 0, endpoint)
 
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         return _packed(endpoint[0]), endpoint[1]
@@ -165,7 +215,7 @@ class UdpSocket:
             option = self._control[segment] = [(_SOL_UDP, _UDP_SEGMENT, _SEGMENT.pack(segment))]
         return option
 
-    def _send_plainly(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray]) -> bool:
+    def _send_plainly(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray]) -> Unsent | None:
         """Find out whether segmentation was refused, or the datagrams: those pass no better one by one."""
         try:
             self._one_by_one(endpoint, buffers)
@@ -173,11 +223,16 @@ class UdpSocket:
             return self._failed(error)
         self.counters["socket_no_segmentation"] += 1
         self._plain = PLAIN_SENDS
-        return True
+        return None
 
-    def _failed(self, error: OSError) -> bool:
+    def _failed(self, error: OSError) -> Unsent | None:
+        if error.errno in _FULL:
+            return Unsent.FULL
+        self._count(error)
+        return Unsent.TOO_LONG if error.errno == errno.EMSGSIZE else None
+
+    def _count(self, error: OSError) -> None:
         self.counters[_DROPS.get(error.errno or 0, "socket_failed")] += 1
-        return error.errno != errno.EMSGSIZE
 
     def _one_by_one(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray]) -> None:
         self._plain = max(self._plain - 1, 0)
@@ -191,6 +246,11 @@ def _packed(host: str) -> bytes:
     ip = ip_address(host.partition("%")[0])
     mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
     return (mapped or ip).packed
+
+
+def _no_room(*_what: object) -> NoReturn:
+    """Stands for a full socket's `sendmsg`."""
+    raise BlockingIOError(errno.EAGAIN, "the socket was full")
 
 
 def show_endpoint(address: tuple[bytes, int]) -> str:

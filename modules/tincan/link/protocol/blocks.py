@@ -5,11 +5,13 @@ The hot part of the machine: everything here runs for every block, in direct cal
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from . import control
+from ...frames import CONTROL, RELAY
+from . import control, overlay
+from .backlog import Load, Unsent
 from .block import MAX_SEALED, MIN_SEALED, Buffer, Cutter, batches
 from .events import Endpoint
 from .joining import Budget, Joiner, Trains, read_runs
@@ -49,6 +51,7 @@ class Blocks:
     def __init__(self, state: State, opened: Opened, over_overlay: OverOverlay) -> None:
         self._opened: Final = opened
         self._over_overlay: Final = over_overlay
+        self._state: Final = state
         self._wire: Final = state.wire
         self._timers: Final = state.timers
         self._counters: Final = state.counters
@@ -238,24 +241,35 @@ class Blocks:
         if not is_cut:
             session.counters.datagrams_out += 1
             header = FRAGMENT_HEADER.pack(FRAGMENT, pair.remote_rid, number, 0, length)
-            if not transmit(endpoint, (header, sealed), size):
-                self._too_long(session, path, now)
-            return True
+            unsent = transmit(endpoint, (header, sealed), size)
+            return unsent is None or self._mend(unsent, session, path, now, (header, sealed), frames)
         buffers = self._cutter.cut(length, pair.remote_rid, number, size)
         session.counters.datagrams_out += len(buffers) >> 1
         if not mtu.wanted:
             mtu.wanted = True
             self._timers.plan(session.node, max(mtu.next_wake, now))
         for batch in batches(buffers, size):
-            if not transmit(endpoint, batch, size):
-                self._too_long(session, path, now)
-                break
+            unsent = transmit(endpoint, batch, size)
+            if unsent is not None and not self._mend(unsent, session, path, now, batch, frames):
+                return False
         return True
 
-    def _too_long(self, session: Session, path: Path, now: float) -> None:
-        """The path leads out by another card now, and that one takes no datagrams of the size that was found."""
+    def _mend(  # noqa: PLR0917 - as the wire tells it
+        self, unsent: Unsent, session: Session, path: Path, now: float, buffers: Sequence[Buffer], frames: Buffer
+    ) -> bool:
+        """What a block of these frames was cut into was not sent; False when the block is lost."""
+        if unsent is Unsent.FULL:
+            return self._state.hold(path.endpoint, buffers, path.mtu.size, self._load(frames))
+        # The path leads out by another card now, and that one takes no datagrams of the size that was found.
         path.mtu.refused(now)
         self._timers.plan(session.node, now)
+        return False
+
+    def _load(self, frames: Buffer) -> Load:
+        """What a block's first frame is: all frames of one block are of one kind."""
+        if frames[0] == RELAY:
+            return overlay.load(memoryview(frames), self._state.own)
+        return Load.CONTROL if frames[0] == CONTROL else Load.OWN
 
     def send_to(self, endpoint: Endpoint, keys: Keys, frame: bytes, *, aside: bool = True) -> None:
         """Send one small frame to an address, whatever path is in use.
@@ -266,4 +280,4 @@ class Blocks:
         if aside:
             keys.aside.append(number)
         header = FRAGMENT_HEADER.pack(FRAGMENT, keys.pair.remote_rid, number, 0, len(sealed))
-        self._wire.transmit(endpoint, (header, sealed), len(header) + len(sealed))
+        self._state.transmit(endpoint, (header, sealed))

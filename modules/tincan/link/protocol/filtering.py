@@ -92,7 +92,7 @@ class FilteringTest:
         endpoint = state.wire.endpoint_at(*outer)
         self._echo = state.random(TOKEN)
         for branch in () if endpoint is None else state.wire.branch(endpoint, 1):
-            state.wire.transmit(branch, (wire.ECHO_TYPE, self._echo), 1 + TOKEN)
+            state.transmit(branch, (wire.ECHO_TYPE, self._echo))
 
     def answered(self, session: Session, answer: control.Knocked, now: float) -> None:
         """A peer has sent, or will not."""

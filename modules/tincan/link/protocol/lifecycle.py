@@ -174,7 +174,7 @@ class Lifecycle:
     ) -> None:
         """Send one handshake datagram, straight to an address or over the overlay to a node."""
         if endpoint is not None:
-            self._state.wire.transmit(endpoint, (datagram,), len(datagram))
+            self._state.transmit(endpoint, (datagram,))
         elif node is not None:
             self._relaying.send_datagram(node, datagram, via, now)
 

@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 from ipop_core.authority.revocation import RevocationList
 from ipop_core.namespace import Namespace
 
+from .backlog import Load, Unsent
 from .events import Endpoint, Event
 from .handshake import Credentials
 from .holding import Room
@@ -24,11 +25,16 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 class Wire(Protocol):
     """The way out for datagrams: a UDP socket, or a simulated network."""
 
-    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer], segment: int) -> bool:
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer], segment: int) -> Unsent | None:
         """Send what `buffers` hold together, cut every `segment` bytes; what can't be sent is dropped and counted.
 
-        False where a datagram is longer than the card takes that it would leave by.
+        Told, and not counted, is where a datagram is too long for the card that it would leave by, and where there is
+        no room for it now.
         """
+        ...
+
+    def hold(self, endpoint: Endpoint, buffers: Sequence[Buffer], segment: int, load: Load) -> bool:
+        """Keep what there was no room for until there is; False when it was dropped."""
         ...
 
     @property
@@ -103,6 +109,19 @@ class State:
         if session.owed_since is None:
             session.owed_since = now
             self.timers.plan(session.node, now + ACKNOWLEDGE_AFTER)
+
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer]) -> None:
+        """Send one datagram that keeps links alive, as soon as there is room."""
+        size = sum(map(len, buffers))
+        if self.wire.transmit(endpoint, buffers, size) is Unsent.FULL:
+            self.hold(endpoint, buffers, size, Load.CONTROL)
+
+    def hold(self, endpoint: Endpoint, buffers: Sequence[Buffer], segment: int, load: Load) -> bool:
+        """Keep what there was no room for, or count it; False when it was dropped."""
+        kept = self.wire.hold(endpoint, buffers, segment, load)
+        if not kept:
+            self.counters["drop_full_" + load.value] += 1
+        return kept
 
     def carried(self) -> Counters:
         """What all sessions have carried since the start; it never falls."""
