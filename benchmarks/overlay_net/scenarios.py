@@ -24,6 +24,8 @@ LATENCY = 0.05
 PAIRS = 4000
 LOOKUPS = 400
 NEWCOMERS = 40
+APART = 150.0
+"""Seconds for which two rings are apart: who was heard of before is tried again for half of it, and forgotten."""
 WORTH_TELLING = 1.0
 """Bytes a second and node of one kind."""
 
@@ -219,7 +221,10 @@ def merge(nodes: int, seed: int) -> Figures:
 
 
 def partition(overlay: Overlay) -> Figures:
-    """Nothing passes between two halves until each is a ring; then one node reaches its bootstrap in the other half."""
+    """Nothing passes between two halves until each is a ring that has forgotten the other.
+
+    Then one node reaches its bootstrap in the other half.
+    """
     network = overlay.network
     inside = {node.id for node in network.chance.sample(overlay.alive, len(overlay.alive) // 2)}
     outside = {node.id for node in overlay.alive if node.id not in inside}
@@ -229,8 +234,9 @@ def partition(overlay: Overlay) -> Figures:
         return network.ring_is_right(inside) and network.ring_is_right(outside)
 
     apart = network.run_until(are_two_rings, 180.0, step=0.5)
+    network.run(APART)
     network.mend()
-    network.contact(network.nodes[min(inside)], network.nodes[min(outside)])
+    network.contact(*(network.nodes[network.chance.choice(sorted(half))] for half in (inside, outside)))
     together = network.run_until(network.ring_is_right, 300.0, step=0.5)
     tally = Tally()
     some_lookups(overlay, tally)

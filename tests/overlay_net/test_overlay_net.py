@@ -16,10 +16,11 @@ from ipop_core.lab.nat import NatKind
 from ipop_core.simulated_nat import SimulatedNat
 from ipop_core.simulation import World
 from ipop_modules.signal.protocol.rendezvous import Rendezvous
-from ipop_modules.topology.protocol import longlinks, ring
+from ipop_modules.topology.protocol import longlinks, lookup, ring
 from ipop_modules.topology.protocol.longlinks import LongLinks
 from ipop_modules.topology.protocol.lookahead import Lookahead
 from ipop_modules.topology.protocol.records import verify_p256
+from ipop_modules.topology.protocol.storage import Storage
 
 SIZE = 72
 
@@ -151,7 +152,33 @@ def test_the_network_delays_loses_and_splits_as_told() -> None:
 
 
 @pytest.mark.slow
-def test_a_ring_that_was_split_is_one_again() -> None:
-    figures = scenarios.partition(scenarios.grown(24, 1))
+@pytest.mark.parametrize("rule", ["_replicate", "hand_over"])
+def test_without_replicas_or_those_handed_to_new_neighbours_the_dead_take_addresses_with_them(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = scenarios.deaths(scenarios.grown(24, 1))
+    monkeypatch.setattr(Storage, rule, lambda self, *args: None)
+    broken = scenarios.deaths(scenarios.grown(24, 1))
+    print(whole, broken)
+    assert (broken["deaths_failed_meanwhile"] or 0) >= 10 + (whole["deaths_failed_meanwhile"] or 0)
+
+
+@pytest.mark.slow
+def test_where_one_storers_word_is_enough_liars_are_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = scenarios.liars(scenarios.grown(24, 1))
+    monkeypatch.setattr(lookup, "ENOUGH", 1)
+    broken = scenarios.liars(scenarios.grown(24, 1))
+    print(whole, broken)
+    assert (broken["liars_open_wrong"] or 0) >= 20 + (whole["liars_open_wrong"] or 0)
+
+
+@pytest.mark.slow
+def test_a_ring_that_was_split_is_one_again_where_nodes_ask_for_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a small ring, near neighbours' lists are enough for that: so many nodes are needed to see it fail."""
+    figures = scenarios.partition(scenarios.grown(64, 1))
     print(figures)
     assert (figures["partition_wrong"], figures["partition_success_after"]) == (0, 1.0)
+    other = scenarios.grown(64, 1)
+    monkeypatch.setattr(ring.Ring, "on_join", lambda self, join, sender, now: None)
+    with pytest.raises(TimeoutError):
+        scenarios.partition(other)
