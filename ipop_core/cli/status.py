@@ -121,6 +121,7 @@ def _topology_facts(core: Body, body: Body) -> Facts:
         yield "address", f"{item['address']} {item['state']}"
     if body.get("name"):
         yield "name", f"{body['name']['name']} {body['name']['state']}"
+    yield from _counters({name: count for name, count in body.get("counters", {}).items() if name.startswith("drop_")})
     if core["namespace"] is None:
         return
     if body["members"] == 0:

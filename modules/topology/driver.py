@@ -24,6 +24,7 @@ from ipop_modules.topology.protocol.effects import (
     Routes,
     Send,
     Surveyed,
+    Weigh,
 )
 from ipop_modules.topology.protocol.machine import Machine
 
@@ -85,6 +86,8 @@ class Driver:
                 self.spawn(self._connect(effect))
             case Release():
                 self._bus.notify("link", "release", {"node": effect.node.hex(), "kind": effect.kind})
+            case Weigh():
+                self.spawn(self._weigh())
             case Routes():
                 self._push(effect)
             case Joined():
@@ -113,6 +116,15 @@ class Driver:
             self.perform(self._machine.connect_failed(wish.node, wish.kind, boot_clock()))
         else:
             self.perform(self._machine.link_up(wish.node, boot_clock(), initiator=True))
+
+    async def _weigh(self) -> None:
+        try:
+            peers = (await self._bus.request("link", "peers")).body["peers"]
+        except BusError as fault:
+            _log.debug("traffic is not known", extra={"fields": {"fault": str(fault)}})
+            return
+        sent = {bytes.fromhex(peer["node"]): peer["bytes_out"] for peer in peers}
+        self.perform(self._machine.weigh(sent, boot_clock()))
 
     def _push(self, routes: Routes) -> None:
         """At once, so that it goes before the messages that need it; and again until it is confirmed."""

@@ -204,6 +204,9 @@ class Topology:
                 "dropped": machine.dropped,
                 "records": len(machine.storage.store),
                 "shortcuts": len(machine.shortcuts),
+                "shortcuts_displaced": machine.shortcuts.displaced,
+                "drop_repair_limit": machine.storage.repairs.refused,
+                "drop_survey_limit": machine.surveys.refused,
             },
             "lookups": self._directory.lookups.show(),
         }

@@ -12,8 +12,9 @@ from benchmarks.overlay_net.members import NAMESPACE_KEY, cheap_sign, cheap_veri
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.effects import Effect, Registered, Resolved, Send, Source
 from ipop_modules.topology.protocol.lookup import LIMIT, WAIT
-from ipop_modules.topology.protocol.machine import Machine, Member
+from ipop_modules.topology.protocol.machine import SURVEYS_AT_ONCE, Machine, Member
 from ipop_modules.topology.protocol.messages import (
+    MAX_COPIES,
     Copy,
     Displaced,
     Get,
@@ -26,11 +27,14 @@ from ipop_modules.topology.protocol.messages import (
     PutAnswer,
     Repair,
     Replicate,
+    Survey,
     decode,
     encode,
 )
-from ipop_modules.topology.protocol.records import Record, address_key, signed_record
+from ipop_modules.topology.protocol.readers import LIFETIME, SHORT
+from ipop_modules.topology.protocol.records import MAX_VALUE, Kind, Record, address_key, signed_record
 from ipop_modules.topology.protocol.registration import Owner
+from ipop_modules.topology.protocol.storage import REPAIRS_A_SECOND, REPAIRS_AT_ONCE
 from ipop_modules.topology.protocol.store import MAX_CLAIMS
 
 M = TypeVar("M", bound=Message)
@@ -44,7 +48,10 @@ def node_of(key: bytes) -> bytes:
     return sha256(key).digest()[: ids.SIZE]
 
 
-def record(owner: bytes, *, since: int = 5, sequence: int = 5, namespace: bytes = NAMESPACE_KEY) -> Record:
+def record(
+    owner: bytes, *, since: int = 5, sequence: int = 5, namespace: bytes = NAMESPACE_KEY, size: int = 0
+) -> Record:
+    """`size`: bytes of what it says."""
     return signed_record(
         "one",
         KEY,
@@ -52,13 +59,13 @@ def record(owner: bytes, *, since: int = 5, sequence: int = 5, namespace: bytes 
         since=since,
         sequence=sequence,
         lease=600,
-        value=b"",
+        value=bytes(size),
         sign=cheap_sign(owner),
         namespace_key=namespace,
     )
 
 
-def member(owner: bytes, sequence: int) -> Record:
+def member(owner: bytes, sequence: int, size: int = 0) -> Record:
     return signed_record(
         "many",
         KEY,
@@ -66,7 +73,7 @@ def member(owner: bytes, sequence: int) -> Record:
         since=5,
         sequence=sequence,
         lease=600,
-        value=b"",
+        value=bytes(size),
         sign=cheap_sign(owner),
         namespace_key=NAMESPACE_KEY,
     )
@@ -87,6 +94,10 @@ class Story:
 
     def hear(self, message: Message, sender: bytes, *, proven: bool = True) -> list[Effect]:
         return self.machine.receive(encode(message), Source(sender, proven, sender), self.now)
+
+    def route(self, message: Message, link: bytes) -> list[Effect]:
+        """A message over the ring, in a name of its sender's choosing, that the neighbour `link` hands over."""
+        return self.machine.receive(encode(message), Source(node_of(b"anyone"), False, link), self.now)
 
     def resolve(self) -> tuple[int, list[Effect]]:
         effects = self.machine.resolve(ADDRESS, self.now, fresh=True)
@@ -360,3 +371,95 @@ def test_hello_is_said_again_while_a_new_neighbour_is_silent() -> None:
         effects = story.machine.wake(story.now)
         hellos += sum(isinstance(e, Send) and e.to == NEXT and bool(said([e], Hello)) for e in effects)
     assert 2 <= hellos <= 5
+
+
+def test_what_one_neighbour_hands_over_to_be_repaired_is_limited_whoever_it_says_sent_it() -> None:
+    story, most = Story(FAR, NEXT), int(REPAIRS_AT_ONCE)
+    for number in range(most + 7):
+        story.route(Repair(Copy(record(b"owner %d" % number), 60)), FAR)
+    assert story.machine.storage.repairs.refused == 7
+    assert record(b"owner %d" % most) not in kept(story)
+    story.route(Repair(Copy(record(b"alice"), 60)), NEXT)
+    assert record(b"alice") in kept(story), "another neighbour has an allowance of its own"
+    story.now += 1.0
+    for number in range(int(REPAIRS_A_SECOND) + 7):
+        story.route(Repair(Copy(record(b"later %d" % number), 60)), FAR)
+    assert story.machine.storage.repairs.refused == 14
+    assert record(b"later %d" % (REPAIRS_A_SECOND - 1)) in kept(story)
+
+
+def test_surveys_by_way_of_one_neighbour_are_limited() -> None:
+    story, most = Story(FAR, NEXT), int(SURVEYS_AT_ONCE)
+    answers = [story.route(Survey(number, NEXT, None), FAR) for number in range(most + 5)]
+    assert [bool(effects) for effects in answers] == [True] * most + [False] * 5
+    assert story.route(Survey(99, NEXT, None), NEXT)
+    assert story.machine.surveys.refused == 5
+
+
+def storer(size: int) -> Story:
+    """Keeps a full set, and all claims to a key that one may have, each of so many bytes."""
+    story = Story(FAR)
+    for number in range(60):
+        story.hear(Replicate((Copy(member(b"m %d" % number, 5, size), 600),)), FAR)
+    for number in range(MAX_CLAIMS):
+        story.hear(Put(1, node_of(b"%d" % number), None, record(b"%d" % number, size=size)), FAR)
+    return story
+
+
+def test_who_names_another_as_the_asker_has_it_sent_little() -> None:
+    for size in (0, 100, MAX_VALUE):
+        story = storer(size)
+        kinds: tuple[Kind, ...] = ("one", "many")
+        for kind in kinds:
+            effects = story.route(Get(3, node_of(b"victim"), None, kind, KEY), FAR)
+            (sent,) = [effect for effect in effects if isinstance(effect, Send)]
+            assert len(sent.payload) < max(SHORT, MAX_VALUE) + 400
+            (answer,) = said(effects, GetAnswer)
+            assert len(answer.copies) >= 1
+
+
+def test_who_gets_a_short_answer_may_ask_for_all_by_the_same_way_for_a_while() -> None:
+    story, asker, other = storer(1000), node_of(b"asker"), node_of(b"victim")
+    wholes: tuple[tuple[Kind, int], ...] = (("one", MAX_CLAIMS), ("many", MAX_COPIES))
+    for kind, all_of_it in wholes:
+        (first,) = said(story.route(Get(3, asker, NEXT, kind, KEY), FAR), GetAnswer)
+        assert (len(first.copies), bool(first.token)) == (1, True)
+
+        def again(asker: bytes, via: bytes | None, token: bytes = first.token, kind: Kind = kind) -> int:
+            (told,) = said(story.route(Get(3, asker, via, kind, KEY, token=token), FAR), GetAnswer)
+            return len(told.copies)
+
+        assert again(asker, NEXT) == all_of_it
+        assert again(asker, None) == again(asker, FAR) == again(other, NEXT) == again(asker, NEXT, bytes(8)) == 1
+        story.now += LIFETIME
+        assert again(asker, NEXT) == all_of_it
+        story.now += LIFETIME
+        assert again(asker, NEXT) == 1
+
+
+def test_a_neighbour_that_asks_for_itself_gets_all_at_once() -> None:
+    story = storer(1000)
+    (answer,) = said(story.hear(Get(3, FAR, None, "many", KEY), FAR), GetAnswer)
+    assert (len(answer.copies), answer.token) == (MAX_COPIES, b"")
+    (answer,) = said(story.hear(Get(3, NEXT, None, "many", KEY), FAR), GetAnswer)
+    assert len(answer.copies) == 1
+
+
+def test_a_reader_that_finds_nothing_in_a_short_answer_asks_for_the_rest_a_few_times() -> None:
+    story = crowded()
+    forged = Copy(record(b"mallory", namespace=b"x" * 32), 60)
+    number = asked(story)[0]
+    for token in (b"token 1", b"token 2"):
+        effects = story.hear(GetAnswer(number, (forged,), 1, True, token), NEXT, proven=False)
+        assert [(get.number, get.token) for get in said(effects, Get)] == [(number, token)]
+    assert not said(story.hear(GetAnswer(number, (forged,), 1, True, b"token 3"), NEXT, proven=False), Get)
+    assert story.machine.lookups
+    (lookup,) = story.machine.lookups._by_key.values()
+    assert lookup.votes == {number: None}
+    story = crowded()
+    number, second, _ = asked(story)
+    story.hear(GetAnswer(number, (forged,), 1, True, b"token"), NEXT, proven=False)
+    copies = forged, Copy(record(b"alice"), 60)
+    story.hear(GetAnswer(number, copies, 1, True), NEXT, proven=False)
+    found = story.hear(GetAnswer(second, copies[1:], 1, True), NEXT, proven=False)
+    assert resolved(found) == [node_of(b"alice")]

@@ -21,7 +21,7 @@ from ipop_core.testing import FakeRole, memory_bus, module_context
 from ipop_modules.topology import commands
 from ipop_modules.topology.module import Topology
 from ipop_modules.topology.plugin import ipop_commands, ipop_module
-from ipop_modules.topology.protocol import lookup
+from ipop_modules.topology.protocol import lookup, shortcuts
 from ipop_modules.topology.protocol.messages import Hello, Join, JoinAnswer, Put, decode, encode
 from ipop_modules.topology.settings import Settings
 
@@ -221,6 +221,36 @@ def test_traffic_gets_a_shortcut_until_it_is_idle(tmp_path: Path) -> None:
             assert w.link.called("release")[0].body == {"node": OTHER, "kind": "shortcut"}
 
     asyncio.run(story())
+
+
+def test_at_the_cap_the_link_module_is_asked_how_much_goes_to_whom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shortcuts, "HELD", 0.0)
+    monkeypatch.setattr(shortcuts, "WEIGH_EVERY", 0.0)
+    idle, busy = "01" * 20, "02" * 20
+
+    async def story() -> None:
+        async with world(tmp_path, settings=Settings(shortcuts=1)) as w:
+            w.link.publish("link.demand", {"node": idle})
+            await w.until(lambda: bool(w.link.called("connect")))
+            for sent in (0, 10**9):
+                w.link.answer("peers", {"peers": [peer(idle, 5), peer(busy, sent)]})
+                asked = len(w.link.called("peers"))
+                w.link.publish("link.demand", {"node": busy})
+                await w.until(lambda asked=asked: len(w.link.called("peers")) > asked)  # type: ignore[misc]  # mypy can't infer a lambda's default
+            wish = {"node": busy, "kind": "shortcut"}
+            await w.until(lambda: wish in [call.body for call in w.link.called("connect")])
+            assert w.link.called("release")[0].body == {"node": idle, "kind": "shortcut"}
+            status = (await w.guest.request("topology", "status")).body
+            assert status["counters"]["shortcuts_displaced"] == 1
+
+    asyncio.run(story())
+
+
+def peer(node: str, sent: int) -> dict[str, Any]:
+    figures = {"rtt_ms": 1.0, "overlay_hops": 1, "bytes_in": 0, "bytes_out": sent, "age_s": 1.0}
+    return {"node": node, "addresses": [], "path": "overlay", "endpoint": None, "kinds": [], "member": True, **figures}
 
 
 def test_garbage_from_a_peer_is_dropped_and_counted(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from benchmarks.overlay_net.members import LEASE, NAMESPACE_KEY
 from benchmarks.overlay_net.thin import Network, Node
-from ipop_modules.topology.protocol import parts, store
+from ipop_modules.topology.protocol import census, parts, store
 from ipop_modules.topology.protocol.effects import Listed
 from ipop_modules.topology.protocol.records import members_key
 from tests.topology.rings import ring, told
@@ -79,6 +79,22 @@ def test_how_many_there_are_is_estimated_by_samples() -> None:
     network.run(60.0)
     said = sorted(node.machine.census.others or 0 for node in nodes if node.machine.census is not None)
     assert SMALL < said[len(said) // 2] < 4 * MEMBERS
+
+
+def test_a_set_that_was_full_once_is_counted_as_it_is_soon_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the hour is over for which its storer says that there may be more behind it."""
+    for module in (store, parts):
+        monkeypatch.setattr(module, "MAX_IN_SET", 6)
+    network = Network(7)
+    nodes = ring(network, MEMBERS)
+    rest = nodes[-3:]
+    assert places(rest) != {parts.FIRST}, "some of those that stay are behind the first part"
+    for node in nodes[:-3]:
+        network.claim(node)
+    network.run(1.5 * 3 * census.SELDOM)  # where a census went through three levels, the next one comes so late
+    assert [node.machine.census.others for node in rest if node.machine.census] == [2, 2, 2]
+    first = members_key(NAMESPACE_KEY)
+    assert any(node.machine.storage.store.has_turned_away(first, network.now) for node in rest)
 
 
 def test_a_set_that_shrinks_is_one_part_again() -> None:

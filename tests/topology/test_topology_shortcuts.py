@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-from ipop_modules.topology.protocol.effects import Connect, Release
+import random
+from collections import Counter
+from collections.abc import Mapping
+
+from ipop_modules.topology.protocol.effects import Connect, Effect, Release, Weigh
 from ipop_modules.topology.protocol.outbox import Outbox
-from ipop_modules.topology.protocol.shortcuts import Shortcuts
+from ipop_modules.topology.protocol.shortcuts import HELD, LEAST, LEAVING, TIMES, WEIGH_EVERY, Shortcuts
 
 NODES = [bytes([n]) * 20 for n in range(10)]
 
@@ -15,30 +19,115 @@ def shortcuts(cap: int) -> tuple[Shortcuts, Outbox]:
 def test_demand_asks_once_and_idle_lets_go() -> None:
     made, out = shortcuts(4)
     for _ in range(3):
-        made.demand(NODES[0])
+        made.demand(NODES[0], 0.0)
     assert out.drain() == [Connect(NODES[0], None, "shortcut")]
     made.idle(NODES[0])
     made.idle(NODES[0])
     assert out.drain() == [Release(NODES[0], "shortcut")]
-    made.demand(NODES[0])
+    made.demand(NODES[0], 0.0)
     assert out.drain() == [Connect(NODES[0], None, "shortcut")]
 
 
 def test_the_cap_holds_and_a_failed_one_makes_room() -> None:
     made, out = shortcuts(4)
     for node in NODES:
-        made.demand(node)
-    assert len(made) == len(out.drain()) == 4
+        made.demand(node, 0.0)
+    assert len(made) == 4
+    assert [effect.node for effect in out.drain() if isinstance(effect, Connect)] == NODES[:4]
     made.failed(NODES[0])
-    made.demand(NODES[9])
+    made.demand(NODES[9], 0.0)
     assert out.drain() == [Release(NODES[0], "shortcut"), Connect(NODES[9], None, "shortcut")]
 
 
 def test_a_restarted_link_module_is_asked_again_for_what_it_forgot() -> None:
     made, out = shortcuts(4)
-    made.demand(NODES[0])
-    made.demand(NODES[1])
+    made.demand(NODES[0], 0.0)
+    made.demand(NODES[1], 0.0)
     out.drain()
-    made.relink([NODES[1], NODES[2]])
+    made.relink([NODES[1], NODES[2]], 0.0)
     assert out.drain() == [Connect(NODES[0], None, "shortcut")]
     assert len(made) == 3
+
+
+class Street:
+    """A node whose peers get so many bytes a second each; those without a shortcut ask for one every two seconds."""
+
+    def __init__(self, cap: int) -> None:
+        self.made, self.out = shortcuts(cap)
+        self.now = 0.0
+        self.sent: Counter[bytes] = Counter()
+        self.moves: list[Effect] = []
+
+    def run(self, seconds: float, rates: Mapping[bytes, float]) -> None:
+        for _ in range(int(seconds / 2)):
+            self.now += 2.0
+            for node, rate in rates.items():
+                self.sent[node] += int(2 * rate)
+                self.made.demand(node, self.now)
+            effects = self.out.drain()
+            if Weigh() in effects:
+                effects.remove(Weigh())
+                self.made.weigh(self.sent, self.now)
+            self.moves += [*effects, *self.out.drain()]
+
+    @property
+    def given(self) -> set[bytes]:
+        return {node for node in NODES if node in self.made}
+
+
+def test_at_the_cap_the_idlest_gives_way_to_one_that_gets_far_more() -> None:
+    street = Street(3)
+    street.run(HELD, {NODES[0]: 5e4, NODES[1]: 2e3, NODES[2]: 1e5})
+    assert street.given == set(NODES[:3])
+    street.run(2 * WEIGH_EVERY + 4, {NODES[0]: 5e4, NODES[1]: 2e3, NODES[2]: 1e5, NODES[3]: 1e5})
+    assert street.given == {NODES[0], NODES[2], NODES[3]}
+    assert street.moves[-2:] == [Release(NODES[1], "shortcut"), Connect(NODES[3], None, "shortcut")]
+    assert street.made.displaced == 1
+
+
+def test_who_gets_little_or_hardly_more_or_asks_no_more_takes_nobodys_place() -> None:
+    for rate in (LEAST / 2, 1.9 * 3e3):
+        street = Street(1)
+        street.run(HELD, {NODES[0]: 3e3 if rate > LEAST else 0.0})
+        street.run(10 * WEIGH_EVERY, {NODES[0]: 3e3 if rate > LEAST else 0.0, NODES[1]: rate})
+        assert street.given == {NODES[0]}
+    street = Street(1)
+    street.run(HELD, {NODES[0]: 0.0})
+    street.run(4, {NODES[0]: 0.0, NODES[1]: 1e6})
+    street.run(10 * WEIGH_EVERY, {NODES[0]: 0.0, NODES[2]: 10.0})
+    assert street.given == {NODES[0]}
+
+
+def test_one_that_is_new_is_let_be_for_a_while() -> None:
+    street = Street(1)
+    street.run(2, {NODES[0]: 0.0})
+    street.run(HELD - 2, {NODES[1]: 1e6})
+    assert street.given == {NODES[0]}
+    street.run(2 * WEIGH_EVERY, {NODES[1]: 1e6})
+    assert street.given == {NODES[1]}
+
+
+def test_peers_of_one_weight_do_not_take_turns() -> None:
+    chance = random.Random(1)
+    street = Street(2)
+    for _ in range(300):
+        street.run(4, {node: chance.uniform(1.05, TIMES) * 1e4 for node in NODES[:6]})
+    assert street.made.displaced == 0
+
+
+def test_whoever_has_peers_by_the_dozen_gets_few_links_beyond_the_cap() -> None:
+    """Each sends more than those before, and those that gave way go on sending a little: their links stay up."""
+    cap = 2 * LEAVING
+    peers = [number.to_bytes(20, "big") for number in range(1, 200)]
+    street = Street(cap)
+    rates: dict[bytes, float] = {}
+    for number, peer in enumerate(peers):
+        rates[peer] = 1e3 * 1.1**number
+        street.run(HELD if number < 2 * cap else 4, rates)
+    linked = {effect.node for effect in street.moves if isinstance(effect, Connect)}
+    assert len(street.made) == cap
+    assert len(linked) == cap + cap // LEAVING
+    gone = next(node for node in linked if node not in street.made)
+    street.made.idle(gone)
+    street.run(2 * WEIGH_EVERY, rates)
+    assert street.made.displaced == cap // LEAVING + 1

@@ -5,7 +5,7 @@ import msgspec
 from ipop_modules.topology.protocol.cache import MAX_ENTRIES, Cache
 from ipop_modules.topology.protocol.records import Kind, Record
 from ipop_modules.topology.protocol.store import (
-    FULL_FOR,
+    BEHIND_FOR,
     MAX_CLAIMS,
     MAX_ENDED,
     MAX_FOR_LINK,
@@ -122,18 +122,20 @@ def test_a_set_holds_the_owners_that_came_first_and_turns_others_away() -> None:
     ]
     assert states == ["stored"] * MAX_IN_SET
     assert store.count("many", KEY, record("owner 40").owner, 99.0) == MAX_IN_SET - 1
+    assert not store.has_turned_away(KEY, 99.0)
     assert store.put(record("late", kind="many"), 600, LINK, 100.0).state == "full"
     assert store.put(record("owner 40", kind="many", sequence=2), 600, LINK, 100.0).state == "stored"
     assert len(store) == MAX_IN_SET
-    assert store.count("many", KEY, record("owner 40").owner, 100.0) == MAX_IN_SET, "there may be more behind it"
+    assert store.count("many", KEY, record("owner 40").owner, 100.0) == MAX_IN_SET - 1
+    assert store.has_turned_away(KEY, 100.0), "there may be more behind it"
     withdrawn = msgspec.structs.replace(record("owner 0", kind="many", sequence=2), withdrawn=True)
     assert store.put(withdrawn, 600, LINK, 101.0).state == "stored"
     assert store.put(record("late", kind="many"), 600, LINK, 102.0).state == "stored"
     assert store.put(record("owner 0", kind="many"), 600, LINK, 103.0).state == "stale", "it was withdrawn"
     assert len(store) == MAX_IN_SET
-    assert store.count("many", KEY, b"", 99.0 + FULL_FOR) == MAX_IN_SET
-    store.expire(100.0 + FULL_FOR)
-    assert store.count("many", KEY, b"", 100.0 + FULL_FOR) == 0
+    assert store.count("many", KEY, b"", 99.0 + BEHIND_FOR) == 0
+    assert store.has_turned_away(KEY, 99.0 + BEHIND_FOR)
+    assert not store.has_turned_away(KEY, 100.0 + BEHIND_FOR)
 
 
 def test_an_owner_and_a_link_have_quotas_and_expiry_frees_them() -> None:

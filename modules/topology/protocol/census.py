@@ -1,7 +1,8 @@
 """How many others are in the namespace: asked soon after joining, then ever more rarely.
 
 Up to as many as the first part of the set holds (`parts.py`) they are counted, beyond that estimated: behind a part
-that is full one of the sixteen is asked at random, and stands for all.
+that is full one of the sixteen is asked at random, and stands for all. Where the first part was full lately and is no
+more, few can be behind it, and all sixteen are asked.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from ipop_modules.topology.protocol.ring import Ring
 
 FIRST: Final = 1.0
 RETRY: Final = 2.0
+TRIES: Final = 3
+"""Then from the beginning."""
 OFTEN: Final = 10.0
 SELDOM: Final = 300.0
 
@@ -27,9 +30,12 @@ class Census:
         self._namespace_key = namespace_key
         self._random = random
         self._number: int | None = None
-        self._part = parts.FIRST
-        self._before = 0
-        """How many are in the parts before the one that is asked for."""
+        """Of the question that is not answered yet."""
+        self._left: list[tuple[str, int]] = []
+        """The parts that are to be asked for, the last one first, and for how many like it each stands."""
+        self._tries = 0
+        self._deepest = 0
+        self._counted = 0
         self._due = inf
         self._pause = OFTEN
         self.others: int | None = None
@@ -42,28 +48,45 @@ class Census:
     def on_answer(self, answer: GetAnswer, now: float) -> None:
         if answer.number != self._number:
             return
-        counted = self._before + answer.total * len(parts.DIGITS) ** len(self._part)
-        behind = parts.behind(self._part) if parts.is_full(answer.total) else []
-        if behind:
-            self._ask(pick(self._random, behind), counted, now)
+        part, weight = self._left.pop()
+        self._counted += answer.total * weight
+        self._deepest = max(self._deepest, len(part))
+        behind = parts.behind(part)
+        if part == parts.FIRST and answer.behind and not parts.is_full(answer.total):
+            self._left = [(one, weight) for one in behind]
+        elif behind and (answer.behind or parts.is_full(answer.total)):
+            self._left.append((pick(self._random, behind), weight * len(behind)))
+        if self._left:
+            self._ask(now)
             return
         self._number = None
-        self.others = counted
+        self.others = self._counted
         # As many questions in the same time, however many parts there are.
-        self._due = now + spread(self._random, self._pause * (1 + len(self._part)))
+        self._due = now + spread(self._random, self._pause * (1 + self._deepest))
         self._pause = min(self._pause * 1.5, SELDOM)
 
     def wake(self, now: float) -> None:
-        if self._due <= now:
-            self._ask(parts.FIRST, 0, now)
+        if self._due > now:
+            return
+        if self._number is None or self._tries >= TRIES:
+            self._left, self._counted, self._deepest = [(parts.FIRST, 1)], 0, 0
+            self._ask(now)
+        else:
+            self._send(now)
 
     def next_wake(self) -> float:
         return self._due
 
-    def _ask(self, part: str, before: int, now: float) -> None:
+    def _ask(self, now: float) -> None:
         self._number = request_number(self._random)
-        self._part, self._before = part, before
+        self._tries = 0
+        self._send(now)
+
+    def _send(self, now: float) -> None:
+        if self._number is None:
+            return
+        self._tries += 1
         self._due = now + RETRY
-        key = members_key(self._namespace_key, part)
+        key = members_key(self._namespace_key, self._left[-1][0])
         get = Get(self._number, self._ring.me, None, "many", key, count_only=True)
         self._ring.out.to_closest(key, get)

@@ -32,6 +32,10 @@ class Release(msgspec.Struct, frozen=True):
     kind: str
 
 
+class Weigh(msgspec.Struct, frozen=True):
+    """Say by `weigh` how many bytes have gone to each node."""
+
+
 class Routes(msgspec.Struct, frozen=True):
     """Where packets for other nodes may go: ring members, and the direct neighbour through which each is reached."""
 
@@ -104,7 +108,9 @@ class Surveyed(msgspec.Struct, frozen=True):
     shortcut: tuple[bytes, ...] = ()
 
 
-Effect: TypeAlias = Send | Connect | Release | Routes | Joined | Registered | Allocated | Resolved | Listed | Surveyed
+Effect: TypeAlias = (
+    Send | Connect | Release | Weigh | Routes | Joined | Registered | Allocated | Resolved | Listed | Surveyed
+)
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -6,7 +6,8 @@ would not hold the record, being too far from the key or new in its place, is pa
 Records bear their owner's signature and the seal of the namespace, which no stranger can make. In an open namespace
 anyone can, so there what two of the three say counts; where there is an authority, a record counts that bears its
 certificate for the address; in a secret namespace the first record does. A storer that missed the record gets it. A
-record that its owner withdrew counts for nobody, whoever still has an older one.
+record that its owner withdrew counts for nobody, whoever still has an older one. Where none of those in a short answer
+counts (`readers.py`), the storer is asked for the rest.
 
 Messages get lost, so it asks again after a while, each time by way of other neighbours, there and back: a node that
 has just died, or that swallows messages, is passed by. It ends within LIMIT.
@@ -39,6 +40,8 @@ WAIT: Final = 0.5
 ENOUGH: Final = 2
 """So many storers decide. One alone that has nothing may just have come to its place in the ring."""
 NEARER: Final = 2
+MORE: Final = 2
+"""Storers that answer by halves are asked for the rest so often."""
 MAX_LOOKUPS: Final = 1024
 
 
@@ -56,6 +59,10 @@ class _Lookup:
     """When it was asked last."""
     nearer: Counter[int] = field(default_factory=Counter)
     """By request number, how often it was turned nearer to the key."""
+    via: dict[int, bytes | None] = field(default_factory=dict)
+    """By request number, the way back that was named last."""
+    asked_for_more: Counter[int] = field(default_factory=Counter)
+    """By request number."""
     votes: dict[int, bytes | None] = field(default_factory=dict)
     """By request number, the owner that was named; None for nobody."""
     copies: dict[bytes, Copy] = field(default_factory=dict)
@@ -125,6 +132,10 @@ class Lookups:
             if copy.record.withdrawn and self._stands(copy.record, lookup):
                 lookup.withdrawn[copy.record.owner] = copy
         named = next((copy for copy in said if not copy.record.withdrawn), None)
+        if named is None and answer.token and lookup.asked_for_more[answer.number] < MORE:
+            lookup.asked_for_more[answer.number] += 1
+            self._send(lookup, answer.number, lookup.via.get(answer.number), answer.token)
+            return True
         if named is None and not answer.keeps:
             self._turn_nearer(lookup, answer.number)
             return True
@@ -164,7 +175,7 @@ class Lookups:
         lookup.tries += 1
         for number in lookup.beside:
             if number not in lookup.votes:
-                self._send(lookup, number)
+                self._send(lookup, number, self._detour(lookup))
 
     def _turn_nearer(self, lookup: _Lookup, number: int) -> None:
         """The storer near this point says that it is none for the key, where nodes lie closer together than elsewhere.
@@ -173,11 +184,14 @@ class Lookups:
         """
         if lookup.beside[number] and lookup.nearer[number] < NEARER:
             lookup.nearer[number] += 1
-            self._send(lookup, number)
+            self._send(lookup, number, self._detour(lookup))
 
-    def _send(self, lookup: _Lookup, number: int) -> None:
-        detour = self._ring.detour() if lookup.tries > 1 else None
-        get = Get(number, self._ring.me, detour, "one", lookup.key)
+    def _detour(self, lookup: _Lookup) -> bytes | None:
+        return self._ring.detour() if lookup.tries > 1 else None
+
+    def _send(self, lookup: _Lookup, number: int, detour: bytes | None, token: bytes = b"") -> None:
+        lookup.via[number] = detour
+        get = Get(number, self._ring.me, detour, "one", lookup.key, token=token)
         self._ring.out.to_closest(lookup.point(number), get, detour)
 
     def _stands(self, record: Record, lookup: _Lookup) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
+from ipop_modules.topology.protocol.allowance import Allowance
 from ipop_modules.topology.protocol.census import Census
 from ipop_modules.topology.protocol.chance import Random
 from ipop_modules.topology.protocol.effects import Effect, Listed, Resolved, Source, Surveyed
@@ -48,6 +49,9 @@ from ipop_modules.topology.protocol.storage import Storage
 
 UNPLACED_EVERY: Final = 1.0
 MAX_UNPLACED: Final = 256
+SURVEYS_A_SECOND: Final = 5.0
+SURVEYS_AT_ONCE: Final = 20.0
+"""Of one neighbour: an answer may be some twenty times as long as the question, and goes to whom that names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +87,9 @@ class Machine:
         self.ring = Ring(
             me, random, now, long_links=long_links, leaf=leaf, is_shortcut=lambda node: node in self.shortcuts
         )
-        self.storage = Storage(self.ring, verify, now)
+        self.storage = Storage(self.ring, random, verify, now)
         self.shortcuts = Shortcuts(self.ring.out, max_shortcuts)
+        self.surveys = Allowance(SURVEYS_A_SECOND, SURVEYS_AT_ONCE)
         self.dropped = 0
         """Messages that were not understood or not allowed."""
         self.lookups: Lookups | None = None
@@ -114,6 +119,7 @@ class Machine:
         return self._finish(now)
 
     def link_down(self, node: bytes, now: float) -> list[Effect]:
+        self.shortcuts.link_down(node)
         self.ring.link_down(node, now)
         return self._finish(now)
 
@@ -132,18 +138,23 @@ class Machine:
     def relink(self, up: Mapping[bytes, Iterable[str]], now: float) -> list[Effect]:
         """The link module, or this one, was restarted: all direct links that are up, and why they are wanted."""
         kinds = {node: frozenset(kinds) for node, kinds in up.items()}
-        self.shortcuts.relink(node for node in kinds if "shortcut" in kinds[node])
+        self.shortcuts.relink((node for node in kinds if "shortcut" in kinds[node]), now)
         self.ring.relink(kinds, now)
         return self._finish(now)
 
     # Traffic.
 
     def demand(self, node: bytes, now: float) -> list[Effect]:
-        self.shortcuts.demand(node)
+        self.shortcuts.demand(node, now)
         return self._finish(now)
 
     def idle(self, node: bytes, now: float) -> list[Effect]:
         self.shortcuts.idle(node)
+        return self._finish(now)
+
+    def weigh(self, sent: Mapping[bytes, int], now: float) -> list[Effect]:
+        """How many bytes have gone to each node in session so far: the answer to a Weigh."""
+        self.shortcuts.weigh(sent, now)
         return self._finish(now)
 
     # The directory.
@@ -256,7 +267,8 @@ class Machine:
             case Found():
                 self.ring.on_found(message, now)
             case Survey():
-                self.ring.on_survey(message)
+                if self.surveys.take(source.link, now):
+                    self.ring.on_survey(message)
             case SurveyAnswer():
                 told = message
                 self.ring.out.emit(Surveyed(told.number, told.node, told.near, told.long, told.other, told.shortcut))
@@ -265,7 +277,7 @@ class Machine:
             case Put():
                 self.storage.on_put(message, source, now)
             case Get():
-                self.storage.on_get(message, now)
+                self.storage.on_get(message, source, now)
             case Repair():
                 self.storage.on_repair(message, source, now)
             case Replicate():

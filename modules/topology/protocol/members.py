@@ -30,7 +30,8 @@ WAIT: Final = 0.5
 """Seconds after one storer of every part has told everything for which the others are waited for."""
 MAX_PARTS: Final = 273
 """The first, the sixteen behind it, and all that are behind these: a liar can't make this node ask for ever."""
-MAX_PAGES: Final = -(-MAX_IN_SET // MAX_COPIES) + 1
+MAX_PAGES: Final = -(-MAX_IN_SET // MAX_COPIES) + 2
+"""The first is a short one (`readers.py`), and the last may be empty."""
 
 
 @dataclass(slots=True)
@@ -40,6 +41,8 @@ class _Telling:
     part: str
     point: bytes
     after: bytes = b""
+    token: bytes = b""
+    """With which the storer tells more at once."""
     pages: int = 0
     is_done: bool = False
 
@@ -84,12 +87,13 @@ class Members:
             return False
         for copy in answer.copies:
             self._take(copy.record, telling.part)
-        if parts.is_full(answer.total):
+        if answer.behind or parts.is_full(answer.total):
             self._open(parts.behind(telling.part), now)
         telling.pages += 1
         last = max((copy.record.owner for copy in answer.copies), default=b"")
-        telling.is_done = len(answer.copies) < MAX_COPIES or telling.pages >= MAX_PAGES or last <= telling.after
-        telling.after = last
+        is_all = len(answer.copies) < MAX_COPIES and not answer.token
+        telling.is_done = is_all or telling.pages >= MAX_PAGES or last <= telling.after
+        telling.after, telling.token = last, answer.token or telling.token
         number = request_number(self._random)
         self._tellings[number] = telling
         if not telling.is_done:
@@ -137,7 +141,8 @@ class Members:
                 self._send(number, telling)
 
     def _send(self, number: int, telling: _Telling) -> None:
-        get = Get(number, self._ring.me, None, "many", self._parts[telling.part], after=telling.after)
+        key = self._parts[telling.part]
+        get = Get(number, self._ring.me, None, "many", key, after=telling.after, token=telling.token)
         self._ring.out.to_closest(telling.point, get)
 
     def _take(self, record: Record, part: str) -> None:

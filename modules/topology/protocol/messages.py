@@ -23,10 +23,13 @@ MAX_NEAR: Final = 8
 MAX_COPIES: Final = 16
 MAX_HOPS: Final = 64
 MAX_NEIGHBOURS: Final = 64
+TOKEN_SIZE: Final = 8
 
 Near: TypeAlias = Annotated[tuple[Id, ...], Meta(max_length=MAX_NEAR)]
 Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """Made at random by the asker, the same in every try: whoever answers must have seen it."""
+Token: TypeAlias = Annotated[bytes, Meta(max_length=TOKEN_SIZE)]
+"""Of a storer, shows that its answers reach the asker (`readers.py`); empty where there is none."""
 
 
 class MessageError(ValueError):
@@ -113,6 +116,7 @@ class Get(msgspec.Struct, array_like=True, frozen=True, tag=6):
     """How many there are is enough."""
     after: Annotated[bytes, Meta(max_length=ids.SIZE)] = b""
     """Only records of owners with greater ids, please."""
+    token: Token = b""
 
 
 class GetAnswer(msgspec.Struct, array_like=True, frozen=True, tag=7):
@@ -120,10 +124,13 @@ class GetAnswer(msgspec.Struct, array_like=True, frozen=True, tag=7):
     copies: Copies
     """In the order of their owners' ids; a large set is asked for in pieces. Withdrawn ones are among them."""
     total: Annotated[int, Meta(ge=0, le=2**31)]
-    """How many owners' records lie there, the asker's own left out; of a set that turned owners away, at least as many
-    as one may have."""
+    """How many owners' records lie there, the asker's own left out."""
     keeps: bool
     """The one that answers has its place near the key for a while now: what it has not does not exist."""
+    token: Token = b""
+    """Not empty: there are more copies than the asker gets unproven; it may ask again with this."""
+    behind: bool = False
+    """A set that has turned owners away lately: there may be more in its parts (`parts.py`)."""
 
 
 class Replicate(msgspec.Struct, array_like=True, frozen=True, tag=8):

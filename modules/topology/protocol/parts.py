@@ -42,5 +42,5 @@ def belongs(node: bytes, part: str) -> bool:
 
 
 def is_full(others: int) -> bool:
-    """Whether there may be more behind a part that has so many members besides the one who asks."""
+    """Whether a part that has so many members besides the one who asks is full, so that there are more behind it."""
     return others >= MAX_IN_SET - 1

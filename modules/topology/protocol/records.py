@@ -57,6 +57,11 @@ class Record(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
         """The owner's node id."""
         return sha256(self.owner_key).digest()[: ids.SIZE]
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a message, to within a few."""
+        return len(self.owner_key) + len(self.value) + len(self.signature) + len(self.seal) + 2 * ids.SIZE
+
 
 def address_key(namespace_key: bytes, packed: bytes) -> bytes:
     """The key of an address, given as its 4 or 16 bytes."""

@@ -7,6 +7,8 @@ from math import inf
 from typing import Final
 
 from ipop_modules.topology.protocol import ids
+from ipop_modules.topology.protocol.allowance import Allowance
+from ipop_modules.topology.protocol.chance import Random
 from ipop_modules.topology.protocol.effects import Source
 from ipop_modules.topology.protocol.messages import (
     MAX_COPIES,
@@ -20,6 +22,7 @@ from ipop_modules.topology.protocol.messages import (
     Replicate,
 )
 from ipop_modules.topology.protocol.neighbourhood import NEAR, nearest_members
+from ipop_modules.topology.protocol.readers import Readers
 from ipop_modules.topology.protocol.records import Record, Verify, is_genuine
 from ipop_modules.topology.protocol.ring import Ring
 from ipop_modules.topology.protocol.store import Store
@@ -28,12 +31,17 @@ SIDE: Final = 3
 """Replicas on each side of the member that is nearest to a key: a third of all nodes may die at once."""
 REPLICAS: Final = 1 + 2 * SIDE
 SWEEP: Final = 30.0
+REPAIRS_A_SECOND: Final = 20.0
+REPAIRS_AT_ONCE: Final = 200.0
+"""Of one neighbour: each may cost the check of a signature, and gets no answer that would slow its sender down."""
 
 
 class Storage:
-    def __init__(self, ring: Ring, verify: Verify, now: float) -> None:
+    def __init__(self, ring: Ring, random: Random, verify: Verify, now: float) -> None:
         self._ring = ring
         self._verify = verify
+        self._readers = Readers(random)
+        self.repairs = Allowance(REPAIRS_A_SECOND, REPAIRS_AT_ONCE)
         self.store = Store()
         self._sweep_at = now + SWEEP
 
@@ -52,13 +60,15 @@ class Storage:
             self._replicate([*([first] if first else []), Copy(record, record.lease)], self._ring.around(SIDE))
         self._ring.out.to_node(put.asker, put.via, PutAnswer(put.number, outcome.state, outcome.record))
 
-    def on_get(self, get: Get, now: float) -> None:
+    def on_get(self, get: Get, source: Source, now: float) -> None:
         if not self._ring.member:
             return
-        copies = () if get.count_only else tuple(self.store.get(get.kind, get.key, now, get.after))
+        found = [] if get.count_only else self.store.get(get.kind, get.key, now, get.after)
+        copies, token = self._readers.answer(get, found, source, now)
         total = self.store.count(get.kind, get.key, without=get.asker, now=now)
         keeps = self._ring.is_settled(now) and self._keeps(get.key)
-        self._ring.out.to_node(get.asker, get.via, GetAnswer(get.number, copies, total, keeps))
+        behind = self.store.has_turned_away(get.key, now)
+        self._ring.out.to_node(get.asker, get.via, GetAnswer(get.number, tuple(copies), total, keeps, token, behind))
 
     def on_replicate(self, replicate: Replicate, source: Source, now: float) -> None:
         """Heeded only from direct neighbours that are in the ring; who sent a losing record gets the one that won.
@@ -92,7 +102,9 @@ class Storage:
         When a claim began is the owner's own word, so it moves up only on the word of a neighbour in the ring.
         """
         record = repair.copy.record
-        if self._ring.member and self._keeps(record.key) and self._is_genuine(record):
+        if not self._ring.member or not self._keeps(record.key) or not self.repairs.take(source.link, now):
+            return
+        if self._is_genuine(record):
             self.store.put(record, repair.copy.remaining, source.link, now)
 
     def hand_over(self, node: bytes, now: float) -> None:

@@ -32,9 +32,9 @@ MAX_CLAIMS: Final = 4
 """Owners that one key of kind `one` is kept for."""
 MAX_ENDED: Final = 4_096
 """Records that are remembered when they have ended; the one that ended first makes room."""
-FULL_FOR: Final = 3600.0
-"""Seconds for which a set that has turned an owner away counts as full: there may be more in its parts (`parts.py`)."""
-MAX_FULL: Final = 1_024
+BEHIND_FOR: Final = 3600.0
+"""Seconds for which a set that has turned an owner away may have more in its parts (`parts.py`)."""
+MAX_BEHIND: Final = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ class Store:
         """By key and owner; of the claims to one key, the one that stands is the first."""
         self._ended: dict[tuple[Kind, bytes, bytes], tuple[Record, float]] = {}
         """By kind, key and owner, in the order of their end, with the last end that each may have."""
-        self._full: dict[bytes, float] = {}
-        """By key of a set that has turned an owner away, until when it counts as full."""
+        self._behind: dict[bytes, float] = {}
+        """By key of a set that has turned an owner away, until when there may be more in its parts."""
         self._came = count()
         self._by_owner: Counter[bytes] = Counter()
         self._by_link: Counter[bytes] = Counter()
@@ -155,11 +155,14 @@ class Store:
         return _copy(entry, now) if entry is not None and entry.record == record and entry.expires > now else None
 
     def count(self, kind: Kind, key: bytes, without: bytes, now: float) -> int:
-        """How many owners have records under a key, `without` not counted; MAX_IN_SET where more were turned away."""
-        if kind == "many" and self._full.get(key, now) > now:
-            return MAX_IN_SET
+        """How many owners have records under a key, `without` not counted."""
+        self._expire_key(kind, key, now)
         entries = self._entries.get((kind, key), {})
         return sum(not entry.record.withdrawn and entry.owner != without for entry in entries.values())
+
+    def has_turned_away(self, key: bytes, now: float) -> bool:
+        """Whether a set was full lately, so that there may be more in its parts, whatever it has now."""
+        return self._behind.get(key, now) > now
 
     def copies(self, now: float) -> Iterator[Copy]:
         """All records that have not ended."""
@@ -230,10 +233,10 @@ class Store:
             del self._ended[next(iter(self._ended))]
 
     def _turn_away(self, key: bytes, now: float) -> None:
-        self._full.pop(key, None)
-        self._full[key] = now + FULL_FOR
-        if len(self._full) > MAX_FULL:
-            del self._full[next(iter(self._full))]
+        self._behind.pop(key, None)
+        self._behind[key] = now + BEHIND_FOR
+        if len(self._behind) > MAX_BEHIND:
+            del self._behind[next(iter(self._behind))]
 
     def _is_full(self, link: bytes) -> bool:
         return len(self) >= MAX_RECORDS or self._by_link[link] >= MAX_FOR_LINK
