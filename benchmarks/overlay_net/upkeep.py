@@ -62,14 +62,16 @@ class Upkeep:
             self._catch_up(link, now)
 
     def _catch_up(self, link: _Link, now: float) -> None:
-        for node, since in list(link.owed.items()):
-            if since + ACKNOWLEDGE_AFTER <= now:
-                del link.owed[node]
-                self.acknowledgements += 1
-                link.heard = max(link.heard, since + ACKNOWLEDGE_AFTER)
-        probes = int((now - link.heard) // KEEPALIVE)
-        self.probes += probes
-        link.heard += probes * KEEPALIVE
+        if link.owed:
+            for node, since in list(link.owed.items()):
+                if since + ACKNOWLEDGE_AFTER <= now:
+                    del link.owed[node]
+                    self.acknowledgements += 1
+                    link.heard = max(link.heard, since + ACKNOWLEDGE_AFTER)
+        if now - link.heard >= KEEPALIVE:
+            probes = int((now - link.heard) // KEEPALIVE)
+            self.probes += probes
+            link.heard += probes * KEEPALIVE
 
 
 def _pair(one: bytes, other: bytes) -> Pair:

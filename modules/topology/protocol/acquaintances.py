@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import inf
 from typing import Final
+
+import msgspec
 
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.chance import Random, spread
@@ -18,14 +19,12 @@ NEAREST_KEPT: Final = 8
 MAX_AVOIDED: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class _Heard:
+class _Heard(msgspec.Struct, frozen=True):
     via: bytes | None
     expires: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Avoided:
+class _Avoided(msgspec.Struct, frozen=True):
     delay: float
     until: float
 

@@ -56,15 +56,18 @@ def closest(target: bytes, nodes: Iterable[bytes]) -> bytes | None:
     return best
 
 
-def nearest(target: bytes, nodes: Iterable[bytes], count: int) -> list[bytes]:
-    """The `count` nodes nearest to `target`, the nearest first."""
-    at = number(target)
-
-    def gap(node: bytes) -> int:
-        steps = (int.from_bytes(node, "big") - at) % RING
-        return min(steps, RING - steps)
-
-    return sorted(nodes, key=gap)[:count]
+def is_among_nearest(count: int, node: int, target: int, others: Iterable[int]) -> bool:
+    """Whether fewer than `count` of the others are nearer to `target`; all are ids as numbers."""
+    gap = (node - target) % RING
+    if gap > HALF:
+        gap = RING - gap
+    # The others on an arc around the target, without a distance for each.
+    start, width = target - gap, 2 * gap
+    nearer = 0
+    for other in others:
+        if 0 < (other - start) % RING < width:
+            nearer += 1
+    return nearer < count
 
 
 def in_order(start: bytes, nodes: Iterable[bytes]) -> list[bytes]:

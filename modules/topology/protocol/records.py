@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, Final, Literal, TypeAlias
 
@@ -55,12 +56,17 @@ class Record(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     @property
     def owner(self) -> bytes:
         """The owner's node id."""
-        return sha256(self.owner_key).digest()[: ids.SIZE]
+        return _node_id(self.owner_key)
 
     @property
     def size(self) -> int:
         """Bytes that it takes in a message, to within a few."""
         return len(self.owner_key) + len(self.value) + len(self.signature) + len(self.seal) + 2 * ids.SIZE
+
+
+@lru_cache(maxsize=8192)
+def _node_id(public_key: bytes) -> bytes:
+    return sha256(public_key).digest()[: ids.SIZE]
 
 
 def address_key(namespace_key: bytes, packed: bytes) -> bytes:

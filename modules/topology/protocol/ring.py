@@ -90,6 +90,9 @@ class Ring:
         """Since when it has had some link or, having none, has had none."""
         self._review_at = inf
         """When something that was waited for is to be looked at, though nothing happens."""
+        self._nearest: tuple[bytes, ...] = ()
+        self._nearest_of: tuple[bytes, ...] = ()
+        """The direct neighbours in the ring that the nearest were chosen from."""
         self._estimate = 0
         self._estimated_from: list[tuple[bytes, ...]] = []
         """The near neighbours and their lists, which the estimate of the ring's size comes from."""
@@ -284,15 +287,10 @@ class Ring:
         self._merging.wake(now)
 
     def next_wake(self) -> float:
-        return min(
-            self._next_hello(),
-            self._probing.due,
-            self._founding_at(),
-            self._review_at,
-            self._long.next_wake(),
-            self._sharing.next_wake(),
-            self._merging.next_wake(),
-        )
+        hello_due = self._next_hello() if self._hello_due is None else self._hello_due
+        founding_at = inf if self.attached else self._founding_at()
+        parts = self._long.next_wake(), self._sharing.next_wake(), self._merging.next_wake()
+        return min(hello_due, self._probing.due, founding_at, self._review_at, *parts)
 
     # What others ask of the ring.
 
@@ -343,18 +341,21 @@ class Ring:
             self._want(targets, now)
             if not self.attached and self._has_settled(targets, now):
                 self._attach(now)
-        near = nearest_members(self.me, self._member_links()) if self.attached else ()
-        if set(near) != set(self.near):
-            self.gained |= set(near) - set(self.near)
-            self.near = near
+        near = self._nearest_links() if self.attached else ()
+        if near != self.near:
+            self._take_near(near, now)
+        self._sharing.review(self._member_links(), now, member=self.member)
+        self._long.set_size(self.size_estimate if self.member else 0, now)
+        self._plan_review(now)
+
+    def _take_near(self, near: tuple[bytes, ...], now: float) -> None:
+        before, self.near = set(self.near), near
+        if before != set(near):
+            self.gained |= set(near) - before
             self._changed_at = now
             for node in self.links:
                 if node in self._wanted:
                     self._say_hello(node, ask=False, now=now)
-        self.near = near
-        self._sharing.review(self._member_links(), now, member=self.member)
-        self._long.set_size(self.size_estimate if self.member else 0, now)
-        self._plan_review(now)
 
     def _plan_review(self, now: float) -> None:
         """Look again when a node that failed may be tried again, and when patience with silent neighbours ends."""
@@ -432,7 +433,7 @@ class Ring:
         self.member = not self.leaf
         self.joined_at = self._changed_at = now
         self._placed_at = now if self._placed_at is None else self._placed_at
-        self.near = nearest_members(self.me, self._member_links())
+        self.near = self._nearest_links()
         self.gained |= set(self.near)
         self.out.emit(Joined(self.near))
         self._sharing.review(self._member_links(), now, member=self.member)
@@ -474,6 +475,13 @@ class Ring:
         if self._members is None:
             self._members = tuple([node for node, link in self.links.items() if link.member])
         return self._members
+
+    def _nearest_links(self) -> tuple[bytes, ...]:
+        """Those of the direct neighbours in the ring that are next to this node."""
+        members = self._member_links()
+        if members is not self._nearest_of:
+            self._nearest, self._nearest_of = nearest_members(self.me, members), members
+        return self._nearest
 
     def _next_hello(self) -> float:
         if self._hello_due is None:

@@ -109,8 +109,13 @@ class Storage:
 
     def hand_over(self, node: bytes, now: float) -> None:
         """A near neighbour is new: give it what it is to hold from now on."""
-        around = {self._ring.me, node, *self._ring.around(SIDE + NEAR)}
-        due = [copy for copy in self.store.copies(now) if node in ids.nearest(copy.record.key, around, REPLICAS)]
+        others = [ids.number(other) for other in {self._ring.me, *self._ring.around(SIDE + NEAR)} - {node}]
+        place = ids.number(node)
+        due = [
+            copy
+            for copy in self.store.copies(now)
+            if ids.is_among_nearest(REPLICAS, place, ids.number(copy.record.key), others)
+        ]
         self._replicate(due, [node])
 
     def wake(self, now: float) -> None:

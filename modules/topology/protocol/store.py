@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 from math import inf
 from typing import Final, Literal
+
+import msgspec
 
 from ipop_modules.topology.protocol.messages import MAX_COPIES, Copy
 from ipop_modules.topology.protocol.records import Kind, Record
@@ -37,8 +38,7 @@ BEHIND_FOR: Final = 3600.0
 MAX_BEHIND: Final = 1_024
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     state: Literal["stored", "taken", "stale", "refused", "full"]
     """`taken`: kept, but behind another owner's record. `full`: no more owners in this set."""
     record: Record | None = None
@@ -47,8 +47,7 @@ class Outcome:
     """The other owner's record that stood before, and stands behind this one now."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(msgspec.Struct, frozen=True):
     record: Record
     owner: bytes
     expires: float
@@ -101,9 +100,9 @@ class Store:
         `merge`: it comes from another storer, so of two owners the one with the older claim stands first; but it stays
         behind the owner that the other storer named before it.
         """
+        owner = record.owner
         self._expire_key(record.kind, record.key, now)
         here = self._entries.get((record.kind, record.key), {})
-        owner = record.owner
         own = here.get(owner)
         if own is not None and own.record.sequence > record.sequence:
             return Outcome("stale", own.record)

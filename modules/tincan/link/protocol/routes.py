@@ -23,8 +23,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 RING: Final = 1 << 160
 
@@ -35,8 +36,7 @@ def distance(a: int, b: int) -> int:
     return min(clockwise, RING - clockwise)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """The neighbour that gets a packet next, and what the packet carries from there on."""
 
     following: bytes
