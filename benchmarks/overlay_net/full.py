@@ -137,7 +137,7 @@ class Network(thin.Network):
                 unix_time=lambda: EPOCH + self.now,
             ),
             Socket(self, endpoint),
-            lambda offload, size, frame: True,
+            lambda offload, size, frame: self.delivered(endpoint, frame),
             self.chance.randbytes,
         )
         machine = self.recipe.machine(
@@ -160,8 +160,12 @@ class Network(thin.Network):
         self._set_timer(node)
         return node
 
+    def delivered(self, endpoint: Endpoint, frame: memoryview) -> bool:
+        """An Ethernet frame has come to the card of the node at `endpoint`: there is none here."""
+        return True
+
     def contact(self, node: thin.Node, bootstrap: thin.Node) -> None:
-        here, there = _whole(node), _whole(bootstrap)
+        here, there = whole(node), whole(bootstrap)
         if not here.alive or there.id in here.links:
             return
         here.transport.contact(there.endpoint, None, self.now)
@@ -179,7 +183,7 @@ class Network(thin.Network):
     # What machines ask for.
 
     def perform(self, node: thin.Node, effects: list[Effect]) -> None:
-        here = _whole(node)
+        here = whole(node)
         for effect in effects:
             match effect:
                 case Send():
@@ -312,7 +316,7 @@ class Network(thin.Network):
             self._settle(node)
 
 
-def _whole(node: thin.Node) -> Node:
+def whole(node: thin.Node) -> Node:
     if not isinstance(node, Node):
         raise TypeError("a node of the thin model among whole ones")
     return node
