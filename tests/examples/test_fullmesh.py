@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import random
 import sys
+from ipaddress import ip_address, ip_network
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,30 +16,28 @@ from tests.examples.installing import EXAMPLES, install
 from tests.system.conftest import require
 from tests.system.node import Node
 from tests.system.overlay import Overlay
+from tests.system.test_naming import address_of
+
+sys.path.append(str(EXAMPLES / "ipop-fullmesh"))
+
+from ipop_fullmesh import mesh as rules
+from ipop_fullmesh.allocation import MOST, Allocation
+from ipop_fullmesh.mesh import Mesh
+from ipop_fullmesh.names import read_name
+from ipop_fullmesh.profile import MAX_SEALED, opened, sealed
 
 ALICE, BOB, CAROL = (letter * 20 for letter in (b"a", b"b", b"c"))
 ADDRESS = bytes([192, 168, 10, 10])
 
 
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "fullmesh_rules", EXAMPLES / "ipop-fullmesh" / "ipop_fullmesh" / "mesh.py"
-    )
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+KEY = b"n" * 32
 
 
-rules = load()
+def mesh(node: bytes, namespace: bytes | None = KEY) -> Mesh:
+    return Mesh(node, namespace, 8, random.Random(node).randbytes)
 
 
-def mesh(node: bytes, namespace: bytes = b"n" * 32) -> Any:
-    return rules.Mesh(node, namespace, 8)
-
-
-def tell(one: Any, other: Any, node: bytes, now: float) -> Any:
+def tell(one: Mesh, other: Mesh, node: bytes, now: float) -> rules.Doings:
     """What `one`, which is `node`, says to `other` when they are linked."""
     doings = one.link_up(other._me, now)
     other.link_up(node, now)
@@ -117,6 +114,136 @@ def test_garbage_is_dropped_and_counted(data: bytes) -> None:
     assert alice.dropped == 1 or doings.news
 
 
+NETWORK = ip_network("192.168.10.0/29")
+
+
+def meet(now: float, *nodes: Mesh) -> None:
+    """All are linked, and hear what each has to say."""
+    for one in nodes:
+        for other in nodes:
+            if one is not other:
+                one.link_up(other._me, now)
+    speak(now, *nodes)
+
+
+def speak(now: float, *nodes: Mesh) -> None:
+    for one in nodes:
+        data = one._hello()
+        for other in nodes:
+            if one is not other:
+                other.receive(one._me, data, now)
+
+
+def test_a_name_leads_to_its_owner_and_its_addresses_and_the_older_claim_counts() -> None:
+    alice, bob, carol = mesh(ALICE), mesh(BOB), mesh(CAROL)
+    bob.set_name("bob", 500, 0.0)
+    assert bob.owner("bob", 0.0) == (None, False), "a name is that of a node with an address"
+    bob.set_addresses([ADDRESS], 1000, 0.0)
+    carol.set_addresses([bytes(4)], 1000, 0.0)
+    carol.set_name("bob", 2000, 0.0)
+    meet(0.0, alice, bob, carol)
+    for node in (alice, bob, carol):
+        assert node.owner("bob", 0.0) == (BOB, True)
+    assert alice.members()[BOB] == ("bob", [ADDRESS])
+    bob.set_name("robert", 3000, 1.0)
+    speak(1.0, alice, bob, carol)
+    assert alice.owner("robert", 1.0) == (BOB, True)
+    assert alice.owner("bob", 1.0) == (CAROL, True)
+    assert alice.owner("nobody", 1.0 + 2 * rules.YOUNG) == (None, True)
+
+
+def test_two_that_take_any_address_at_once_get_one_each() -> None:
+    alice, bob = mesh(b"a" * 20), mesh(b"a" * 12 + b"g" * 8)
+    for node, began in ((alice, 1000), (bob, 999)):
+        node.allocate(NETWORK, ADDRESS[:3] + b"\x03", began, 0.0)
+    assert alice.allocated(0.0)[0] == bob.allocated(0.0)[0]
+    meet(0.0, alice, bob)
+    assert not bob.allocated(rules.YOUNG)[1], "somebody else may turn up"
+    for node in (alice, bob):
+        node.settle(1100, 0.1)
+    speak(0.1, alice, bob)
+    assert alice.allocated(0.2)[0] != bob.allocated(0.2)[0] == bytes([192, 168, 10, 3])
+    for node in (alice, bob):
+        node.settle(2000, 3.0)
+        address, certain = node.allocated(3.0)
+        assert certain
+        assert ip_address(address or b"") in NETWORK
+        assert node.owner(address or b"", 3.0) == (node._me, True)
+
+
+def test_an_address_is_kept_while_it_is_this_nodes_and_another_one_is_found_when_it_is_not() -> None:
+    alice, bob = mesh(ALICE), mesh(BOB)
+    wanted = bytes([192, 168, 10, 3])
+    meet(0.0, alice, bob)
+    alice.allocate(NETWORK, wanted, 1000, 0.0)
+    assert alice.allocated(5.0) == (wanted, True)
+    alice.set_addresses([wanted], 9000, 5.0)
+    bob.set_addresses([wanted], 5000, 5.9)
+    speak(5.9, alice, bob)
+    alice.allocate(NETWORK, None, 9000, 6.0)
+    assert alice.allocated(6.0) == (wanted, True), "it had it first, whatever is said now"
+    assert bob.owner(wanted, 6.0) == (ALICE, True)
+    bob.set_addresses([], 500, 6.9)
+    bob.set_addresses([wanted], 500, 7.0)
+    speak(7.0, alice, bob)
+    assert alice.owner(wanted, 7.0) == (BOB, True)
+    alice.allocate(NETWORK, None, 9000, 7.0)
+    address, certain = alice.allocated(7.0)
+    assert (address != wanted, certain) == (True, False)
+    assert alice.allocated(7.1 + rules.YOUNG) == (address, True)
+
+
+def test_a_network_without_a_free_address_is_full() -> None:
+    alice, bob = mesh(ALICE), mesh(BOB)
+    bob.set_addresses([address.packed for address in NETWORK.hosts()], 500, 0.0)
+    meet(0.0, alice, bob)
+    alice.allocate(NETWORK, None, 1000, 0.0)
+    assert alice.allocated(0.0) == (None, True)
+    bob.set_addresses([address.packed for address in NETWORK.hosts()][1:], 500, 0.0)
+    speak(1.0, alice, bob)
+    alice.allocate(NETWORK, None, 1000, 2.0)
+    assert alice.allocated(9.0) == (next(NETWORK.hosts()).packed, True)
+
+
+@given(
+    st.sampled_from(["10.0.0.0/30", "10.0.0.0/31", "10.0.0.7/32", "192.168.10.0/24", "fd00::/125"]),
+    st.binary(min_size=20, max_size=20),
+    st.binary(min_size=4, max_size=16),
+)
+def test_every_address_of_a_network_is_tried_once(text: str, node: bytes, wanted: bytes) -> None:
+    network = ip_network(text)
+    hosts = list(network.hosts())
+    for before in (wanted, None, hosts[0].packed):
+        allocation, tried = Allocation(network, node, before, 0.0), []
+        while allocation.address is not None:
+            tried.append(ip_address(allocation.address))
+            allocation.next(0.0)
+        assert sorted(tried) == sorted(hosts)
+        assert len(tried) <= MOST
+
+
+@given(
+    st.lists(st.ip_addresses().map(lambda ip: ip.packed), max_size=16),
+    st.text("ab-9", max_size=63),
+    st.binary(max_size=99),
+)
+def test_what_a_node_says_of_itself_is_read_by_members_alone_and_as_its_own(
+    addresses: list[bytes], name: str, noise: bytes
+) -> None:
+    claims = {**dict.fromkeys(addresses, 2**53), **({name: 5} if name else {})}
+    data = sealed(claims, ALICE, KEY, random.Random(1).randbytes)
+    assert len(data) <= MAX_SEALED
+    assert opened(data, ALICE, KEY) == claims
+    assert opened(data, BOB, KEY) == opened(data, ALICE, b"x" * 32) == opened(noise, ALICE, KEY) == {}
+
+
+@pytest.mark.parametrize("text", ["", "-a", "a-", "a.b", "a" * 64, "ä"])
+def test_names_are_labels_or_one_error(text: str) -> None:
+    assert read_name("Alice-2") == "alice-2"
+    with pytest.raises(ValueError, match="is not a host name"):
+        read_name(text)
+
+
 def swapped(node: Node) -> Node:
     modules = node.document["modules"]
     modules["fullmesh"] = modules.pop("topology")
@@ -143,12 +270,21 @@ def test_the_tutorials_ping_with_it(installed: None) -> None:
             swapped(overlay.member(name, overlay.home(name).host, f"192.168.10.{number}/24")).start()
             for name, number in (("alice", 10), ("bob", 20))
         )
-        for node in (alice, bob):
+        carol = swapped(overlay.member("carol", lab.host("carol", public), "auto", topology={"name": "Carol"})).start()
+        for node in (alice, bob, carol):
             node.ready()
         assert alice.ping(bob.address, count=10).received == 10
         assert bob.ping(alice.address).received == 3
         alice.until_direct(bob)
-        alice.until("topology", "status", lambda body: len(body["neighbours"]) == 4, "link.up")
+        alice.until("topology", "status", lambda body: len(body["neighbours"]) == 5, "link.up")
         assert alice.ping("192.168.10.77", count=1).received == 0
-        for node in (alice, bob, *overlay.bare):
+        given = address_of(carol).partition("/")[0]
+        assert carol.ask("topology", "status")["name"]["state"] == "registered"
+        found = alice.ask("topology", "resolve_name", {"name": "carol"})
+        assert (found["node"], found["addresses"]) == (carol.node_id(), [given])
+        assert bob.ping(given).received == 3
+        listed = bob.ask("topology", "members")["members"]
+        members = [(None, alice.address), (None, bob.address), ("carol", given)]
+        assert {(item["name"], *item["addresses"]) for item in listed} == {*members}
+        for node in (alice, bob, carol, *overlay.bare):
             assert node.stop() == 0

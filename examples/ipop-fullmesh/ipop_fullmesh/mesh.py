@@ -1,15 +1,20 @@
-"""The rules of a full mesh: input and the time go in, what to do comes out; no clock, no socket.
+"""The rules of a full mesh: input, time and random bytes go in, what to do comes out; no clock, no socket.
 
-A node tells each direct neighbour which others it is linked to and which addresses it owns, as hashes with the
-namespace's key, so that nodes of other namespaces learn nothing of them. It links to everyone it hears of. A neighbour
-is proven by its link, so what it says it owns is its own word; of two that own one address, the older claim counts.
+A node tells each direct neighbour which others it is linked to, and which addresses and host name it owns, sealed for
+members of its namespace (`profile.py`). It links to everyone it hears of. A neighbour is proven by its link, so what it
+says it owns is its own word; of two that own one address or name, the older claim counts. An address of the mesh's
+choosing is claimed like any other, and is this node's when nobody else has claimed it for a while.
 """
 
-import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated
 
 import msgspec
+
+from ipop_fullmesh.allocation import Allocation
+from ipop_fullmesh.profile import MAX_SEALED, Subject, opened, sealed
 
 TELL_EVERY = 5.0
 CONNECT_AGAIN = 3.0
@@ -17,20 +22,14 @@ YOUNG = 2.0
 """Seconds without news after which nobody else is about to turn up."""
 AWAITED = 10.0
 """Seconds for which a node that was heard of, and is not linked yet, may still turn out to own an address."""
+MOST_ADDRESSES = 16
 
 Id = Annotated[bytes, msgspec.Meta(min_length=20, max_length=20)]
-Key = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-
-
-class Claim(msgspec.Struct, array_like=True, frozen=True):
-    key: Key
-    since: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-    """Unix time of the claim, in milliseconds."""
 
 
 class Hello(msgspec.Struct, array_like=True, frozen=True):
     neighbours: Annotated[tuple[Id, ...], msgspec.Meta(max_length=256)]
-    claims: Annotated[tuple[Claim, ...], msgspec.Meta(max_length=16)]
+    profile: Annotated[bytes, msgspec.Meta(max_length=MAX_SEALED)]
 
 
 _decoder = msgspec.msgpack.Decoder(Hello)
@@ -49,13 +48,21 @@ class Doings:
 
 
 class Mesh:
-    def __init__(self, me: bytes, namespace_key: bytes | None, most: int) -> None:
+    def __init__(self, me: bytes, namespace_key: bytes | None, most: int, random: Callable[[int], bytes]) -> None:
         self._me = me
         self._namespace_key = namespace_key
         self._most = most
-        self._own: dict[bytes, Claim] = {}
+        self._random = random
+        self._addresses: list[bytes] = []
+        self._name: str | None = None
+        self._allocation: Allocation | None = None
+        self._own: dict[Subject, int] = {}
+        """What this node claims, and since when."""
+        self._profile = b""
         self._told: dict[bytes, Hello] = {}
         """By neighbour, what it said last."""
+        self._claims: dict[bytes, dict[Subject, int]] = {}
+        """By neighbour that is a member, what it claims."""
         self._tried: dict[bytes, float] = {}
         self._awaited: dict[bytes, float] = {}
         """When each node that is not linked yet was first tried."""
@@ -70,8 +77,37 @@ class Mesh:
         return bool(self._told)
 
     def set_addresses(self, addresses: list[bytes], unix_ms: int, now: float) -> Doings:
-        self._own = {address: self._own.get(address, Claim(self._key(address), unix_ms)) for address in addresses}
-        return self._tell(now)
+        self._addresses = addresses[:MOST_ADDRESSES]
+        return self._claim(unix_ms, now)
+
+    def set_name(self, name: str | None, unix_ms: int, now: float) -> Doings:
+        self._name = name
+        return self._claim(unix_ms, now)
+
+    def allocate(self, network: IPv4Network | IPv6Network, wanted: bytes | None, unix_ms: int, now: float) -> Doings:
+        """Begin to claim a free address of the network, `wanted` if that is one, unless that is under way."""
+        if self._allocation is None or self._allocation.network != network or self._allocation.address is None:
+            self._allocation = Allocation(network, self._me, wanted, now)
+        return self.settle(unix_ms, now)
+
+    def settle(self, unix_ms: int, now: float) -> Doings:
+        """Go on to the next address where somebody else turned out to have the one that is tried."""
+        allocation = self._allocation
+        if allocation is None:
+            return Doings()
+        while allocation.address is not None and self._others(allocation.address, unix_ms):
+            allocation.next(now)
+        if allocation.address is None or allocation.address not in self._own:
+            return self._claim(unix_ms, now)
+        return Doings()
+
+    def allocated(self, now: float) -> tuple[bytes | None, bool]:
+        """The address of the mesh's choosing, and whether that, or that none is free, is certain by now."""
+        allocation = self._allocation
+        if allocation is None or allocation.address is None:
+            return None, True
+        allocation.is_settled = allocation.is_settled or self._is_quiet(allocation.since, now)
+        return allocation.address, allocation.is_settled
 
     def link_up(self, node: bytes, now: float) -> Doings:
         self.links.add(node)
@@ -82,6 +118,7 @@ class Mesh:
     def link_down(self, node: bytes, now: float) -> Doings:
         self.links.discard(node)
         self._told.pop(node, None)
+        self._claims.pop(node, None)
         return self._tell(now)
 
     def receive(self, sender: bytes, data: bytes, now: float) -> Doings:
@@ -96,10 +133,13 @@ class Mesh:
         if sender not in self._told:
             # It may have missed ours: its side of the link may have come up after this one.
             doings.send.append((sender, self._hello()))
-        if self._told.get(sender) != hello:
+        before = self._told.get(sender)
+        if before != hello:
             self._told[sender] = hello
             self._changed_at = now
             doings.news = True
+            if (before is None or before.profile != hello.profile) and self._namespace_key is not None:
+                self._claims[sender] = opened(hello.profile, sender, self._namespace_key)
         return doings
 
     def wake(self, now: float) -> Doings:
@@ -111,18 +151,47 @@ class Mesh:
     def next_wake(self) -> float:
         return self._tell_at
 
-    def owner(self, address: bytes, now: float) -> tuple[bytes | None, bool]:
-        """Who owns an address, and whether that, or that nobody does, is certain by now."""
-        key = self._key(address)
-        claims = [
-            (claim.since, node) for node, hello in self._told.items() for claim in hello.claims if claim.key == key
-        ]
-        if address in self._own:
-            claims.append((self._own[address].since, self._me))
+    def owner(self, subject: Subject, now: float) -> tuple[bytes | None, bool]:
+        """Who owns an address or a host name, and whether that, or that nobody does, is certain by now."""
+        claims = [(since[subject], node) for node, since in self._claims.items() if subject in since]
+        if subject in self._own:
+            claims.append((self._own[subject], self._me))
         if claims:
             return min(claims)[1], True
-        is_awaited = any(now < since + AWAITED for since in self._awaited.values())
-        return None, self.joined and now > self._changed_at + YOUNG and not is_awaited
+        return None, self._is_quiet(self._changed_at, now)
+
+    def members(self) -> dict[bytes, tuple[str | None, list[bytes]]]:
+        """Those of the namespace that are known, this node included: host name and addresses of each."""
+        known = {node: since for node, since in self._claims.items() if since}
+        if self._namespace_key is not None:
+            known[self._me] = self._own
+        found = {}
+        for node, since in known.items():
+            name = next((subject for subject in since if isinstance(subject, str)), None)
+            found[node] = name, sorted(subject for subject in since if isinstance(subject, bytes))
+        return found
+
+    def _is_quiet(self, since: float, now: float) -> bool:
+        """Whether who else claims something that is claimed since then would have turned up."""
+        is_awaited = any(now < at + AWAITED for at in self._awaited.values())
+        return self.joined and now > max(since, self._changed_at) + YOUNG and not is_awaited
+
+    def _others(self, address: bytes, unix_ms: int) -> bool:
+        """Whether somebody else claims an address, and did so first."""
+        own = self._own.get(address, unix_ms), self._me
+        return any((since[address], node) < own for node, since in self._claims.items() if address in since)
+
+    def _claim(self, unix_ms: int, now: float) -> Doings:
+        """Claim what this node is to have; what it claims already it has since then."""
+        chosen = None if self._allocation is None else self._allocation.address
+        subjects: list[Subject] = [*dict.fromkeys([*self._addresses, *([chosen] if chosen else [])])]
+        if self._name is not None and subjects:
+            subjects.append(self._name)
+        own = {subject: self._own.get(subject, unix_ms) for subject in subjects}
+        if own != self._own and self._namespace_key is not None:
+            self._profile = sealed(own, self._me, self._namespace_key, self._random)
+        self._own = own
+        return self._tell(now)
 
     def _tell(self, now: float) -> Doings:
         self._tell_at = now + TELL_EVERY
@@ -130,7 +199,7 @@ class Mesh:
         return Doings(send=[(node, data) for node in sorted(self.links)], news=True)
 
     def _hello(self) -> bytes:
-        return msgspec.msgpack.encode(Hello(tuple(sorted(self.links)), tuple(self._own.values())))
+        return msgspec.msgpack.encode(Hello(tuple(sorted(self.links)), self._profile))
 
     def _wish(self, now: float, neighbour: bytes, hello: Hello) -> Doings:
         doings = Doings()
@@ -144,6 +213,3 @@ class Mesh:
             self._tried.clear()
             self._awaited.clear()
         return doings
-
-    def _key(self, address: bytes) -> bytes:
-        return hmac.digest(self._namespace_key or b"", b"ipop fullmesh 1" + address, "sha256")
