@@ -44,6 +44,7 @@ from ipop_modules.topology.protocol.effects import (
     Send,
     Source,
     Surveyed,
+    Weigh,
 )
 from ipop_modules.topology.protocol.records import verify_p256
 
@@ -93,6 +94,8 @@ class Node(thin.Node):
     rendezvous: Rendezvous
     waiting: set[tuple[bytes, str]] = field(default_factory=set)
     """Connects that have not ended yet: node and kind."""
+    contacting: set[Endpoint] = field(default_factory=set)
+    """Bootstraps that have not answered yet."""
     wake_at: float | None = None
     """When the links or the rendezvous want to be woken next."""
 
@@ -168,6 +171,7 @@ class Network(thin.Network):
         here, there = whole(node), whole(bootstrap)
         if not here.alive or there.id in here.links:
             return
+        here.contacting.add(there.endpoint)
         here.transport.contact(there.endpoint, None, self.now)
         self._settle(here)
         self.after(CONTACT_RETRY, lambda: self.contact(here, there))
@@ -192,6 +196,8 @@ class Network(thin.Network):
                     self._want(here, effect)
                 case Release():
                     here.transport.release(effect.node, effect.kind, self.now)
+                case Weigh():
+                    self.after(0.0, lambda: self._weigh(here))
                 case Routes():
                     here.transport.set_routes(effect.hops, member=effect.member)
                 case Joined() | Registered() | Allocated() | Resolved() | Listed() | Surveyed():
@@ -215,6 +221,10 @@ class Network(thin.Network):
             self.after(0.0, lambda: self._made(node, wish.node))
         node.waiting.add((wish.node, wish.kind))
         self.after(CONNECT_SECONDS, lambda: self._failed(node, wish.node, wish.kind))
+
+    def _weigh(self, node: Node) -> None:
+        sent = {other: session.counters.bytes_out for other, session in node.transport.sessions.items()}
+        self.perform(node, node.machine.weigh(sent, self.now))
 
     def _made(self, node: Node, other: bytes) -> None:
         kinds = [kind for wanted, kind in node.waiting if wanted == other]
@@ -265,12 +275,17 @@ class Network(thin.Network):
             case events.LinkDown(other):
                 node.links.discard(other)
                 self.perform(node, node.machine.link_down(other, self.now))
-            case events.Contacted(other):
+            case events.Contacted(other, endpoint) if endpoint in node.contacting:
+                node.contacting.discard(endpoint)
                 node.transport.want(other, "bootstrap", self.now)
             case events.ConnectFailed(other) if other is not None and other not in node.transport.sessions:
                 self._fail_all(node, other)
             case events.SessionClosed(other):
                 self._fail_all(node, other)
+            case events.DirectWanted(other):
+                self.perform(node, node.machine.demand(other, self.now))
+            case events.CardIdle(other):
+                self.perform(node, node.machine.idle(other, self.now))
             case events.RendezvousWanted(other):
                 self._offer(node, node.rendezvous.want(other.hex(), node.candidates, self.now))
             case _:
