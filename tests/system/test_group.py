@@ -1,4 +1,4 @@
-"""Multicast and broadcast between members: each gets one copy, strangers none."""
+"""Multicast and broadcast between members: each gets one copy, strangers none. Multicast DNS finds names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.system.overlay import Overlay
 pytestmark = [pytest.mark.net, pytest.mark.slow]
 
 LISTENING = Path(__file__).parent / "listening.py"
+MDNS = Path(__file__).parent / "mdns.py"
 GROUP, PORT = "224.0.0.251", 5454
 """The group of mDNS (RFC 6762): link-local, as what has to stay on one network."""
 SEND = """
@@ -49,11 +51,24 @@ class Listener:
         return found
 
 
+def names(job: str, node: Node) -> subprocess.Popen[bytes]:
+    """Somebody on the node's card who asks for a name by multicast DNS, or answers for it."""
+    command = [sys.executable, str(MDNS), job, node.address, "printer.local"]
+    process = node.host.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def end(process: subprocess.Popen[bytes]) -> str:
+    return process.communicate(timeout=20)[0].decode().strip()
+
+
 def say(node: Node, to: str, text: str, number: int = 1) -> None:
     node.host.run([sys.executable, "-c", SEND, to, str(PORT), node.address, text, str(number)])
 
 
-def test_what_one_says_to_the_group_every_member_hears_once(lab: Laboratory) -> None:
+def test_what_one_says_to_the_group_every_member_hears_once(lab: Laboratory, tmp_path: Path) -> None:
     public = lab.segment("group")
     overlay = Overlay(lab, public, bare_nodes=3, prefix="grp")
     overlay.start()
@@ -84,6 +99,19 @@ def test_what_one_says_to_the_group_every_member_hears_once(lab: Laboratory) -> 
         assert Counter(text for text, _ in heard) == expected
         assert {sender for text, sender in heard if text.startswith("group")} == {speaker.address}
     assert outside.end() == []
+    drawn = tmp_path / "ring.svg"
+    assert speaker.cli("graph", "--svg", str(drawn)).returncode == 0
+    space, picture = "{http://www.w3.org/2000/svg}", ElementTree.parse(drawn)
+    everyone = {node.node_id() for node in (*members, stranger, *overlay.bare)}
+    assert {title.text for title in picture.iter(f"{space}title")} == everyone
+    assert "near" in {line.get("class") for line in picture.iter(f"{space}line")}
+    nowhere = speaker.cli("graph", "--svg", str(tmp_path / "nowhere" / "ring.svg"))
+    assert (nowhere.returncode, nowhere.stdout) == (1, "")
+    assert nowhere.stderr.strip() == f"ipop: {tmp_path}/nowhere/ring.svg: No such file or directory"
+    answering, deaf = names("answer", members[2]), names("answer", stranger)
+    assert end(names("ask", speaker)) == f"printer.local. {members[2].address} {members[2].address} 255"
+    assert int(end(answering)) >= 1
+    assert end(deaf) == "0"
     assert speaker.ask("link", "status")["counters"]["group_sent"] >= 21
     for node in (*members, stranger, *overlay.bare):
         assert node.stop() == 0
