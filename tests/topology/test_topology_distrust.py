@@ -33,7 +33,7 @@ from ipop_modules.topology.protocol.messages import (
 )
 from ipop_modules.topology.protocol.readers import LIFETIME, SHORT
 from ipop_modules.topology.protocol.records import MAX_VALUE, Kind, Record, address_key, signed_record
-from ipop_modules.topology.protocol.registration import Owner
+from ipop_modules.topology.protocol.registration import DISPLACED_EVERY, Owner
 from ipop_modules.topology.protocol.storage import REPAIRS_A_SECOND, REPAIRS_AT_ONCE
 from ipop_modules.topology.protocol.store import MAX_CLAIMS
 
@@ -342,6 +342,18 @@ def test_a_loser_of_a_merge_is_told_and_asks_again() -> None:
     assert KEY in [put.record.key for put in said(owner.machine.wake(owner.now), Put)]
 
 
+def test_who_says_all_the_time_that_a_claim_gave_way_has_it_put_now_and_then() -> None:
+    owner, puts = Story(NEXT), 0
+    owner.machine.set_addresses([ADDRESS], owner.now)
+    for _ in range(120):
+        owner.now += 0.25
+        heard = owner.hear(Displaced(KEY), FAR, proven=False)
+        for put in said([*heard, *owner.machine.wake(owner.now)], Put):
+            puts += put.record.key == KEY
+            owner.hear(PutAnswer(put.number, "stored", None), NEXT)
+    assert 30 / DISPLACED_EVERY - 2 <= puts <= 30 / DISPLACED_EVERY + 1
+
+
 def test_a_neighbour_that_restarted_gets_its_records_again() -> None:
     story = Story(FAR)
     story.hear(Hello(True, 1, (), False), FAR)
@@ -394,6 +406,8 @@ def test_surveys_by_way_of_one_neighbour_are_limited() -> None:
     assert [bool(effects) for effects in answers] == [True] * most + [False] * 5
     assert story.route(Survey(99, NEXT, None), NEXT)
     assert story.machine.surveys.refused == 5
+    for number in range(2 * most):
+        assert story.hear(Survey(number, FAR, None), FAR), "a neighbour that asks for itself"
 
 
 def storer(size: int) -> Story:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from benchmarks.overlay_net.growing import Overlay
-from benchmarks.overlay_net.members import Kind
+from benchmarks.overlay_net.members import NAMESPACE_KEY, Kind, Recipe
 from benchmarks.overlay_net.scenarios import liars, new_network
+from benchmarks.overlay_net.thin import Network
 from ipop_core.identity import CERTIFICATE_FILE, Identity, load_or_create, node_of
 from ipop_modules.topology.protocol.profile import MAX_CERTIFICATE
+from ipop_modules.topology.protocol.readers import SHORT
+from ipop_modules.topology.protocol.records import address_key
 from ipop_modules.topology.vouching import own_certificate, vouching
 from tests.authority.makers import Authority, self_signed
+from tests.topology.rings import address, look_up, ring
 
 TEN = bytes([192, 168, 10, 10])
 TWENTY = bytes([192, 168, 10, 20])
@@ -61,6 +66,27 @@ def test_storers_that_name_themselves_are_not_believed(kind: Kind) -> None:
     print(figures)
     assert figures[f"liars_{kind}_wrong"] == 0
     assert figures[f"liars_{kind}_failed"] < figures[f"liars_{kind}_asked"] / 2  # type: ignore[operator]
+
+
+def test_who_comes_after_a_squatter_whose_record_fills_the_short_answer_is_found() -> None:
+    """The reader, a stranger to the storer, gets the squatter's record alone at first, and asks for the rest."""
+    network = Network(8, recipe=Recipe(kind="authority"))
+    nodes = ring(network, 16)
+    squatter, owner = nodes[3], nodes[9]
+    registrations = squatter.machine.registrations
+    assert registrations
+    registrations._owner = replace(registrations._owner, certificate=lambda: bytes(SHORT))
+    network.claim(squatter, address(60))
+    network.run(3.0)
+    network.claim(owner, address(60))
+    network.run(3.0)
+    key = address_key(NAMESPACE_KEY, address(60))
+    storers = [node for node in nodes if node.machine.storage.store.get("one", key, network.now)]
+    first = {node.machine.storage.store.get("one", key, network.now)[0].record.owner for node in storers}
+    assert first == {squatter.id}
+    for asker in nodes:
+        if asker not in (squatter, owner):
+            assert look_up(network, asker, address(60)).node == owner.id
 
 
 def test_without_an_authority_they_are() -> None:

@@ -121,3 +121,7 @@ class Source(msgspec.Struct, frozen=True):
     """It came over a session: `sender` is a fact, otherwise a claim."""
     link: bytes
     """The direct neighbour that handed it over, or the sender itself."""
+
+    def is_of(self, asker: bytes) -> bool:
+        """Whether who is named as the asker is known to have sent it."""
+        return self.proven and self.sender == asker

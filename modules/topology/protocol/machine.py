@@ -51,7 +51,7 @@ UNPLACED_EVERY: Final = 1.0
 MAX_UNPLACED: Final = 256
 SURVEYS_A_SECOND: Final = 5.0
 SURVEYS_AT_ONCE: Final = 20.0
-"""Of one neighbour: an answer may be some twenty times as long as the question, and goes to whom that names."""
+"""By way of one neighbour: an answer may be twenty times as long as the question, and goes to whom that names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +267,7 @@ class Machine:
             case Found():
                 self.ring.on_found(message, now)
             case Survey():
-                if self.surveys.take(source.link, now):
+                if source.is_of(message.asker) or self.surveys.take(source.link, now):
                     self.ring.on_survey(message)
             case SurveyAnswer():
                 told = message

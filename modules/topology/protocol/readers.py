@@ -29,9 +29,8 @@ class Readers:
 
     def answer(self, get: Get, copies: list[Copy], source: Source, now: float) -> tuple[list[Copy], bytes]:
         """Those of the copies that may be told now, and the token to ask for all of them with, empty if these are."""
-        is_proven = source.proven and source.sender == get.asker
         most = _count(copies)
-        if most == len(copies) or is_proven or self._is_shown(get, now):
+        if most == len(copies) or source.is_of(get.asker) or self._is_shown(get, now):
             return copies, b""
         return copies[:most], self._token(get, int(now // LIFETIME))
 

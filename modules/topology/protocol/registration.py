@@ -43,6 +43,8 @@ RENEWED_WITHIN: Final = 0.1
 TAKEN_RETRY: Final = 30.0
 REFUSED_RETRY: Final = 10.0
 RING_CHANGED: Final = 0.5
+DISPLACED_EVERY: Final = 3.0
+"""Seconds between two Puts of one claim because somebody says that it gave way."""
 SHORTER: Final = 4
 """One in so many renewals among the members tries the part before."""
 YOUNG: Final = 1.0
@@ -80,6 +82,8 @@ class Claim:
     tries: int = 0
     asked: float = 0.0
     """When it was put last."""
+    displaced: float = -inf
+    """For when a Put was planned last because somebody said that the claim gave way."""
     pause: float = 0.0
     """Seconds from then until it is put again, unless an answer comes."""
     number: int | None = None
@@ -254,10 +258,12 @@ class Registrations:
                 claim.due = min(claim.due, now + spread(self._random, RING_CHANGED))
 
     def on_displaced(self, key: bytes, now: float) -> None:
-        """Anyone can say so: the answer to the next Put decides."""
+        """Anyone can say so, and as often as they like: the answer to the next Put decides, which may have to wait."""
         claim = self._claims.get(key)
         if claim is not None and claim.due != inf and claim.state == "registered":
-            claim.due = min(claim.due, now + spread(self._random, RING_CHANGED))
+            due = max(now + spread(self._random, RING_CHANGED), claim.displaced + DISPLACED_EVERY)
+            if due < claim.due:
+                claim.due = claim.displaced = due
 
     def on_answer(self, answer: PutAnswer, now: float) -> None:
         claim = next((c for c in self._claims.values() if c.number == answer.number), None)
