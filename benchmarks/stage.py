@@ -3,6 +3,7 @@
 direct   left ---- right                one veth pair
 relay    left ---- middle ---- right    left and right can reach the middle only
 lossy    left -- (router) -- right      one network, and a process that delays and loses frames in between
+crowd    crowd ---- left ---- right     the direct stage, and a third computer that reaches the left one only
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ MIDDLE_LEFT: Final = "203.0.113.1"
 RIGHT: Final = "203.0.113.3"
 FAR_RIGHT: Final = "198.51.100.2"
 MIDDLE_RIGHT: Final = "198.51.100.1"
+CROWD: Final = "198.51.100.3"
+CROWD_LEFT: Final = "198.51.100.4"
 
 _SIOCETHTOOL: Final = 0x8946
 _OFFLOADS: Final = (0x17, 0x1F, 0x24, 0x2C, 0x19)
@@ -39,6 +42,7 @@ class Conditions:
     mtu: int = 1500
     loss: float = 0.0
     delay: float = 0.0
+    crowd: bool = False
 
     @property
     def impaired(self) -> bool:
@@ -68,6 +72,7 @@ class Stage:
     right: Side
     middle: Middle | None
     conditions: Conditions
+    crowd: Side | None = None
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -100,11 +105,16 @@ def stage(conditions: Conditions) -> Iterator[Stage]:
             _join_by_router(lab.namespace("router"), left, right, conditions)
         else:
             _join(left, LEFT, right, RIGHT, conditions.mtu, "wire")
+        crowd = None
+        if conditions.crowd:
+            crowd = lab.namespace("crowd")
+            _join(crowd, CROWD, left, CROWD_LEFT, conditions.mtu, "crowd")
         yield Stage(
             _side(lab, "left", left, LEFT),
             _side(lab, "right", right, FAR_RIGHT if conditions.relay else RIGHT),
             Middle("middle", middle, MIDDLE_LEFT, _folder(lab, "middle"), MIDDLE_RIGHT) if middle else None,
             conditions,
+            _side(lab, "crowd", crowd, CROWD) if crowd else None,
         )
 
 

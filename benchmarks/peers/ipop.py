@@ -15,7 +15,8 @@ from .peer import INNER, Tunnel, launch, write
 
 _CONTROLLER = Path(sys.executable).with_name("ipop-controller")
 _COMMAND = Path(sys.executable).with_name("ipop")
-_PORT = 4741
+PORT = 4741
+NAMESPACE = "benchmark"
 
 
 class Ipop:
@@ -41,7 +42,7 @@ class Ipop:
 
     def start(self, stage: Stage) -> Tunnel:
         for side in stage.sides:
-            self._start(side, [] if side is stage.hub else [f"{stage.hub_address(side)}:{_PORT}"])
+            self.start_one(side, [] if side is stage.hub else [f"{stage.hub_address(side)}:{PORT}"])
         wanted = "direct" if stage.middle is None else "overlay"
         return Tunnel(
             INNER["left"],
@@ -51,7 +52,8 @@ class Ipop:
             settled=lambda: _path(stage.left, INNER["right"]) == wanted,
         )
 
-    def _start(self, side: Side, bootstraps: list[str]) -> None:
+    def start_one(self, side: Side, bootstraps: list[str]) -> None:
+        """Start a node on one computer. Raises LabError."""
         member = side.name != "middle"
         tincan: dict[str, Any] = {"address": list(self._addresses[side.name])} if member else {"card": None}
         configuration: dict[str, Any] = {
@@ -65,7 +67,7 @@ class Ipop:
             },
         }
         if member:
-            configuration["namespace"] = "benchmark"
+            configuration["namespace"] = NAMESPACE
         path = write(side.folder, "controller.json", json.dumps(configuration, indent=2))
         launch(side, str(_CONTROLLER), "-c", str(path))
 

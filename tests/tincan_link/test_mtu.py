@@ -170,3 +170,20 @@ def test_a_light_flow_that_loses_a_datagram_now_and_then_keeps_its_size() -> Non
         sizes.append(0 if path is None else path.mtu.size)
     assert sizes[-1] == 1472
     assert sizes[200:].count(1472) > 350
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("longest", [1472, BASE - 100])
+def test_sizes_that_the_own_card_refuses_cost_the_search_no_time(longest: int) -> None:
+    net = Net(311)
+    a, b = net.peer("10.0.0.1"), net.peer("10.0.0.2")
+    link(net, a, b)
+    a.longest = longest
+    a.machine.want_member(b.id, net.now)
+    net.run(0.5)
+    a.machine.send_card(b.id, frame(bytes(5_000)), net.now)
+    path = a.machine.sessions[b.id].paths.active
+    assert path is not None and path.mtu.size == BASE
+    net.run(6 * net.delay)
+    assert path.mtu.size == max(longest, BASE)
+    assert (path.mtu.next_wake == inf) == (longest > BASE), "the search is over, or goes on without haste"

@@ -271,8 +271,8 @@ class Blocks:
             return overlay.load(memoryview(frames), self._state.own)
         return Load.CONTROL if frames[0] == CONTROL else Load.OWN
 
-    def send_to(self, endpoint: Endpoint, keys: Keys, frame: bytes, *, aside: bool = True) -> None:
-        """Send one small frame to an address, whatever path is in use.
+    def send_to(self, endpoint: Endpoint, keys: Keys, frame: bytes, *, aside: bool = True) -> bool:
+        """Send one small frame to an address, whatever path is in use; False when no card takes so long a datagram.
 
         Not `aside`: it is the path in use, and what is lost there counts as its loss.
         """
@@ -280,4 +280,4 @@ class Blocks:
         if aside:
             keys.aside.append(number)
         header = FRAGMENT_HEADER.pack(FRAGMENT, keys.pair.remote_rid, number, 0, len(sealed))
-        self._state.transmit(endpoint, (header, sealed))
+        return self._state.transmit(endpoint, (header, sealed))

@@ -82,6 +82,12 @@ class MtuSearch:
             self._next = now
             self.wanted = True
 
+    def unsendable(self, now: float) -> None:
+        """This node's own card does not take the probe that `wake` has just given: another size is due at once."""
+        if self._probing is not None and self._probing > BASE:
+            self._refuse(self._probing)
+            self._next = now
+
     def refused(self, now: float) -> None:
         """This node's own card takes no datagram of the size in use: that is certain, unlike what ICMP says."""
         if self.size > BASE:

@@ -36,10 +36,11 @@ class Sizing:
                 path.mtu.doubt(now)
         if path is None or keys is None:
             return
-        size = path.mtu.wake(now)
-        if size is not None:
-            self._blocks.send_to(path.endpoint, keys, _padded(size))
-            self._state.timers.plan(session.node, max(path.mtu.next_wake, now + SHORTEST_WAIT))
+        while (size := path.mtu.wake(now)) is not None:
+            if self._blocks.send_to(path.endpoint, keys, _padded(size)):
+                self._state.timers.plan(session.node, max(path.mtu.next_wake, now + SHORTEST_WAIT))
+                return
+            path.mtu.unsendable(now)
 
     def probed(self, session: Session, keys: Keys, size: int, source: Source, now: float, *, body: int) -> None:
         """A size probe, `body` bytes long, says that it filled a datagram of `size` bytes: answer it if it did."""

@@ -110,11 +110,13 @@ class State:
             session.owed_since = now
             self.timers.plan(session.node, now + ACKNOWLEDGE_AFTER)
 
-    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer]) -> None:
-        """Send one datagram that keeps links alive, as soon as there is room."""
+    def transmit(self, endpoint: Endpoint, buffers: Sequence[Buffer]) -> bool:
+        """Send one datagram that keeps links alive, as soon as there is room; False when it is too long for a card."""
         size = sum(map(len, buffers))
-        if self.wire.transmit(endpoint, buffers, size) is Unsent.FULL:
+        unsent = self.wire.transmit(endpoint, buffers, size)
+        if unsent is Unsent.FULL:
             self.hold(endpoint, buffers, size, Load.CONTROL)
+        return unsent is not Unsent.TOO_LONG
 
     def hold(self, endpoint: Endpoint, buffers: Sequence[Buffer], segment: int, load: Load) -> bool:
         """Keep what there was no room for, or count it; False when it was dropped."""
