@@ -51,7 +51,7 @@ class Directory:
             if found["node"] is not None and found["node"] == owner["node"] and str(address) in found["addresses"]:
                 self._count("answered")
                 return answer_with_name(question, found["name"], zones.domain, found.get("lease_s"))
-        return self._nothing(question, certain=listed["certain"])
+        return self._nothing(question, certain=listed["certain"] and not listed.get("more"))
 
     def _nothing(self, question: Question, *, certain: bool) -> bytes:
         self._count("unknown" if certain else "failed")

@@ -122,9 +122,9 @@ class Announcements:
             case events.Unplaced(node, frame):
                 if self._tincan.owners is not None:
                     self._tincan.owners.unplaced(node, frame)
-            case events.GroupFrame(_, body):
+            case events.GroupFrame(node, body):
                 if self._tincan.spreading is not None:
-                    self._tincan.spreading.from_member(body, self._tincan.now())
+                    self._tincan.spreading.from_member(node, body, self._tincan.now())
             case events.MemberRefused(node, reason, detail):
                 self._log("refused as a member", node, reason=reason, detail=detail)
                 if self._tincan.owners is not None:

@@ -19,6 +19,7 @@ from ipop_core.errors import BusError
 from ipop_core.kept_file import KeptFile
 
 from .link.protocol.machine import LinkMachine
+from .listing import list_members
 
 log = logging.getLogger("ipop.tincan")
 
@@ -105,8 +106,8 @@ class Revoked:
 
     async def _members(self) -> Iterable[bytes]:
         try:
-            reply = await self._bus.request("topology", "members")
+            nodes, _ = await list_members(self._bus)
         except BusError as error:
             log.debug("the members are not known", extra={"fields": {"error": str(error)}})
             return ()
-        return [bytes.fromhex(node) for node in reply.body["nodes"]]
+        return nodes

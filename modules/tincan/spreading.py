@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -25,6 +26,7 @@ from .card.protocol.source import SourceCheck, source_of
 from .frames import FRAME_HEADER, FRAME_HEADER_SIZE, Card
 from .link.protocol.broadcast import Arrived, Broadcast, Copy, Refused
 from .link.protocol.machine import LinkMachine
+from .listing import list_members
 from .numbering import first_number
 from .owners import Owners
 
@@ -34,6 +36,8 @@ LIST_LIFETIME: Final = 5.0
 """Seconds until the list of members is asked for again, while frames come."""
 LIFETIME_PER_MEMBER: Final = 0.05
 """Seconds for each member, where that is longer: the list of a large namespace is some hundred kilobytes."""
+LIST_RETRY: Final = 1.0
+"""Seconds, while no list has come."""
 MAX_WAITING: Final = 64
 """Frames that wait for the first list of members, or for the directory's word on their source."""
 
@@ -65,7 +69,10 @@ class Spreading:
         first = first_number(self._number, time.time())
         self._broadcast = Broadcast(identity.node, identity.public_key_der, identity.sign, namespace.key, first)
         self._members: list[bytes] = []
-        self._listed_at: float | None = None
+        self._list_at = -math.inf
+        """When the list is to be asked for again."""
+        self._is_doubted = False
+        """The last list named fewer members, but was not certain."""
         self._listing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -84,10 +91,10 @@ class Spreading:
         else:
             self._spawn(self._send_own(bytes(frame)))
 
-    def from_member(self, body: bytes, now: float) -> None:
-        """A member hands over a broadcast frame."""
+    def from_member(self, member: bytes, body: bytes, now: float) -> None:
+        """A member (its id) hands over a broadcast frame."""
         try:
-            arrived = self._broadcast.received(memoryview(body), now)
+            arrived = self._broadcast.received(member, memoryview(body), now)
         except Refused as refusal:
             self._machine.counters[f"drop_{refusal}"] += 1
             return
@@ -134,24 +141,24 @@ class Spreading:
 
     async def _know_members(self) -> None:
         """Wait for the list of members the first time; later the old one serves while a newer is asked for."""
-        now = self._clock()
-        lifetime = max(LIST_LIFETIME, LIFETIME_PER_MEMBER * len(self._members))
-        if self._listing is None and (self._listed_at is None or now >= self._listed_at + lifetime):
+        if self._listing is None and self._clock() >= self._list_at:
             self._listing = self._start(self._list())
-        if self._listed_at is None and self._listing is not None:
+        if not self._members and self._listing is not None:
             await asyncio.wait((self._listing,))
 
     async def _list(self) -> None:
         try:
-            reply = await self._bus.request("topology", "members")
+            nodes, certain = await list_members(self._bus)
         except BusError as error:
             log.debug("the members are not known", extra={"fields": {"error": str(error)}})
         else:
-            nodes = [bytes.fromhex(node) for node in reply.body["nodes"]]
-            if reply.body["certain"] or len(nodes) > len(self._members):
+            self._is_doubted = not certain and len(nodes) < len(self._members) and not self._is_doubted
+            if not self._is_doubted:
                 self._members = nodes
-                self._listed_at = self._clock()
         finally:
+            count = len(self._members)
+            pause = max(LIST_LIFETIME, LIFETIME_PER_MEMBER * count) if count else LIST_RETRY
+            self._list_at = self._clock() + pause
             self._listing = None
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -44,6 +44,9 @@ def resolve(ctx: click.Context, subject: str, fresh: bool, as_json: bool) -> Non
 def members(ctx: click.Context, as_json: bool) -> None:
     """List the members of this node's namespace, as the directory knows them."""
     found = ask(ctx, "topology", "members").body
+    while found.get("more"):
+        page = ask(ctx, "topology", "members", {"after": found["nodes"][-1]}).body
+        found = {**page, **{kind: found[kind] + page[kind] for kind in ("nodes", "members")}}
     if as_json:
         print_json(found)
         return

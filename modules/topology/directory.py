@@ -36,6 +36,8 @@ class Directory:
         self._perform = perform
         self._waiting: defaultdict[Hashable, list[asyncio.Future[Any]]] = defaultdict(list)
         """By what they wait for."""
+        self._listed: Listed | None = None
+        """The last list of members, for who asks for a further page of it."""
         self.lookups: Final = LookupTally()
 
     def serve(self) -> None:
@@ -53,6 +55,7 @@ class Directory:
                 if effect.source == "directory" and isinstance(effect.subject, bytes):
                     self._tell(effect, str(ip_address(effect.subject)))
             case Listed():
+                self._listed = effect
                 self._settle(_MEMBERS, effect)
             case Allocated():
                 self._settle(_ALLOCATION, effect)
@@ -81,10 +84,16 @@ class Directory:
         return found
 
     async def _members(self, call: Call) -> JsonObject:
-        listed: Listed = await self._ask(_MEMBERS, call, lambda: self._machine.list_members(boot_clock()))
-        members = listed.members[:MAX_LISTED]
+        after = bytes.fromhex(call.body.get("after", ""))
+        if after and self._listed is not None:
+            listed = self._listed
+        else:
+            listed = await self._ask(_MEMBERS, call, lambda: self._machine.list_members(boot_clock()))
+        behind = [member for member in listed.members if member.node > after]
+        members = behind[:MAX_LISTED]
         return {
-            "certain": listed.certain and len(members) == len(listed.members),
+            "certain": listed.certain,
+            "more": len(members) < len(behind),
             "nodes": [member.node.hex() for member in members],
             "members": [
                 {

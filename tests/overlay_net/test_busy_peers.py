@@ -46,3 +46,42 @@ def test_at_the_cap_a_busy_peer_takes_the_place_of_a_slow_one() -> None:
     talk(network, IDLE, here, {busy.id: 1400})
     assert slow.id not in here.links
     assert [node for node in nodes if node.id in here.machine.shortcuts] == [busy]
+
+
+def test_two_busy_nodes_whose_session_ended_in_an_outage_get_their_direct_link_again() -> None:
+    network = full.Network(2, recipe=Recipe(long_links=0, verify=verify_p256))
+    nodes = [full.whole(node) for node in ring(network, 12)]
+    network.run(60.0)
+    here = nodes[3]
+    peer = next(node for node in nodes if node is not here and node.id not in here.links)
+    peer.machine.shortcuts.cap = 0  # else it would ask for the link itself
+    talk(network, 5.0, here, {peer.id: 200})
+    assert peer.id in here.links
+    first = here.transport.sessions[peer.id]
+    network.weather.split({here.endpoint}, {node.endpoint for node in nodes if node is not here})
+    talk(network, 40.0, here, {peer.id: 200})
+    assert here.transport.sessions[peer.id] is not first
+    network.weather.mend()
+    for node in nodes[:3]:
+        network.contact(here, node)
+    talk(network, 40.0, here, {peer.id: 200})
+    assert peer.id in here.links
+    assert here.transport.sessions[peer.id].kinds == {"shortcut"}
+
+
+def test_shortcuts_to_peers_that_stopped_make_room() -> None:
+    network = full.Network(3, recipe=Recipe(long_links=0, verify=verify_p256))
+    nodes = [full.whole(node) for node in ring(network, 12)]
+    network.run(60.0)
+    here = nodes[3]
+    peers = [node for node in nodes if node is not here and node.id not in here.links][:4]
+    for node in peers:
+        node.machine.shortcuts.cap = 0
+    talk(network, 5.0, here, {node.id: 200 for node in peers})
+    assert len(here.machine.shortcuts) == len(peers)
+    for node in peers:
+        node.transport.close(network.now)
+        network.perform(node, [])
+        network.kill(node)
+    network.run(1.0)
+    assert len(here.machine.shortcuts) == 0

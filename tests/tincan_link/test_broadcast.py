@@ -14,9 +14,20 @@ from hypothesis import strategies as st
 
 from ipop_core.identity import node_of
 from ipop_modules.tincan.frames import BROADCAST, CARD, FRAME_HEADER, FRAME_HEADER_SIZE
-from ipop_modules.tincan.link.protocol.broadcast import BURST, FANOUT, Broadcast, Copy, Refused, parts
+from ipop_modules.tincan.link.protocol.broadcast import (
+    BURST,
+    FANOUT,
+    HANDED_BURST,
+    MAX_ORIGINS,
+    Broadcast,
+    Copy,
+    Refused,
+    parts,
+)
 
 NAMESPACE = b"n" * 32
+HANDS, OTHER_HANDS = b"h" * 20, b"o" * 20
+"""Members that hand frames over."""
 FRAME = FRAME_HEADER.pack(CARD, 0, 0, 5) + b"hello"
 node_ids = st.binary(min_size=20, max_size=20)
 
@@ -49,7 +60,7 @@ def test_a_tree_of_forty_gives_each_one_copy_and_nobody_sends_more_than_its_shar
         copy = copies.popleft()
         got[copy.node] += 1
         member = members[copy.node]
-        arrived = member.tree.received(body(copy), 0.0)
+        arrived = member.tree.received(HANDS, body(copy), 0.0)
         assert (arrived.origin, arrived.frame) == (origin.id, FRAME)
         copies += member.tree.onward(arrived, list(members), lambda _: False)
     assert got == Counter(members.keys() - {origin.id})
@@ -76,16 +87,16 @@ def test_a_part_goes_to_a_member_in_session_and_those_before_it_get_their_own_co
     assert second == (there, members[2])
 
 
-def refused(member: Member, data: memoryview, now: float = 0.0) -> str:
+def refused(member: Member, data: memoryview, now: float = 0.0, hands: bytes = HANDS) -> str:
     with pytest.raises(Refused) as refusal:
-        member.tree.received(data, now)
+        member.tree.received(hands, data, now)
     return str(refusal.value)
 
 
 def test_the_second_copy_is_dropped_and_what_comes_home_too() -> None:
     origin, other = Member(), Member()
     (copy,) = sent_by(origin, [other.id])
-    other.tree.received(body(copy), 0.0)
+    other.tree.received(HANDS, body(copy), 0.0)
     assert refused(other, body(copy)) == "group_twice"
     (back,) = sent_by(origin, [other.id])
     changed = bytearray(body(back))
@@ -99,7 +110,7 @@ def test_what_was_changed_on_its_way_or_signed_in_another_namespace_is_dropped()
     changed = bytearray(body(copy))
     changed[-1] ^= 1
     assert refused(other, memoryview(changed)) == "group_forged"
-    assert other.tree.received(body(copy), 0.0).frame == FRAME
+    assert other.tree.received(HANDS, body(copy), 0.0).frame == FRAME
     (foreign,) = sent_by(stranger, [other.id])
     assert refused(other, body(foreign)) == "group_forged"
 
@@ -111,8 +122,41 @@ def test_an_origins_frames_are_limited_where_they_start_and_where_they_pass() ->
         sent_by(origin, [other.id])
     patient = sent_by(origin, [other.id], 1.0)
     for copy in copies:
-        other.tree.received(body(copy), 0.0)
+        other.tree.received(HANDS, body(copy), 0.0)
     assert refused(other, body(patient[0])) == "group_limit"
+
+
+def test_who_hands_over_forged_frames_uses_up_its_own_share_and_not_the_origins() -> None:
+    origin, other = Member(), Member()
+    (copy,) = sent_by(origin, [other.id])
+    forged = bytearray(body(copy))
+    forged[-1] ^= 1
+    refusals = [refused(other, memoryview(forged)) for _ in range(int(HANDED_BURST) + 5)]
+    assert refusals == ["group_forged"] * int(HANDED_BURST) + ["group_limit"] * 5
+    assert other.tree.received(OTHER_HANDS, body(copy), 0.0).origin == origin.id
+
+
+def test_a_frame_comes_once_though_its_origin_had_to_make_room() -> None:
+    """Another member makes up as many origins as it likes: keys are free, and so are their signatures."""
+    origin, other = Member(), Member()
+    (copy,) = sent_by(origin, [other.id])
+    other.tree.received(OTHER_HANDS, body(copy), 0.0)
+    crowd = [Member() for _ in range(MAX_ORIGINS + 1)]
+    for number, made_up in enumerate(crowd):
+        other.tree.received(HANDS, body(sent_by(made_up, [other.id])[0]), float(number))
+    assert refused(other, body(copy), 300.0) == "group_twice"
+    assert other.tree.received(OTHER_HANDS, body(sent_by(origin, [other.id])[0]), 300.0).origin == origin.id
+
+
+def test_of_an_origin_that_made_room_old_frames_stay_old() -> None:
+    origin, other = Member(), Member()
+    early, late = (sent_by(origin, [other.id])[0] for _ in range(2))
+    other.tree.received(HANDS, body(late), 0.0)
+    for number in range(MAX_ORIGINS):
+        other.tree.received(HANDS, body(sent_by(Member(), [other.id])[0]), float(number))
+    assert refused(other, body(late), 300.0) == "group_twice"
+    assert refused(other, body(early), 300.0) == "group_twice"
+    assert other.tree.received(HANDS, body(sent_by(origin, [other.id])[0]), 300.0).origin == origin.id
 
 
 @given(st.binary(max_size=300))

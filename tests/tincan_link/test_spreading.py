@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from ipaddress import IPv4Interface, ip_address
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from ipop_core.bus.api import Call, JsonObject
 from ipop_core.testing import FakeRole, memory_bus, module_context
 from ipop_modules.tincan.card.protocol.ethernet import mac_of
 from ipop_modules.tincan.card.protocol.neighbours import Neighbours
@@ -18,7 +20,7 @@ from ipop_modules.tincan.frames import CARD, FRAME_HEADER
 from ipop_modules.tincan.link.protocol.broadcast import Broadcast
 from ipop_modules.tincan.link.protocol.events import GroupFrame
 from ipop_modules.tincan.owners import Owners
-from ipop_modules.tincan.spreading import Spreading
+from ipop_modules.tincan.spreading import LIFETIME_PER_MEMBER, Spreading
 from tests.authority.makers import Authority, Member, p256
 
 from ..tincan_card.packets import UDP, ethernet, ip4, udp
@@ -98,7 +100,7 @@ def test_a_broadcast_from_a_squatted_address_goes_no_further(tmp_path: Path, sou
                 after=after,
             )
             try:
-                spreading.from_member(street.say(source), street.net.now)
+                spreading.from_member(street.speaker.id, street.say(source), street.net.now)
                 await until(lambda: bool(heard or here.counters["drop_group_source_address"]))
                 assert topology.called("resolve"), "the directory was asked"
             finally:
@@ -107,3 +109,79 @@ def test_a_broadcast_from_a_squatted_address_goes_no_further(tmp_path: Path, sou
 
     asyncio.run(scene())
     assert (len(heard), here.counters["drop_group_source_address"]) == ((1, 0) if passes else (0, 1))
+
+
+class Crowd:
+    """A directory that lists members page by page, and never all of them for certain."""
+
+    def __init__(self, count: int, page: int) -> None:
+        chance = random.Random(count)
+        self.nodes = sorted(chance.randbytes(20) for _ in range(count))
+        self._page = page
+
+    async def members(self, call: Call) -> JsonObject:
+        after = bytes.fromhex(call.body.get("after", ""))
+        behind = [node.hex() for node in self.nodes if node > after]
+        nodes = behind[: self._page]
+        return {"certain": False, "more": len(nodes) < len(behind), "nodes": nodes, "members": []}
+
+
+def test_the_list_of_a_large_namespace_is_asked_for_once_a_lifetime_and_taken_whole(tmp_path: Path) -> None:
+    street, crowd, time = Street(2, "192.168.10.10", "192.168.10.51"), Crowd(4500, 4096), [1000.0]
+    here = street.here
+    lifetime = LIFETIME_PER_MEMBER * len(crowd.nodes)
+
+    async def scene() -> None:
+        async with memory_bus() as bus:
+            topology = FakeRole(bus, "topology", {"members": crowd.members})
+            await topology.start()
+            link = await bus.connect("link")
+            card, neighbours = NoCard(here.id), Neighbours(here.id, [IPv4Interface(f"{street.own}/24")])
+            owners = Owners(
+                link,
+                here.machine,
+                neighbours,
+                card,
+                namespace=street.namespace,
+                clock=lambda: time[0],
+                after=lambda: None,
+            )
+            spreading = Spreading(
+                module_context(None, bus=link, folder=tmp_path, namespace=street.namespace),
+                street.namespace,
+                here.machine,
+                owners,
+                card,
+                deliver=lambda offload, size, frame: True,
+                mtu=1500,
+                clock=lambda: time[0],
+                after=lambda: None,
+            )
+            card_frame = memoryview(FRAME_HEADER.pack(CARD, 0, 0, 60) + BROADCAST_MAC + bytes(54))
+
+            async def frames(seconds: float) -> None:
+                for _ in range(int(seconds / 10)):
+                    sent = here.machine.counters["group_sent"]
+                    spreading.from_card(card_frame, time[0])
+                    await until(lambda s=sent: here.machine.counters["group_sent"] > s)  # type: ignore[misc]  # mypy can't infer a lambda's default
+                    await until(lambda: spreading._listing is None)
+                    time[0] += 10
+
+            try:
+                await frames(lifetime - 5)
+                assert len(topology.called("members")) == 2, "two pages, once"
+                assert spreading._members == crowd.nodes
+                crowd.nodes[-1] = b"\xff" * 20
+                await frames(30)
+                assert len(topology.called("members")) == 4
+                assert spreading._members == crowd.nodes
+                crowd.nodes = crowd.nodes[:10]
+                await frames(lifetime + 10)
+                assert len(spreading._members) == 4500, "so few at once are doubted"
+                await frames(lifetime + 10)
+                assert spreading._members == crowd.nodes
+            finally:
+                spreading.close()
+                owners.close()
+
+    asyncio.run(scene())

@@ -83,6 +83,25 @@ def test_a_taken_address_is_passed_over_in_silence() -> None:
     assert {event.state for event in nodes[0].registered} == {"registered"}
 
 
+def test_an_address_that_several_tried_and_left_goes_to_one_node_alone() -> None:
+    network = Network(11)
+    nodes = ring(network, 8)
+    network.claim(nodes[0], address(99))
+    network.run(2.0)
+    for node in nodes[1:4]:
+        ask(network, node, address(99))
+        network.run_until(lambda n=node: bool(told(n, Allocated)), 10.0)  # type: ignore[misc]  # mypy can't infer a lambda's default
+        assert given_to(node) != address(99)
+    network.perform(nodes[0], nodes[0].machine.withdraw(network.now))
+    network.run(2.0)
+    for node in nodes[4:8]:
+        ask(network, node, address(99))
+        network.run_until(lambda n=node: bool(told(n, Allocated)), 10.0)  # type: ignore[misc]  # as above
+    assert given_to(nodes[4]) == address(99)
+    assert address(99) not in {given_to(node) for node in nodes[5:8]}
+    assert look_up(network, nodes[1], address(99)).node == nodes[4].id
+
+
 def test_a_full_network_is_told() -> None:
     network = Network(5)
     nodes = ring(network, 6)

@@ -10,9 +10,10 @@ import msgspec
 
 from benchmarks.overlay_net.members import NAMESPACE_KEY, cheap_sign, cheap_verify
 from ipop_modules.topology.protocol import ids
-from ipop_modules.topology.protocol.effects import Effect, Registered, Resolved, Send, Source
+from ipop_modules.topology.protocol.effects import Effect, Listed, Registered, Resolved, Send, Source
 from ipop_modules.topology.protocol.lookup import LIMIT, WAIT
 from ipop_modules.topology.protocol.machine import SURVEYS_AT_ONCE, Machine, Member
+from ipop_modules.topology.protocol.members import LONGEST
 from ipop_modules.topology.protocol.messages import (
     MAX_COPIES,
     Copy,
@@ -32,7 +33,14 @@ from ipop_modules.topology.protocol.messages import (
     encode,
 )
 from ipop_modules.topology.protocol.readers import LIFETIME, SHORT
-from ipop_modules.topology.protocol.records import MAX_VALUE, Kind, Record, address_key, signed_record
+from ipop_modules.topology.protocol.records import (
+    MAX_VALUE,
+    Kind,
+    Record,
+    address_key,
+    members_key,
+    signed_record,
+)
 from ipop_modules.topology.protocol.registration import DISPLACED_EVERY, Owner
 from ipop_modules.topology.protocol.storage import REPAIRS_A_SECOND, REPAIRS_AT_ONCE
 from ipop_modules.topology.protocol.store import MAX_CLAIMS
@@ -65,10 +73,10 @@ def record(
     )
 
 
-def member(owner: bytes, sequence: int, size: int = 0) -> Record:
+def member(owner: bytes, sequence: int, size: int = 0, *, key: bytes = KEY) -> Record:
     return signed_record(
         "many",
-        KEY,
+        key,
         owner_key=owner,
         since=5,
         sequence=sequence,
@@ -477,3 +485,22 @@ def test_a_reader_that_finds_nothing_in_a_short_answer_asks_for_the_rest_a_few_t
     story.hear(GetAnswer(number, copies, 1, True), NEXT, proven=False)
     found = story.hear(GetAnswer(second, copies[1:], 1, True), NEXT, proven=False)
     assert resolved(found) == [node_of(b"alice")]
+
+
+def test_who_was_told_of_once_is_listed_for_a_lease_and_no_longer_though_no_list_is_certain() -> None:
+    story, key = crowded(), members_key(NAMESPACE_KEY)
+    alice, bob = (member(owner, 5, key=key) for owner in (b"alice", b"bob"))
+
+    def listed(record: Record) -> set[bytes]:
+        """What is listed after one storer has told of one member, and that there are more."""
+        number = said(story.machine.list_members(story.now), Get)[0].number
+        story.hear(GetAnswer(number, (Copy(record, 60),), 9, True, b"token"), NEXT, proven=False)
+        story.now += LONGEST
+        (found,) = [effect for effect in story.machine.wake(story.now) if isinstance(effect, Listed)]
+        assert not found.certain
+        return {one.node for one in found.members}
+
+    assert listed(alice) == {alice.owner}
+    story.now += alice.lease - 2 * LONGEST
+    assert listed(bob) == {alice.owner, bob.owner}
+    assert listed(bob) == {bob.owner}

@@ -44,7 +44,7 @@ def test_a_restarted_link_module_is_asked_again_for_what_it_forgot() -> None:
     made.demand(NODES[0], 0.0)
     made.demand(NODES[1], 0.0)
     out.drain()
-    made.relink([NODES[1], NODES[2]], 0.0)
+    made.relink([NODES[1], NODES[2]], NODES[1:3], 0.0)
     assert out.drain() == [Connect(NODES[0], None, "shortcut")]
     assert len(made) == 3
 
@@ -131,3 +131,15 @@ def test_whoever_has_peers_by_the_dozen_gets_few_links_beyond_the_cap() -> None:
     street.made.idle(gone)
     street.run(2 * WEIGH_EVERY, rates)
     assert street.made.displaced == cap // LEAVING + 1
+
+
+def test_those_that_gave_way_and_lost_their_link_in_a_restart_are_waited_for_no_more() -> None:
+    street = Street(1)
+    street.run(HELD, {NODES[0]: 0.0})
+    street.run(2 * WEIGH_EVERY + 4, {NODES[0]: 0.0, NODES[1]: 1e5})
+    assert street.given == {NODES[1]}
+    street.run(HELD + 2 * WEIGH_EVERY, {NODES[1]: 1e3, NODES[2]: 1e5})
+    assert street.given == {NODES[1]}, "the first that gave way is still linked"
+    street.made.relink([NODES[1]], [NODES[1]], street.now)
+    street.run(2 * WEIGH_EVERY + 4, {NODES[1]: 1e3, NODES[2]: 1e5})
+    assert street.given == {NODES[2]}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from ipop_modules.topology.protocol.cache import MAX_ENTRIES, Cache
 from ipop_modules.topology.protocol.records import Kind, Record
@@ -102,6 +103,49 @@ def test_of_too_many_claims_the_one_that_came_last_makes_room() -> None:
     assert store.put(record("bob", sequence=2), 600, LINK, 2.0).state == "taken"
     assert owners(store, 3.0) == [b"alice", b"bob", b"carol", b"erin"]
     assert len(store) == MAX_CLAIMS
+
+
+def withdrawn(owner: str, sequence: int = 2, kind: Kind = "one") -> Record:
+    return msgspec.structs.replace(record(owner, sequence=sequence, kind=kind), withdrawn=True)
+
+
+def test_those_that_tried_a_key_and_withdrew_put_nobody_in_danger_who_holds_it_later() -> None:
+    store = Store()
+    for name in ("alice", "bob", "carol"):
+        store.put(record(name), 600, LINK, 0.0)
+    for name in ("bob", "carol", "alice"):
+        store.put(withdrawn(name), 600, LINK, 1.0)
+    assert store.put(record("dave"), 600, LINK, 2.0).state == "stored"
+    for name in ("erin", "frank", "grace", "heidi"):
+        outcome = store.put(record(name), 600, LINK, 3.0)
+        assert (outcome.state, outcome.record) == ("taken", record("dave"))
+    assert owners(store, 4.0)[0] == b"dave"
+    assert len(store) == MAX_CLAIMS
+    assert store.put(record("bob"), 600, LINK, 5.0).state == "stale", "it was withdrawn"
+
+
+def test_who_stands_first_since_rings_merged_stays_though_it_came_last() -> None:
+    store = Store()
+    for name in ("bob", "carol", "dave"):
+        store.put(record(name, since=9), 600, LINK, 0.0)
+    assert store.put(record("alice"), 600, LINK, 1.0, merge=True).state == "stored"
+    outcome = store.put(record("erin", since=9), 600, LINK, 2.0)
+    assert (outcome.state, outcome.record) == ("taken", record("alice"))
+    assert owners(store, 3.0) == [b"alice", b"bob", b"carol", b"erin"]
+
+
+@pytest.mark.parametrize(("kind", "most"), [("one", MAX_CLAIMS), ("many", MAX_IN_SET)])
+def test_a_withdrawal_by_somebody_who_was_never_here_takes_nobodys_place_but_is_remembered(
+    kind: Kind, most: int
+) -> None:
+    store = Store()
+    there = [f"{number:02}" for number in range(most)]
+    for name in there:
+        store.put(record(name, kind=kind), 600, LINK, 0.0)
+    assert store.put(withdrawn("zoe", kind=kind), 600, LINK, 1.0).state == "stored"
+    assert store.count(kind, KEY, b"", 2.0) == most == len(store)
+    assert not store.has_turned_away(KEY, 2.0)
+    assert store.put(record("zoe", kind=kind), 600, LINK, 3.0).state == "stale"
 
 
 def test_who_withdrew_and_claims_again_waits_behind_the_others() -> None:

@@ -138,7 +138,7 @@ class Machine:
     def relink(self, up: Mapping[bytes, Iterable[str]], now: float) -> list[Effect]:
         """The link module, or this one, was restarted: all direct links that are up, and why they are wanted."""
         kinds = {node: frozenset(kinds) for node, kinds in up.items()}
-        self.shortcuts.relink((node for node in kinds if "shortcut" in kinds[node]), now)
+        self.shortcuts.relink((node for node in kinds if "shortcut" in kinds[node]), kinds, now)
         self.ring.relink(kinds, now)
         return self._finish(now)
 

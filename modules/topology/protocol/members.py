@@ -30,6 +30,8 @@ WAIT: Final = 0.5
 """Seconds after one storer of every part has told everything for which the others are waited for."""
 MAX_PARTS: Final = 273
 """The first, the sixteen behind it, and all that are behind these: a liar can't make this node ask for ever."""
+MAX_RECORDS: Final = MAX_PARTS * MAX_IN_SET
+"""Kept from one question to the next; of more, those that were seen longest ago go."""
 MAX_PAGES: Final = -(-MAX_IN_SET // MAX_COPIES) + 2
 """The first is a short one (`readers.py`), and the last may be empty."""
 
@@ -61,7 +63,8 @@ class Members:
         """The parts that one storer has told wholly."""
         self._records: dict[tuple[str, bytes], Record] = {}
         """By part and owner; kept from one question to the next, so that a signature is checked once."""
-        self._seen: set[tuple[str, bytes]] = set()
+        self._seen: dict[tuple[str, bytes], float] = {}
+        """When each of them was told of last, in that order."""
         self._began = 0.0
         self._ends = inf
         """Finite while somebody asks."""
@@ -72,7 +75,6 @@ class Members:
         if self._ends != inf:
             return
         self._began, self._ends = now, now + LIMIT
-        self._seen = set()
         if self._ring.attached:
             self._begin(now)
 
@@ -86,7 +88,7 @@ class Members:
         if telling is None:
             return False
         for copy in answer.copies:
-            self._take(copy.record, telling.part)
+            self._take(copy.record, telling.part, now)
         if answer.behind or parts.is_full(answer.total):
             self._open(parts.behind(telling.part), now)
         telling.pages += 1
@@ -101,7 +103,7 @@ class Members:
         else:
             self._told.add(telling.part)
         if all(other.is_done for other in self._tellings.values()):
-            self._end(certain=True)
+            self._end(now, certain=True)
         elif self._told.issuperset(self._parts):
             self._ends = min(self._ends, now + WAIT)
         else:
@@ -110,7 +112,7 @@ class Members:
 
     def wake(self, now: float) -> None:
         if self._ends <= now:
-            self._end(certain=bool(self._parts) and self._told.issuperset(self._parts))
+            self._end(now, certain=bool(self._parts) and self._told.issuperset(self._parts))
         elif self._ask_at <= now:
             self._ask(now)
 
@@ -145,25 +147,36 @@ class Members:
         get = Get(number, self._ring.me, None, "many", key, after=telling.after, token=telling.token)
         self._ring.out.to_closest(telling.point, get)
 
-    def _take(self, record: Record, part: str) -> None:
+    def _take(self, record: Record, part: str, now: float) -> None:
         owner = record.owner
-        known = self._records.get((part, owner))
+        at = part, owner
+        known = self._records.get(at)
         if known is not None and known.sequence >= record.sequence:
             if known == record:
-                self._seen.add((part, owner))
+                self._note(at, record, now)
             return
         fits = record.kind == "many" and record.key == self._parts[part] and parts.belongs(owner, part)
         if fits and is_sealed(record, self._namespace_key) and is_genuine(record, self._verify):
-            self._records[part, owner] = record
-            self._seen.add((part, owner))
+            self._note(at, record, now)
 
-    def _end(self, *, certain: bool) -> None:
+    def _note(self, at: tuple[str, bytes], record: Record, now: float) -> None:
+        self._seen.pop(at, None)
+        self._records[at], self._seen[at] = record, now
+        if len(self._seen) > MAX_RECORDS:
+            self._forget(next(iter(self._seen)))
+
+    def _forget(self, at: tuple[str, bytes]) -> None:
+        del self._records[at], self._seen[at]
+
+    def _end(self, now: float, *, certain: bool) -> None:
+        """A certain list is of what this question brought, any other of all that may live yet."""
         self._tellings.clear()
         self._parts.clear()
         self._told.clear()
         self._ends = self._ask_at = inf
-        if certain:
-            self._records = {at: record for at, record in self._records.items() if at in self._seen}
+        ends = {at: self._began if certain else now - record.lease for at, record in self._records.items()}
+        for at in [at for at, seen in self._seen.items() if seen < ends[at]]:
+            self._forget(at)
         # Who goes from one part to another is in both for a moment, or withdrew from one of them.
         latest: dict[bytes, Record] = {}
         for (_, owner), record in sorted(self._records.items(), key=lambda item: item[1].sequence):

@@ -9,7 +9,7 @@ at a time, so that the cap means something to whoever makes peers by the dozen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from math import inf
 from typing import Final
 
@@ -100,8 +100,12 @@ class Shortcuts:
         """The next demand tries again."""
         self.idle(node)
 
-    def relink(self, wanted: Iterable[bytes], now: float) -> None:
-        """The link module, or this one, was restarted: the link module knows of these wishes, and must of all."""
+    def relink(self, wanted: Iterable[bytes], up: Collection[bytes], now: float) -> None:
+        """The link module, or this one, was restarted: the link module knows of these wishes, and must of all.
+
+        `up`: all that are linked, for whatever reason.
+        """
+        self._leaving.intersection_update(up)
         known = set(wanted)
         for node in self._wanted.keys() - known:
             self._out.emit(Connect(node, None, KIND))

@@ -2,10 +2,10 @@
 
 Of several owners that claim one key the first stands, and the others wait behind it, a few at most. A storer can check
 neither seals nor certificates, so whoever stands may have no right to the key: who reads passes over such a record and
-finds the next one. What an owner has stored here, nobody else can take away before its lease ends: of too many claims
-the one that came last makes room.
+finds the next one. Whoever stands keeps the key until its lease ends: of too many claims the one that came last makes
+room, of those that wait.
 
-A withdrawn record stands in nobody's way but that of its own owner's older ones.
+A withdrawn record stands in nobody's way but that of its own owner's older ones, and is the first to make room.
 
 A record lives here for one lease from when it first came, however often it is handed over, and is remembered when it
 has ended: else whoever kept a copy could hold an address for an owner that is gone.
@@ -109,10 +109,11 @@ class Store:
         last_end = self._last_end(record, own, now)
         if last_end <= now:
             return Outcome("stale", self._ended[record.kind, record.key, owner][0])
-        gives_way = self._who_gives_way(here, record.kind) if own is None else None
-        if own is None and gives_way is None and record.kind == "many" and len(here) >= MAX_IN_SET:
-            self._turn_away(record.key, now)
-            return Outcome("full")
+        gives_way = None
+        if own is None and len(here) >= (MAX_IN_SET if record.kind == "many" else MAX_CLAIMS):
+            gives_way = self._who_gives_way(here, record)
+            if gives_way is None:
+                return self._find_no_room(record, last_end, now)
         if own is None and (self._by_owner[owner] >= MAX_FOR_OWNER or (gives_way is None and self._is_full(link))):
             return Outcome("refused")
         expires = min(now + remaining, last_end)
@@ -122,7 +123,7 @@ class Store:
         if gives_way is not None:
             self._remove(gives_way)
             if gives_way.record.withdrawn:
-                self._remember(gives_way)
+                self._remember(gives_way.record, gives_way.last_end)
         entry = _Entry(record, owner, expires, link, next(self._came) if own is None else own.came, last_end)
         if own is not None and own.claims and entry.claims:
             self._replace(own, entry)
@@ -198,11 +199,16 @@ class Store:
         """Who holds the key, of a kind that one owner holds."""
         return next((entry for entry in here.values() if entry.claims), None) if kind == "one" else None
 
-    def _who_gives_way(self, here: dict[bytes, _Entry], kind: Kind) -> _Entry | None:
-        """In a full set a record that was withdrawn, of too many claims the one that came last."""
-        if kind == "many":
-            return next((e for e in here.values() if e.record.withdrawn), None) if len(here) >= MAX_IN_SET else None
-        return max(here.values(), key=lambda entry: entry.came) if len(here) >= MAX_CLAIMS else None
+    def _who_gives_way(self, here: dict[bytes, _Entry], record: Record) -> _Entry | None:
+        """Whose place another owner's record takes where there is no more room: one that was withdrawn, if any.
+
+        Else of too many claims the one that came last, but never the one that stands, nor any for a mere withdrawal.
+        """
+        withdrawn = next((entry for entry in here.values() if not entry.claims), None)
+        if withdrawn is not None or record.kind == "many" or record.withdrawn:
+            return withdrawn
+        stands = self._standing(record.kind, here)
+        return max((entry for entry in here.values() if entry is not stands), key=lambda entry: entry.came)
 
     def _move_up(self, entry: _Entry, behind: bytes | None) -> None:
         """Put a claim before the first one that is younger, but not before the owner `behind`."""
@@ -221,15 +227,23 @@ class Store:
             return
         for entry in [e for e in self._entries.get((kind, key), {}).values() if e.expires <= now]:
             self._remove(entry)
-            self._remember(entry)
+            self._remember(entry.record, entry.last_end)
 
-    def _remember(self, entry: _Entry) -> None:
+    def _remember(self, record: Record, last_end: float) -> None:
         """Nothing older of this owner's may come back."""
-        at = entry.record.kind, entry.record.key, entry.owner
+        at = record.kind, record.key, record.owner
         self._ended.pop(at, None)
-        self._ended[at] = entry.record, entry.last_end
+        self._ended[at] = record, last_end
         if len(self._ended) > MAX_ENDED:
             del self._ended[next(iter(self._ended))]
+
+    def _find_no_room(self, record: Record, last_end: float, now: float) -> Outcome:
+        """A withdrawal needs none: it is enough to remember it."""
+        if record.withdrawn:
+            self._remember(record, last_end)
+            return Outcome("stored")
+        self._turn_away(record.key, now)
+        return Outcome("full")
 
     def _turn_away(self, key: bytes, now: float) -> None:
         self._behind.pop(key, None)

@@ -7,7 +7,9 @@ of members differ for a while, a copy may be missing or come twice; the second i
 which there is a session, if there are any in them: others may be dead, and all behind them would miss the frame.
 
 A frame is signed by the member that it comes from, as others hand it on. A member's frames are limited in number
-wherever they pass, and no stranger sees any: copies travel in members' sessions. The body of a BROADCAST frame:
+wherever they pass, and no stranger sees any: copies travel in members' sessions. What a frame says of its origin counts
+only once its signature is checked, and what one member hands over to be checked is limited as well: else it could use
+up another's share, or have it forgotten which of another's frames have come. The body of a BROADCAST frame:
 
     offset  size  field
     0       8     sequence   of this origin's frames, growing: the time of its start in microseconds, and on from there
@@ -21,6 +23,7 @@ wherever they pass, and no stranger sees any: copies travel in members' sessions
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -42,7 +45,14 @@ FANOUT: Final = 16
 RATE: Final = 100.0
 """Frames a second, of one origin."""
 BURST: Final = 100.0
+HANDED_RATE: Final = 500.0
+"""Frames a second, of all origins, that one member hands over; each costs the check of a signature."""
+HANDED_BURST: Final = 1000.0
+MAX_HANDING: Final = 4096
+"""Members; of more, the one that was silent longest begins anew."""
 MAX_ORIGINS: Final = 256
+MAX_FORMER: Final = 4096
+"""Origins that made room and whose last number is remembered."""
 RING: Final = 1 << 160
 
 
@@ -75,6 +85,13 @@ class Refused(ValueError):
 class _Origin:
     bucket: TokenBucket
     window: ReplayWindow
+    floor: int
+    """Its frames up to this number are old."""
+    member: bytes
+    """Who handed its first frame over."""
+
+    def is_new(self, sequence: int) -> bool:
+        return sequence > self.floor and self.window.check(sequence)
 
 
 class Broadcast:
@@ -89,21 +106,29 @@ class Broadcast:
         self._sign: Final = sign
         self._label: Final = b"ipop broadcast 1" + sha256(namespace_key).digest()
         self._sequence = first
+        self._bucket: TokenBucket | None = None
+        """For this node's own frames."""
+        self._handing: dict[bytes, TokenBucket] = {}
+        """By member."""
         self._origins: dict[bytes, _Origin] = {}
+        """Others that have signed a frame; who was silent longest comes first."""
+        self._former: dict[bytes, int] = {}
+        """By origin that made room, the highest number of its frames."""
 
     def originate(
         self, frame: bytes, members: Sequence[bytes], in_session: Callable[[bytes], bool], now: float
     ) -> list[Copy]:
         """Copies of a CARD frame of this node's own. Raises Refused."""
-        if not self._origin(self._own, now).bucket.take(now):
+        self._bucket = self._bucket or TokenBucket(RATE, BURST, now)
+        if not self._bucket.take(now):
             raise Refused("group_limit")
         self._sequence += 1
         signature = self._sign(_signed(self._label, self._sequence, frame))
         signed = bytes((len(self._key), len(signature))) + self._key + signature + frame
         return self._copies(self._sequence, signed, members, self._own, in_session)
 
-    def received(self, body: memoryview, now: float) -> Arrived:
-        """The body of a BROADCAST frame that a member handed over. Raises Refused."""
+    def received(self, member: bytes, body: memoryview, now: float) -> Arrived:
+        """The body of a BROADCAST frame that a member (its id) handed over. Raises Refused."""
         if len(body) < HEADER.size:
             raise Refused("group_malformed")
         sequence, until, key_size, signature_size = HEADER.unpack_from(body)
@@ -119,14 +144,19 @@ class Broadcast:
             raise Refused("group_malformed")
         if origin == self._own:
             raise Refused("group_own")
-        known = self._origin(origin, now)
-        if not known.window.check(sequence):
+        before = self._origins.get(origin)
+        if before is not None and not before.is_new(sequence):
             raise Refused("group_twice")
-        if not known.bucket.take(now):
+        if not self._may_hand_over(member, now):
             raise Refused("group_limit")
         if not _is_genuine(key, signature, _signed(self._label, sequence, frame)):
             raise Refused("group_forged")
+        known = self._origin(origin, member, now)
+        if not known.is_new(sequence):
+            raise Refused("group_twice")
         known.window.mark(sequence)
+        if not known.bucket.take(now):
+            raise Refused("group_limit")
         return Arrived(origin, frame, bytes(body[HEADER.size - 2 :]), sequence, until)
 
     def onward(self, arrived: Arrived, members: Sequence[bytes], in_session: Callable[[bytes], bool]) -> list[Copy]:
@@ -139,13 +169,32 @@ class Broadcast:
     ) -> list[Copy]:
         return [Copy(node, _frame(sequence, end, signed)) for node, end in parts(self._own, members, until, in_session)]
 
-    def _origin(self, node: bytes, now: float) -> _Origin:
-        """What is known of an origin's frames; the one that was silent longest makes room."""
-        known = self._origins.pop(node, None) or _Origin(TokenBucket(RATE, BURST, now), ReplayWindow())
+    def _may_hand_over(self, member: bytes, now: float) -> bool:
+        bucket = self._handing.pop(member, None) or TokenBucket(HANDED_RATE, HANDED_BURST, now)
+        self._handing[member] = bucket
+        if len(self._handing) > MAX_HANDING:
+            del self._handing[next(iter(self._handing))]
+        return bucket.take(now)
+
+    def _origin(self, node: bytes, member: bytes, now: float) -> _Origin:
+        """What is known of the frames of an origin that has signed one; made where it is the first."""
+        known = self._origins.pop(node, None)
+        if known is None:
+            floor = self._former.pop(node, -1)
+            known = _Origin(TokenBucket(RATE, BURST, now), ReplayWindow(), floor, member)
         self._origins[node] = known
         if len(self._origins) > MAX_ORIGINS:
-            del self._origins[next(iter(self._origins))]
+            self._make_room()
         return known
+
+    def _make_room(self) -> None:
+        """Of the origins that came by way of the member with most of them, the one that was silent longest goes."""
+        most = Counter(origin.member for origin in self._origins.values()).most_common(1)[0][0]
+        node = next(node for node, origin in self._origins.items() if origin.member == most)
+        gone = self._origins.pop(node)
+        self._former[node] = max(gone.floor, gone.window.highest)
+        if len(self._former) > MAX_FORMER:
+            del self._former[next(iter(self._former))]
 
 
 def parts(

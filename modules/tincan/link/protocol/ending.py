@@ -1,11 +1,15 @@
-"""How a session ends: its keys are forgotten, what waited for it is counted, and the adapter is told."""
+"""How a session ends: its keys are forgotten, what waited for it is counted, and the adapter is told.
+
+With the session its wishes for a direct link are gone, so whoever asked for one because of traffic has to know: if any
+goes on, the next session asks again.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 from .blocks import Blocks
-from .events import LinkDown, SessionClosed
+from .events import CardIdle, LinkDown, SessionClosed
 from .session import Session
 from .state import State
 
@@ -28,6 +32,8 @@ def end_session(state: State, blocks: Blocks, session: Session, reason: str) -> 
         if len(state.former) > MAX_FORMER:
             del state.former[next(iter(state.former))]
     state.timers.forget(session.node)
+    if session.carries_card or not session.idle_told:
+        state.events.append(CardIdle(session.node))
     if direct:
         state.events.append(LinkDown(session.node, reason))
     state.events.append(SessionClosed(session.node, reason))
