@@ -71,6 +71,7 @@ class Actions:
             counters.update(source)
         counters["socket_overflow"] = tincan.sockets.overflow
         counters["lane_faults"] = faults(asyncio.get_running_loop())
+        counters["event_faults"] = tincan.announcements.faults
         figures = None if card is None else card_figures(card.name)
         if card is not None:
             counters.update(card.counters)

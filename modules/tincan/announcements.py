@@ -1,4 +1,7 @@
-"""What the link machine tells, carried to whom it concerns: the bus, other roles, waiting requests, the log."""
+"""What the link machine tells, carried to whom it concerns: the bus, other roles, waiting requests, the log.
+
+What one event brings about is counted and logged, and keeps no other event back.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ipop_core.bus.api import Bus
 from ipop_core.errors import IpopError
+from ipop_core.token_bucket import TokenBucket
 
+from .link.loop import LOGGED_BURST, LOGGED_RATE
 from .link.protocol import events
 from .link.protocol.filtering import PATIENCE
 from .link.udp import show_endpoint
@@ -32,6 +37,9 @@ class Announcements:
         self._pings: dict[bytes, asyncio.Future[events.PingAnswered]] = {}
         self._traces: dict[bytes, asyncio.Future[bytes]] = {}
         self._filtering: list[asyncio.Future[None]] = []
+        self.faults = 0
+        """Events that met an exception which nothing foresaw."""
+        self._logged = TokenBucket(LOGGED_RATE, LOGGED_BURST, tincan.now())
         self.pending = False
         """Something was handed to asyncio since its last turn."""
 
@@ -42,7 +50,10 @@ class Announcements:
             taken = list(waiting)
             waiting.clear()
             for event in taken:
-                self._take(event)
+                try:
+                    self._take(event)
+                except Exception as error:
+                    self._fault(event, error)
 
     async def link(self, node: bytes) -> str:
         """Wait for a direct path to a node; its endpoint. Raises IpopError."""
@@ -147,6 +158,11 @@ class Announcements:
                 _settle(self._traces.get(token), node)
         self.pending = True
         asyncio.get_running_loop().call_soon(self._turn_taken)
+
+    def _fault(self, event: events.Event, error: Exception) -> None:
+        self.faults += 1
+        if self._logged.take(self._tincan.now()):
+            log.error("news of a link met a fault of this program", exc_info=error, extra={"fields": {"news": event}})
 
     def _filtering_known(self) -> None:
         for waiting in self._filtering:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ipop_core.namespace import Namespace
 from ipop_modules.tincan.frames import FRAME_HEADER, FRAME_HEADER_SIZE, Refusal
 from ipop_modules.tincan.link.protocol.backlog import Backlog, Load, Parcel, Unsent
+from ipop_modules.tincan.link.protocol.block import MAX_SEND
 from ipop_modules.tincan.link.protocol.events import Endpoint, Event
 from ipop_modules.tincan.link.protocol.handshake import Credentials
 from ipop_modules.tincan.link.protocol.machine import LinkMachine, Node
@@ -91,13 +92,15 @@ class Peer:
     def hold(
         self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int, load: Load
     ) -> bool:
-        return self.backlog.add(load, Parcel(endpoint, b"".join(buffers), segment), self.net.now)
+        return self.backlog.add(Parcel(endpoint, b"".join(buffers), segment, load), self.net.now)
 
     def drain(self) -> None:
         """There is room in its socket again."""
         self.is_full = False
         while (parcel := self.backlog.first()) is not None:
-            self.transmit(parcel.endpoint, (parcel.data,), parcel.segment)
+            step = parcel.segment * (MAX_SEND // parcel.segment)
+            for at in range(0, len(parcel.data), step):
+                self.transmit(parcel.endpoint, (parcel.data[at : at + step],), parcel.segment)
             self.backlog.taken(self.net.now)
         self.backlog.relieve()
 

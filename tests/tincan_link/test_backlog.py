@@ -7,11 +7,13 @@ from collections import Counter
 import pytest
 
 from ipop_modules.tincan.frames import CARD, FRAME_HEADER
+from ipop_modules.tincan.link.protocol import overlay
 from ipop_modules.tincan.link.protocol.backlog import HELD, STUCK_AFTER, Backlog, Load, Parcel
 from ipop_modules.tincan.link.protocol.events import PingAnswered
 
 from .net import Net
 from .test_arrivals import linked
+from .test_hostile import give
 from .test_machine import ring, trust
 
 TICK = 0.01
@@ -32,15 +34,12 @@ class Slow:
         self.dropped: Counter[Load] = Counter()
         self.held = 0
         """The most bytes that were."""
-        self._loads: dict[int, Load] = {}
 
     def send(self, load: Load, size: int) -> None:
         if not self.backlog.holds_up and self._enter(size):
             self.sent[load] += 1
             return
-        parcel = Parcel((), bytes(size), size)
-        self._loads[id(parcel)] = load
-        if not self.backlog.add(load, parcel, self.now):
+        if not self.backlog.add(Parcel((), bytes(size), size, load), self.now):
             self.dropped[load] += 1
         self.held = max(self.held, self.backlog._used)
 
@@ -53,7 +52,7 @@ class Slow:
             if not self._enter(len(parcel.data)):
                 self.backlog.give_up(self.now)
                 return
-            self.sent[self._loads.pop(id(parcel))] += 1
+            self.sent[parcel.load] += 1
             self.backlog.taken(self.now)
         self.backlog.relieve()
 
@@ -155,3 +154,76 @@ def test_each_kind_has_a_bound_and_drops_are_counted_by_it() -> None:
     while relay.machine.send_role(a.id, "topology", bytes(1000), net.now):
         assert relay.backlog._used <= HELD[Load.CONTROL]
     assert counters["drop_full_control"] == 1
+
+
+def test_what_a_neighbour_hands_over_is_forwarded_whatever_sender_it_names() -> None:
+    net = Net(3)
+    peers = ring(net, 4)
+    a, relay, c = peers[0], peers[1], peers[2]
+    relay.is_full = True
+    for content, load in ((overlay.MESSAGE, Load.FORWARDED_MESSAGE), (overlay.DATAGRAM, Load.FORWARDED)):
+        relay.backlog.give_up(net.now + STUCK_AFTER)
+        relay.backlog.relieve()
+        for _ in range(50):
+            give(a, relay, overlay.frame(overlay.Packet(c.id, relay.id, content, bytes(60_000))))
+        assert sum(len(parcel.data) for parcel in relay.backlog._urgent) < 1000, "reports of loss"
+        assert len(relay.backlog._others) == HELD[load] // 61_000
+        assert relay.machine.counters["drop_full_" + load.value] == 50 - len(relay.backlog._others)
+
+
+def test_a_sessions_own_control_frames_stay_such_where_they_go_over_a_relay() -> None:
+    net = Net(4)
+    peers = ring(net, 4)
+    a, relay, c = peers[0], peers[1], peers[2]
+    a.machine.set_routes({relay.id: relay.id, c.id: relay.id}, member=True)
+    a.machine.want_member(c.id, net.now)
+    net.run(1)
+    assert a.machine.sessions[c.id].member and not a.machine.sessions[c.id].direct
+    a.is_full = True
+    a.machine.send_card(c.id, FRAME_HEADER.pack(CARD, 0, 0, 100) + bytes(100), net.now)
+    a.machine.send_role(c.id, "topology", b"still", net.now)
+    assert [parcel.load for parcel in (*a.backlog._urgent, *a.backlog._others)] == [Load.CONTROL, Load.OWN]
+
+
+def test_other_nodes_messages_have_room_beside_own_blocks_and_other_nodes_traffic() -> None:
+    backlog = Backlog()
+    for load, size in ((Load.OWN, 60_000), (Load.FORWARDED, 200)):
+        while backlog.add(Parcel((), bytes(size), 1200, load), 0.0):
+            pass
+    assert backlog._forwarded > 60_000
+    assert backlog.add(Parcel((), bytes(200), 1200, Load.FORWARDED_MESSAGE), 0.0)
+    while backlog.add(Parcel((), bytes(200), 1200, Load.FORWARDED_MESSAGE), 0.0):
+        pass
+    assert HELD[Load.FORWARDED_MESSAGE] - 1000 < backlog._forwarded <= HELD[Load.FORWARDED_MESSAGE]
+    assert backlog.add(Parcel((), bytes(60_000), 1200, Load.CONTROL), 0.0)
+
+
+def test_what_keeps_links_alive_is_shared_by_the_addresses_that_it_is_for() -> None:
+    backlog = Backlog()
+    held: Counter[int] = Counter()
+    for number in range(3):
+        while backlog.add(Parcel((number,), bytes(100), 1200, Load.CONTROL), 0.0):
+            held[number] += 1
+    assert held[0] == pytest.approx(HELD[Load.CONTROL] / 5 / 612, rel=0.01)
+    assert held[2] > 0.5 * held[0]
+    while backlog.first() is not None:
+        backlog.taken(0.0)
+    assert (backlog._used, dict(backlog._urgent_for)) == (0, {})
+
+
+def test_a_block_is_held_whole_or_not_at_all() -> None:
+    net = Net(5)
+    a, b = linked(net)
+    a.is_full = True
+    frame = bytes(65_000)
+    run = FRAME_HEADER.pack(CARD, 0, 0, len(frame)) + frame
+    held = -1
+    while held < len(a.backlog):
+        held = len(a.backlog)
+        a.machine.send_card(b.id, run, net.now)
+    assert held == HELD[Load.OWN] // 67_000
+    b.card.clear()
+    a.drain()
+    net.run(1)
+    assert len(b.card) == held
+    assert b.machine.unfinished() == (0, 0)

@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 
 from ipop_modules.tincan.frames import BROADCAST, CARD, CONTROL, FRAME_HEADER, RELAY
 from ipop_modules.tincan.link.protocol import control, overlay
-from ipop_modules.tincan.link.protocol.events import PingAnswered
+from ipop_modules.tincan.link.protocol.backlog import HELD, PART_OF_CONTROL, Load
+from ipop_modules.tincan.link.protocol.conversation import PONGS_A_SECOND
+from ipop_modules.tincan.link.protocol.events import Observed, PingAnswered
 from ipop_modules.tincan.link.protocol.keys import MAX_NUMBER
 from ipop_modules.tincan.link.protocol.loss import MOST_DATAGRAMS
 from ipop_modules.tincan.link.protocol.machine import MAX_OTHERS
+from ipop_modules.tincan.link.protocol.relays import MAX_TOLD, SOONEST
+from ipop_modules.tincan.link.protocol.state import State
 from ipop_modules.tincan.link.protocol.wire import FRAGMENT, FRAGMENT_HEADER
 from ipop_modules.tincan.saved import Saved, load
 
@@ -140,6 +144,108 @@ def test_what_is_sent_elsewhere_is_not_the_paths_loss() -> None:
         net.run(0.01)
     assert session.keys.sizer.limit == MOST_DATAGRAMS
     assert len(session.keys.aside) < 100, "it was reported"
+
+
+def test_blocks_that_a_full_socket_dropped_are_not_the_paths_loss() -> None:
+    net, peer, other = linked(308)
+    peer.machine.want_member(other.id, net.now)
+    net.run(0.5)
+    session = peer.machine.sessions[other.id]
+    assert session.keys is not None
+    run = FRAME_HEADER.pack(CARD, 0, 0, 60_000) + bytes(60_000)
+    for _ in range(20):
+        peer.is_full = True
+        while peer.backlog._used + len(run) + 5000 < HELD[Load.OWN]:
+            peer.machine.send_card(other.id, run, net.now)
+        before = session.counters.blocks_out
+        for _ in range(40):
+            peer.machine.send_card(other.id, run, net.now)
+        assert session.counters.blocks_out == before
+        peer.drain()
+        net.run(0.3)
+        for _ in range(20):
+            peer.machine.send_card(other.id, FRAME_HEADER.pack(CARD, 0, 0, 100) + bytes(100), net.now)
+            net.run(0.02)
+    assert peer.machine.counters["drop_full_own"] == 20 * 40
+    assert session.keys.sizer.limit == MOST_DATAGRAMS
+    assert len(session.keys.aside) <= 40, "it was reported"
+
+
+@pytest.mark.parametrize("seen", [(b"\1\2\3", 4741), (b"\1\2\3\4", 0)], ids=["three bytes", "port 0"])
+def test_an_address_that_is_none_is_counted_and_told_to_nobody(seen: tuple[bytes, int]) -> None:
+    net, peer, rogue = linked(309)
+    peer.events.clear()
+    path = peer.machine.sessions[rogue.id].paths.active
+    assert path is not None
+    path.probes[bytes(8)] = net.now
+    give(rogue, peer, control.frame(control.ProbeAnswer(bytes(8), *seen)))
+    net.run(0)
+    assert peer.of(Observed) == []
+    assert peer.machine.counters["drop_observed"] == 1
+
+
+def test_lists_of_neighbours_cost_no_look_at_all_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, peer, rogue = linked(311)
+    for number in range(3, 43):
+        link(net, peer, net.peer(f"10.0.0.{number}"))
+    looks: list[bytes] = []
+    is_sound = State.is_sound
+
+    def counted(state: State, node: bytes) -> bool:
+        looks.append(node)
+        return is_sound(state, node)
+
+    known = sorted(set(peer.machine.sessions) - {rogue.id})
+    told = tuple((node, 1000) for node in known[:MAX_TOLD])
+    session = peer.machine.sessions[rogue.id]
+    session.member = False
+    monkeypatch.setattr(State, "is_sound", counted)
+    give(rogue, peer, control.frame(control.Relays(told, wanted=True)))
+    assert (looks, session.relays) == ([], ()), "a stranger's"
+    session.member = True
+    for _ in range(2):
+        give(rogue, peer, control.frame(control.Relays((), wanted=True)) * MAX_OTHERS)
+    assert len(looks) == len(known), "one list in answer"
+    assert not session.relays
+    looks.clear()
+    give(rogue, peer, control.frame(control.Relays(told, wanted=True)))
+    assert len(looks) == MAX_TOLD
+    assert session.relays
+    net.now += SOONEST
+    give(rogue, peer, control.frame(control.Relays((), wanted=True)))
+    assert len(looks) > MAX_TOLD
+
+
+def test_nothing_is_held_for_a_session_that_the_same_block_ended() -> None:
+    for seed, is_wrapped in ((312, False), (313, True)):
+        net, peer, rogue = linked(seed)
+        rogue.machine.want_member(peer.id, net.now)
+        net.run(0.5)
+        assert peer.machine.sessions[rogue.id].member
+        closing = control.frame(control.Close())
+        if is_wrapped:
+            closing = overlay.frame(overlay.Packet(peer.id, rogue.id, overlay.DATAGRAM, sealed(rogue, peer, closing)))
+        card = FRAME_HEADER.pack(CARD, 0, 0, 1000) + bytes(1000)
+        give(rogue, peer, closing + card)
+        assert rogue.id not in peer.machine.sessions
+        assert peer.machine._state.room.used == 0
+        assert peer.machine.counters["drop_no_session"] == 1
+
+
+def test_one_peer_that_asks_for_answers_takes_no_room_from_others() -> None:
+    net, peer, rogue = linked(314)
+    other = net.peer("10.0.0.3")
+    link(net, peer, other)
+    peer.is_full = True
+    probing = control.frame(control.Ping(bytes(8)))
+    for _ in range(1000):
+        give(rogue, peer, probing * MAX_OTHERS)
+    asked = 1000 * MAX_OTHERS
+    assert len(peer.backlog) < 1.1 * PONGS_A_SECOND
+    assert peer.machine.counters["drop_ping_limit"] == asked - PONGS_A_SECOND
+    while peer.machine.send_role(rogue.id, "topology", bytes(1000), net.now):
+        assert peer.backlog._used <= HELD[Load.CONTROL] * PART_OF_CONTROL
+    assert peer.machine.send_role(other.id, "topology", bytes(1000), net.now)
 
 
 values = st.recursive(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 
 import pytest
@@ -43,6 +44,56 @@ def test_common_links_take_few_probes(passes: int) -> None:
     rested, count = search(mtu, passes, 0.0, 30.0)
     print(f"{passes}: {mtu.size} after {rested:.2f} s, {count} probes")
     assert count <= 36
+
+
+def rested(mtu: MtuSearch, passes: int, now: float, seconds: float, delay: Callable[[float], float | None]) -> float:
+    """As `search`, on a path whose answers come after `delay`, or never."""
+    end = now + seconds
+    answers: list[tuple[float, int]] = []
+    while (now := min([mtu.next_wake, *(at for at, _ in answers)])) <= end:
+        if answers and answers[0][0] <= now:
+            mtu.answered(answers.pop(0)[1], now)
+        elif (size := mtu.wake(now)) is not None and size <= passes and (late := delay(now)) is not None:
+            answers = sorted([*answers, (now + late, size)])
+    return end
+
+
+def found(passes: int) -> MtuSearch:
+    mtu = MtuSearch()
+    mtu.wanted = True
+    search(mtu, passes, 0.0, 30.0)
+    return mtu
+
+
+@pytest.mark.parametrize("seconds", [1.5, 3.0, 20.0, 100.0])
+@pytest.mark.parametrize("delay", [1.7, 2.6, None], ids=["queue", "longer queue", "outage"])
+@pytest.mark.parametrize("passes", [1472, 8952])
+def test_a_path_that_is_slow_or_dead_for_a_while_has_its_size_again_soon(
+    passes: int, seconds: float, delay: float | None
+) -> None:
+    mtu = found(passes)
+    size, now = mtu.size, 100.0
+    mtu.doubt(now)
+    now = rested(mtu, passes, now, seconds, lambda _now: delay)
+    for _ in range(75):
+        mtu.wanted = True
+        now = rested(mtu, passes, now, 1.0, lambda _now: 0.02)
+    assert mtu.size == size
+
+
+def test_an_answer_that_came_late_ends_the_search_below_it() -> None:
+    mtu = found(1472)
+    mtu.doubt(100.0)
+    rested(mtu, 1472, 100.0, 1.71, lambda _now: 1.7)
+    assert mtu.size == 1472
+    assert mtu.wake(101.71) is None
+
+
+def test_a_size_that_was_never_probed_is_no_late_answer() -> None:
+    mtu = found(1472)
+    mtu.answered(1480, 100.0)
+    mtu.answered(9000, 100.0)
+    assert mtu.size == 1472
 
 
 def test_a_path_that_carries_nothing_large_is_not_probed() -> None:

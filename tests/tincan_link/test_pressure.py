@@ -192,6 +192,40 @@ def test_the_card_does_not_wait_for_a_stuck_socket_for_ever(played: Play) -> Non
     played(story)
 
 
+def test_a_stuck_socket_that_takes_something_loses_nothing_again(played: Play) -> None:
+    """There is room for a little, of which the kernel does not tell; only a send finds out."""
+
+    async def story(street: Street) -> None:
+        street.fill()
+        street.now += STUCK_AFTER
+        await street.until([True, False])
+        assert not street.send(b"o", Load.OWN)
+        assert not street.kept
+        street.buffer(2 * SMALL)
+        assert street.send(b"o", Load.OWN)
+        street.fill()
+        assert street.told[:3] == [True, False, True]
+
+    played(story)
+
+
+def test_a_stuck_socket_that_takes_what_keeps_links_alive_is_none(played: Play) -> None:
+    async def story(street: Street) -> None:
+        street.fill()
+        street.now += STUCK_AFTER
+        await street.until([True, False])
+        street.buffer(2 * SMALL)
+        assert not street.send(b"c", Load.CONTROL, 1)
+        assert street.kept
+        assert len(street.near.backlog) == 0, "it was sent at once"
+        assert street.told == [True, False, True]
+        assert not street.send(b"o", Load.OWN)
+        assert street.kept
+        await street.until([True, False, True, False])
+
+    played(story)
+
+
 def test_a_socket_that_is_full_in_a_turn_of_the_lane_is_tried_again(played: Play) -> None:
     async def story(street: Street) -> None:
         loop = asyncio.get_running_loop()

@@ -42,7 +42,7 @@ class Pressure:
             loop.add_writer(sock.fileno(), self._writable, sock)
             # As from another thread: the lane that this is called in would wait on without a look at a new timer.
             loop.call_soon_threadsafe(self._plan)
-            self._settle()
+        self._settle()
         return kept
 
     def forget(self, sock: UdpSocket) -> None:

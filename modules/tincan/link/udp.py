@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from struct import Struct
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from ipop_core.errors import IpopError
 
 from .protocol.backlog import Backlog, Load, Parcel, Unsent
-from .protocol.block import Buffer
+from .protocol.block import MAX_SEGMENTS, MAX_SEND, Buffer
 from .protocol.events import Endpoint
 
 _SOL_UDP: Final = 17
@@ -63,6 +63,10 @@ class UdpSocket:
         self._control: dict[int, list[tuple[int, int, bytes]]] = {}
         self._plain = 0
         """Sends without segmentation that are left until it is tried again."""
+        self._passed = 0
+        """Buffers of a send without segmentation that went before there was no room: `hold` keeps the others."""
+        self._has_taken = False
+        """It took something since it was stuck, and the backlog has not been told yet."""
         self.backlog: Final = Backlog()
         self.counters: Final[Counter[str]] = Counter()
         sock.setblocking(False)
@@ -119,6 +123,7 @@ class UdpSocket:
         return self._socket.fileno()
 
     def close(self) -> None:
+        self._send = self._socket.sendmsg  # which fails from now on, and nothing is held any more
         self._socket.close()
 
     def receive(self, buffer: memoryview) -> tuple[int, int, Endpoint] | None:
@@ -156,20 +161,31 @@ class UdpSocket:
     ) -> bool:
         """Keep what found no room, and ask the kernel no more until `drain` does; False when it was dropped.
 
-        What keeps links alive is tried at once: a socket that was full may have some room, though not yet much.
+        It is what `transmit` has just been given, and maybe more of the same block behind it. What keeps links alive
+        is tried at once: a socket that was full may have some room, though not yet much.
         """
-        parcel = Parcel(endpoint, b"".join(buffers), segment)
-        if self.backlog.is_full and load is Load.CONTROL and self._is_over(parcel):
-            return True
-        kept = self.backlog.add(load, parcel, now)
-        self._send = self._socket.sendmsg if self.backlog.is_stuck else _no_room
+        backlog = self.backlog
+        passed, self._passed = self._passed, 0
+        parcel = Parcel(endpoint, b"".join(buffers[passed:]), segment, load)
+        self._tell_of_room(now)
+        rest: Parcel | None = parcel
+        if backlog.is_full and load is Load.CONTROL:
+            rest = self._send_parcel(parcel)
+            if backlog.is_stuck and rest is not parcel:
+                backlog.progressed(now)
+        kept = rest is None or backlog.add(rest, now)
+        self._send = self._send_though_stuck if backlog.is_stuck else _no_room
         return kept
 
     def drain(self, now: float, *, is_writable: bool) -> bool:
         """Send what is held; True when nothing is left and there is room. `is_writable`: the kernel says so."""
         backlog = self.backlog
+        self._tell_of_room(now)
         while (parcel := backlog.first()) is not None:
-            if not self._is_over(parcel):
+            rest = self._send_parcel(parcel)
+            if rest is not None:
+                if rest is not parcel:
+                    backlog.shorten(rest, now)
                 return False
             backlog.taken(now)
         if backlog.is_stuck and not is_writable:
@@ -178,26 +194,46 @@ class UdpSocket:
         self._send = self._socket.sendmsg
         return True
 
-    def _is_over(self, parcel: Parcel) -> bool:
-        """Try to send it; False where there is no room. What can't be sent at all is dropped and counted."""
+    def _send_parcel(self, parcel: Parcel) -> Parcel | None:
+        """Send it; returns what found no room. What can't be sent at all is dropped and counted."""
+        data, at = memoryview(parcel.data), 0
         try:
-            self._send_parcel(parcel)
+            while at < len(data):
+                at += self._send_piece(parcel.endpoint, data[at:], parcel.segment)
         except BlockingIOError:
-            return False
+            return parcel._replace(data=bytes(data[at:])) if at else parcel
         except OSError as error:
             self._count(error)
-        return True
+        return None
 
-    def _send_parcel(self, parcel: Parcel) -> None:
-        endpoint, data, segment = parcel
+    def _send_piece(self, endpoint: Endpoint, data: memoryview, segment: int) -> int:
+        """Send as many of these datagrams as one call takes; returns their bytes."""
         send = self._socket.sendmsg
-        if len(data) <= segment:
-            send([data], (), 0, endpoint)
-        elif self._plain:
-            for at in range(0, len(data), segment):
-                send([data[at : at + segment]], (), 0, endpoint)
+        if len(data) > segment and not self._plain:
+            piece = data[: segment * min(MAX_SEGMENTS, MAX_SEND // segment)]
+            try:
+                send([piece], self._segment_option(segment), 0, endpoint)
+            except OSError as error:
+                if error.errno not in _NO_SEGMENTATION:
+                    raise
+            else:
+                return len(piece)
+            send([data[:segment]], (), 0, endpoint)
+            self._has_no_segmentation()
         else:
-            send([data], self._segment_option(segment), 0, endpoint)
+            send([data[:segment]], (), 0, endpoint)
+        return min(segment, len(data))
+
+    def _send_though_stuck(self, *what: Any) -> None:
+        """Stands for a stuck socket's `sendmsg`."""
+        self._socket.sendmsg(*what)
+        self._has_taken = True
+        self._send = self._socket.sendmsg
+
+    def _tell_of_room(self, now: float) -> None:
+        if self._has_taken:
+            self._has_taken = False
+            self.backlog.progressed(now)
 
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         return _packed(endpoint[0]), endpoint[1]
@@ -221,13 +257,17 @@ class UdpSocket:
             self._one_by_one(endpoint, buffers)
         except OSError as error:
             return self._failed(error)
+        self._has_no_segmentation()
+        return None
+
+    def _has_no_segmentation(self) -> None:
         self.counters["socket_no_segmentation"] += 1
         self._plain = PLAIN_SENDS
-        return None
 
     def _failed(self, error: OSError) -> Unsent | None:
         if error.errno in _FULL:
             return Unsent.FULL
+        self._passed = 0
         self._count(error)
         return Unsent.TOO_LONG if error.errno == errno.EMSGSIZE else None
 
@@ -235,9 +275,12 @@ class UdpSocket:
         self.counters[_DROPS.get(error.errno or 0, "socket_failed")] += 1
 
     def _one_by_one(self, endpoint: Endpoint, buffers: Sequence[Buffer | bytearray]) -> None:
-        self._plain = max(self._plain - 1, 0)
+        self._passed = 0
         for at in range(0, len(buffers), 2):
             self._send(buffers[at : at + 2], (), 0, endpoint)
+            self._passed = at + 2
+        self._passed = 0
+        self._plain = max(self._plain - 1, 0)
 
 
 @lru_cache(maxsize=4096)

@@ -1,9 +1,12 @@
 """What a full socket did not take: held within bounds, by what it is, and sent when there is room again.
 
-A socket is full while the kernel has not yet got rid of what it was given before. All that one holds shares one bound,
-and what matters less meets it sooner: other nodes' packets, to which a drop says to send less; then this node's own, of
-which no more come, as the card is not read while a socket is full; then what keeps links and the ring alive, which goes
-first, too. The card's own queue fills up meanwhile, and that holds the programs back.
+A socket is full while the kernel has not yet got rid of what it was given before. Other nodes' packets have a part of
+their own in what is held: a drop says to their senders to send less, and of the last quarter, which is for the ring's
+messages, sealed datagrams have nothing (as in hospitality.py). This node's own need more, but no more of them come, as
+the card is not read while a socket is full. The rest is for what keeps links and the ring alive, which goes first, too;
+much of that is in answer to peers, so for each address there is no more of it than a part of what is left (after
+Choudhury and Hahne, "Dynamic Queue Length Thresholds", 1998). The card's own queue fills up meanwhile, and that holds
+the programs back.
 
 A socket that has taken nothing for some seconds is stuck: what it holds is dropped, and the card is read again for the
 peers that are reached by others. It is no longer stuck when it takes something.
@@ -11,7 +14,7 @@ peers that are reached by others. It is no longer stuck when it takes something.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -30,23 +33,41 @@ class Load(Enum):
     """What datagrams carry, that which matters least first."""
 
     FORWARDED = "forwarded"
+    """Other nodes' sealed datagrams, which carry their traffic."""
+    FORWARDED_MESSAGE = "forwarded_message"
+    """Other nodes' messages of the ring and the directory."""
     OWN = "own"
     CONTROL = "control"
 
 
-HELD: Final = {Load.FORWARDED: 256 * 1024, Load.OWN: 1536 * 1024, Load.CONTROL: 2048 * 1024}
-"""Bytes that may be held altogether when there is one more of the kind. A turn of the card is 10 blocks at the most."""
+HELD: Final = {
+    Load.FORWARDED: 192 * 1024,
+    Load.FORWARDED_MESSAGE: 256 * 1024,
+    Load.OWN: 1536 * 1024,
+    Load.CONTROL: 2048 * 1024,
+}
+"""Bytes that may be held when there is one more of the kind: other nodes' alone for theirs, else altogether.
+
+A turn of the card is 10 blocks at the most.
+"""
+PART_OF_CONTROL: Final = 1 / 4
+"""What one address gets, of what is left."""
 OVERHEAD: Final = 512
 """Bytes that a parcel is taken to use beside its datagrams."""
 STUCK_AFTER: Final = 3.0
 
 
 class Parcel(NamedTuple):
-    """Datagrams of `segment` bytes, the last one at most that, for one address."""
+    """Datagrams of `segment` bytes, the last one at most that, for one address: a block, or what is left of it."""
 
     endpoint: Endpoint
     data: bytes
     segment: int
+    load: Load
+
+    @property
+    def used(self) -> int:
+        return len(self.data) + OVERHEAD
 
 
 class Backlog:
@@ -56,6 +77,10 @@ class Backlog:
         self._urgent: Final[deque[Parcel]] = deque()
         self._others: Final[deque[Parcel]] = deque()
         self._used = 0
+        self._forwarded = 0
+        """Of it, other nodes'."""
+        self._urgent_for: Final[Counter[Endpoint]] = Counter()
+        """Of it, what keeps links alive, by address."""
         self._since = 0.0
         """When the socket last took something, or became full."""
         self.is_full = False
@@ -70,15 +95,14 @@ class Backlog:
         """Whether the card must wait for this socket."""
         return self.is_full and not self.is_stuck
 
-    def add(self, load: Load, parcel: Parcel, now: float) -> bool:
+    def add(self, parcel: Parcel, now: float) -> bool:
         """Hold what the socket did not take; False where there is no room and it is dropped."""
         if not self.is_full:
             self.is_full, self._since = True, now
-        size = len(parcel.data) + OVERHEAD
-        if self._used + size > HELD[load] or (self.is_stuck and load is not Load.CONTROL):
+        if not self._has_room(parcel):
             return False
-        self._used += size
-        (self._urgent if load is Load.CONTROL else self._others).append(parcel)
+        self._count(parcel, parcel.used)
+        (self._urgent if parcel.load is Load.CONTROL else self._others).append(parcel)
         return True
 
     def first(self) -> Parcel | None:
@@ -88,7 +112,19 @@ class Backlog:
 
     def taken(self, now: float) -> None:
         """The socket took what came first, or will never take it."""
-        self._used -= len((self._urgent or self._others).popleft().data) + OVERHEAD
+        parcel = (self._urgent or self._others).popleft()
+        self._count(parcel, -parcel.used)
+        self.progressed(now)
+
+    def shorten(self, rest: Parcel, now: float) -> None:
+        """The socket took a part of what came first: this is left."""
+        queue = self._urgent or self._others
+        self._count(rest, len(rest.data) - len(queue[0].data))
+        queue[0] = rest
+        self.progressed(now)
+
+    def progressed(self, now: float) -> None:
+        """The socket took something, be it held before or not."""
         self._since, self.is_stuck = now, False
 
     def relieve(self) -> None:
@@ -100,7 +136,28 @@ class Backlog:
         if now < self._since + STUCK_AFTER:
             return 0
         dropped = len(self)
-        self._urgent.clear()
-        self._others.clear()
-        self._used, self._since, self.is_stuck = 0, now, True
+        for queue in (self._urgent, self._others):
+            queue.clear()
+        self._urgent_for.clear()
+        self._used = self._forwarded = 0
+        self._since, self.is_stuck = now, True
         return dropped
+
+    def _has_room(self, parcel: Parcel) -> bool:
+        left = HELD[Load.CONTROL] - self._used
+        if parcel.load is Load.CONTROL:
+            return self._urgent_for[parcel.endpoint] + parcel.used <= PART_OF_CONTROL * left
+        if self.is_stuck:
+            return False
+        if parcel.load is Load.OWN:
+            return self._used + parcel.used <= HELD[Load.OWN]
+        return self._forwarded + parcel.used <= HELD[parcel.load] and parcel.used <= left
+
+    def _count(self, parcel: Parcel, size: int) -> None:
+        self._used += size
+        if parcel.load is Load.CONTROL:
+            self._urgent_for[parcel.endpoint] += size
+            if not self._urgent_for[parcel.endpoint]:
+                del self._urgent_for[parcel.endpoint]
+        elif parcel.load is not Load.OWN:
+            self._forwarded += size

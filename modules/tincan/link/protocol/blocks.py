@@ -5,12 +5,12 @@ The hot part of the machine: everything here runs for every block, in direct cal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from ...frames import CONTROL, RELAY
-from . import control, overlay
+from ...frames import CONTROL
+from . import control
 from .backlog import Load, Unsent
 from .block import MAX_SEALED, MIN_SEALED, Buffer, Cutter, batches
 from .events import Endpoint
@@ -31,8 +31,8 @@ TORN_INTERVAL: Final = 0.5
 Opened: TypeAlias = Callable[[Session, Keys, memoryview, Source, float], None]
 """Takes (session, keys, a block's plaintext, where it came from, now)."""
 
-OverOverlay: TypeAlias = Callable[[bytes, bytes, bytes | None, float], bool]
-"""Sends (node, datagram, via, now) over the ring; False when it was dropped."""
+OverOverlay: TypeAlias = Callable[[bytes, bytes, bytes | None, Load, float], bool]
+"""Sends (node, datagram, via, what it carries, now) over the ring; False when it was dropped."""
 
 
 @dataclass(slots=True)
@@ -187,17 +187,27 @@ class Blocks:
             return False
         return self.send_under(session, keys, frames, now)
 
-    def send_straight(self, session: Session, frames: Buffer, now: float) -> bool:
-        """As `send`, but on the direct path alone even when it is failing: for a packet that is on its way already."""
+    def send_straight(self, session: Session, frames: Buffer, load: Load, now: float) -> bool:
+        """As `send`, but on the direct path alone even when it is failing: for a packet that is on its way already.
+
+        `load` is what the packet is to this node.
+        """
         keys = session.sending_keys()
-        return keys is not None and self.send_under(session, keys, frames, now, straight=True)
+        return keys is not None and self.send_under(session, keys, frames, now, straight=load)
 
     def send_under(  # noqa: PLR0912 - runs for every block: no calls that can be spared
-        self, session: Session, keys: Keys, frames: Buffer, now: float, *, straight: bool = False, answers: bool = False
+        self,
+        session: Session,
+        keys: Keys,
+        frames: Buffer,
+        now: float,
+        *,
+        straight: Load | None = None,
+        answers: bool = False,
     ) -> bool:
         """Send frames under certain keys of a session; False when they were dropped.
 
-        `answers`: nothing comes back for them, and that means nothing.
+        `straight`: as `send_straight`, with that load. `answers`: nothing comes back for them, and that means nothing.
         """
         pair = keys.pair
         length = len(frames) + TAG_SIZE
@@ -219,13 +229,14 @@ class Blocks:
         session.counters.blocks_out += 1
         if path is None or is_relayed:
             header = FRAGMENT_HEADER.pack(FRAGMENT, pair.remote_rid, number, 0, length)
-            sent = self._over_overlay(session.node, header + sealed, session.via, now)
+            sent = self._over_overlay(session.node, header + sealed, session.via, straight or _load(frames), now)
             if path is None:
                 if session.unheard_since is None:
                     session.unheard_since, session.asked = now, 0
                     self._timers.plan(session.node, now + ASK_AFTER)
-                session.counters.datagrams_out += -(-length // OVERLAY_UNIT)
-                return sent
+                datagrams = -(-length // OVERLAY_UNIT)
+                session.counters.datagrams_out += datagrams
+                return sent or self._never_left(session, keys, number, len(frames), datagrams)
             if is_cut:
                 # On the way there, other blocks may have been cut.
                 self._cutter.space[:length] = sealed
@@ -242,34 +253,48 @@ class Blocks:
             session.counters.datagrams_out += 1
             header = FRAGMENT_HEADER.pack(FRAGMENT, pair.remote_rid, number, 0, length)
             unsent = transmit(endpoint, (header, sealed), size)
-            return unsent is None or self._mend(unsent, session, path, now, (header, sealed), frames)
+            return (
+                unsent is None
+                or self._mend(unsent, session, path, (header, sealed), straight or _load(frames), now)
+                or (is_relayed and sent)
+                or self._never_left(session, keys, number, len(frames), 1)
+            )
         buffers = self._cutter.cut(length, pair.remote_rid, number, size)
         session.counters.datagrams_out += len(buffers) >> 1
         if not mtu.wanted:
             mtu.wanted = True
             self._timers.plan(session.node, max(mtu.next_wake, now))
-        for batch in batches(buffers, size):
-            unsent = transmit(endpoint, batch, size)
-            if unsent is not None and not self._mend(unsent, session, path, now, batch, frames):
-                return False
+        parts = batches(buffers, size)
+        for part in parts:
+            unsent = transmit(endpoint, part, size)
+            if unsent is not None:
+                rest = list(_from(part, parts))
+                return (
+                    self._mend(unsent, session, path, rest, straight or _load(frames), now)
+                    or (is_relayed and sent)
+                    or self._never_left(session, keys, number, len(frames), len(buffers) >> 1)
+                )
         return True
 
     def _mend(  # noqa: PLR0917 - as the wire tells it
-        self, unsent: Unsent, session: Session, path: Path, now: float, buffers: Sequence[Buffer], frames: Buffer
+        self, unsent: Unsent, session: Session, path: Path, rest: Sequence[Buffer], load: Load, now: float
     ) -> bool:
-        """What a block of these frames was cut into was not sent; False when the block is lost."""
+        """The rest of what a block was cut into was not sent; False when the block is lost."""
         if unsent is Unsent.FULL:
-            return self._state.hold(path.endpoint, buffers, path.mtu.size, self._load(frames))
+            return self._state.hold(path.endpoint, rest, path.mtu.size, load)
         # The path leads out by another card now, and that one takes no datagrams of the size that was found.
         path.mtu.refused(now)
         self._timers.plan(session.node, now)
         return False
 
-    def _load(self, frames: Buffer) -> Load:
-        """What a block's first frame is: all frames of one block are of one kind."""
-        if frames[0] == RELAY:
-            return overlay.load(memoryview(frames), self._state.own)
-        return Load.CONTROL if frames[0] == CONTROL else Load.OWN
+    @staticmethod
+    def _never_left(session: Session, keys: Keys, number: int, length: int, datagrams: int) -> bool:
+        """A block was dropped on this side: that the peer misses it says nothing of the path. Returns False."""
+        keys.aside.append(number)
+        session.counters.bytes_out -= length
+        session.counters.blocks_out -= 1
+        session.counters.datagrams_out -= datagrams
+        return False
 
     def send_to(self, endpoint: Endpoint, keys: Keys, frame: bytes, *, aside: bool = True) -> bool:
         """Send one small frame to an address, whatever path is in use; False when no card takes so long a datagram.
@@ -281,3 +306,17 @@ class Blocks:
             keys.aside.append(number)
         header = FRAGMENT_HEADER.pack(FRAGMENT, keys.pair.remote_rid, number, 0, len(sealed))
         return self._state.transmit(endpoint, (header, sealed))
+
+
+def _load(frames: Buffer) -> Load:
+    """What a block's first frame is, of this node's own: all frames of one block are of one kind."""
+    return Load.CONTROL if frames[0] == CONTROL else Load.OWN
+
+
+def _from(part: Sequence[Buffer], parts: Sequence[Sequence[Buffer]]) -> Iterator[Buffer]:
+    """The buffers of a part and of those behind it."""
+    is_behind = False
+    for other in parts:
+        is_behind = is_behind or other is part
+        if is_behind:
+            yield from other

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ipop_core.token_bucket import TokenBucket
+
 from . import control
 from .blocks import Blocks
 from .certification import Certification
@@ -22,6 +24,8 @@ from .state import State
 from .unasked import Unasked
 
 MAX_PINGS: Final = 256
+PONGS_A_SECOND: Final = 50.0
+"""One peer's pings that are answered."""
 
 
 class Conversation:
@@ -108,8 +112,7 @@ class Conversation:
             case control.ProofWanted():
                 self._proving.wanted(session, now)
             case control.Ping(token=token):
-                hops = source.hops if isinstance(source, Overlay) else 1
-                self.send(session, control.Pong(token, hops), now)
+                self._pinged(session, token, source, now)
                 session.unheard_since = None  # nothing answers an answer: else both sides would ask each other for ever
             case control.Pong():
                 self._ponged(session, message, source, now)
@@ -139,6 +142,15 @@ class Conversation:
                 self._parting.told(session, now)
             case control.Confirm() | control.Heard():
                 pass
+
+    def _pinged(self, session: Session, token: bytes, source: Source, now: float) -> None:
+        if session.pongs is None:
+            session.pongs = TokenBucket(PONGS_A_SECOND, PONGS_A_SECOND, now)
+        if not session.pongs.take(now):
+            self._state.counters["drop_ping_limit"] += 1
+            return
+        hops = source.hops if isinstance(source, Overlay) else 1
+        self.send(session, control.Pong(token, hops), now)
 
     def _ponged(self, session: Session, message: control.Pong, source: Source, now: float) -> None:
         node, sent = self._pings.pop(message.token, (b"", 0.0))

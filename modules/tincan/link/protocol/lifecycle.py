@@ -7,6 +7,7 @@ from typing import Final
 
 from ipop_core.authority.peers import PeerCertificate
 
+from .backlog import Load
 from .blocks import Blocks
 from .card_traffic import CardTraffic
 from .certification import Certification
@@ -176,7 +177,7 @@ class Lifecycle:
         if endpoint is not None:
             self._state.transmit(endpoint, (datagram,))
         elif node is not None:
-            self._relaying.send_datagram(node, datagram, via, now)
+            self._relaying.send_datagram(node, datagram, via, Load.CONTROL, now)
 
     def source_address(self, source: Source) -> tuple[bytes, int] | None:
         """What to tell the sender about the address that we see it at."""

@@ -16,6 +16,7 @@ from ipop_core.authority.revocation import RevocationList
 from ...frames import BROADCAST, CARD, CONTROL, FRAME_HEADER, FRAME_HEADER_SIZE, RELAY
 from . import control, overlay
 from .answering import Answering
+from .backlog import Load
 from .block import MAX_BLOCK, Buffer
 from .blocks import Blocks
 from .card_traffic import CardTraffic, Deliver, DeliverTrain
@@ -357,6 +358,9 @@ class LinkMachine:
                 self._conversation.received(session, keys, body, source, now)
             else:
                 self.counters["drop_unknown_frame"] += 1
+            if (kind == CONTROL or at < end) and self.sessions.get(session.node) is not session:
+                self.counters["drop_no_session"] += at < end
+                return  # that frame, or what it carried, ended the session
         if card and session.member:
             session.last_card = now
             if session.idle_told or not keys.pair.is_short_lived or session.paths.active is None:
@@ -365,8 +369,8 @@ class LinkMachine:
     def _ask(self, node: bytes, message: control.AnyControl, now: float) -> None:
         self._conversation.send(self._lifecycle.ensure(node, now), message, now)
 
-    def _over_overlay(self, node: bytes, datagram: bytes, via: bytes | None, now: float) -> bool:
-        return self._relaying.send_datagram(node, datagram, via, now)
+    def _over_overlay(self, node: bytes, datagram: bytes, via: bytes | None, load: Load, now: float) -> bool:
+        return self._relaying.send_datagram(node, datagram, via, load, now)
 
     # Time.
 

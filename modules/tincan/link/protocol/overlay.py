@@ -24,8 +24,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
-from ...frames import FRAME_HEADER, FRAME_HEADER_SIZE, RELAY
-from .backlog import Load
+from ...frames import FRAME_HEADER, RELAY
 
 HEADER: Final = Struct("!BBBB20s20s")
 ID_SIZE: Final = 20
@@ -99,14 +98,6 @@ def decode(body: memoryview) -> Packet:
     to_via, from_via, mark = nodes
     closest, strict = bool(flags & CLOSEST), bool(flags & STRICT)
     return Packet(to, sender, content, body[at:], closest, to_via, from_via, hop_limit, hops, mark, strict)
-
-
-def load(frame: memoryview, own: bytes) -> Load:
-    """What a RELAY frame of `frame`'s maker is to the node `own`, which sends it."""
-    _, content, _, _, _, sender = HEADER.unpack_from(frame, FRAME_HEADER_SIZE)
-    if sender != own:
-        return Load.FORWARDED
-    return Load.OWN if content == DATAGRAM else Load.CONTROL
 
 
 def one_hop_on(packet: Packet, mark: bytes | None = None, *, strict: bool = False) -> bytes:

@@ -94,8 +94,10 @@ class Probing:
             return
         self._courtesy.answered(self._state.wire.address(source), session.node)
         self._answering.validated(session, source)
-        if answer.ip:
+        if len(answer.ip) in (4, 16) and answer.port:
             self._seeking.observed(session, source, answer.ip, answer.port, now)
+        elif answer.ip:
+            self._state.counters["drop_observed"] += 1
         self.tell(session, before, now)
 
     def tell(self, session: Session, before: Path | None, now: float) -> None:

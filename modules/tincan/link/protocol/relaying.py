@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from ipop_core.token_bucket import TokenBucket
 
 from . import overlay
+from .backlog import Load
 from .events import RoleData, TraceAnswered
 from .hospitality import Hospitality
 from .overlay import BadPacket, Packet
@@ -19,8 +20,12 @@ from .state import State
 TRACES_A_SECOND: Final = 20.0
 """Traced packets that one node answers."""
 
-Send: TypeAlias = Callable[[Session, bytes, float], bool]
-"""Sends (session, frames, now) over a link; False when they were dropped."""
+_DATAGRAMS: Final = Load.FORWARDED
+_MESSAGES: Final = Load.FORWARDED_MESSAGE
+"""What packets are that others hand over, whatever sender they name."""
+
+Send: TypeAlias = Callable[[Session, bytes, Load, float], bool]
+"""Sends (session, frames, what they are to this node, now) over a link; False when they were dropped."""
 
 Receive: TypeAlias = Callable[[memoryview, int, Source, float], None]
 """Takes (datagram, its size, where it came from, now) as if it had come by UDP."""
@@ -49,20 +54,20 @@ class Relaying:
         """The way back that a packet names: the neighbour that it goes through, as the ring may not lead here yet."""
         return via if via is not None and self._state.is_linked(via) else self.own_via()
 
-    def send_datagram(self, node: bytes, datagram: bytes, via: bytes | None, now: float) -> bool:
-        """Carry to a node what would travel in UDP on a direct path; False when it was dropped.
+    def send_datagram(self, node: bytes, datagram: bytes, via: bytes | None, load: Load, now: float) -> bool:
+        """Carry to a node what would travel in UDP on a direct path; False when it was dropped. `load` is what it is.
 
         By the session's best relay, or by the ring; around the direct link with that node, if there still is one:
         whoever sends over the overlay has reason to.
         """
         packet = Packet(node, self._state.own, overlay.DATAGRAM, datagram, False, via, self._way_back(via))
-        return self._send_by_relays(packet, now)
+        return self._send_by_relays(packet, load, now)
 
     def send_trace(self, node: bytes, token: bytes, via: bytes | None, hops: int, now: float) -> bool:
         """Have the node that is so many links away on a datagram's way say who it is; False when it was dropped."""
         way_back = self._way_back(via)
         packet = Packet(node, self._state.own, overlay.TRACE, token, False, via, way_back, hop_limit=hops + 1)
-        return self._send_by_relays(packet, now)
+        return self._send_by_relays(packet, Load.CONTROL, now)
 
     def send_message(self, to: bytes, role: str, data: bytes, now: float, *, closest: bool, via: bytes | None) -> bool:
         """Carry a role's data to a node, or to the ring member nearest to a key; False when it was dropped."""
@@ -96,24 +101,24 @@ class Relaying:
             self._counters["drop_not_in_ring"] += 1
         elif not self.hospitality.admits(session, packet, len(body), now):
             self._counters["drop_stranger_limit"] += 1
-        elif self._hand_on(step, packet, now):
+        elif self._hand_on(step, packet, _DATAGRAMS if packet.content == overlay.DATAGRAM else _MESSAGES, now):
             self._counters["relayed"] += 1
             self._counters["relayed_bytes"] += len(body)
 
-    def _send_by_relays(self, packet: Packet, now: float) -> bool:
+    def _send_by_relays(self, packet: Packet, load: Load, now: float) -> bool:
         session = self._state.sessions.get(packet.to)
         if session is not None:
             for relay in session.relays:
                 if self._state.is_sound(relay.node):
-                    return self._hand_on(Step(relay.node), packet, now)
+                    return self._hand_on(Step(relay.node), packet, load, now)
         around, onward = self._next_step(packet, avoid=packet.to)
-        return self._originate(packet, now) if around is None else self._hand_on(around, onward, now)
+        return self._originate(packet, now, load) if around is None else self._hand_on(around, onward, load, now)
 
-    def _originate(self, packet: Packet, now: float) -> bool:
+    def _originate(self, packet: Packet, now: float, load: Load = Load.CONTROL) -> bool:
         """Send a packet of our own; one that ends here is delivered."""
         step, packet = self._next_step(packet)
         if step is not None:
-            return self._hand_on(step, packet, now)
+            return self._hand_on(step, packet, load, now)
         if packet.closest and self.routes.member:
             self._arrived(packet, self._state.own, now)
             return True
@@ -150,9 +155,9 @@ class Relaying:
         else:
             self._counters["drop_no_route"] += 1
 
-    def _hand_on(self, step: Step, packet: Packet, now: float) -> bool:
+    def _hand_on(self, step: Step, packet: Packet, load: Load, now: float) -> bool:
         onward = overlay.one_hop_on(packet, step.mark, strict=step.strict)
-        return self._send(self._state.sessions[step.following], onward, now)
+        return self._send(self._state.sessions[step.following], onward, load, now)
 
     def _hops_ended(self, packet: Packet, now: float) -> None:
         if packet.content == overlay.TRACE:

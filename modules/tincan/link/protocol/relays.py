@@ -7,7 +7,8 @@ the link with the first is in doubt. Where the lists have nobody in common, pack
 
 A side tells its list once the peer has proven its membership: by a quicker way, frames would overtake the proof.
 
-A list is the peer's word, and harms nobody but itself: it chooses only among this node's own neighbours.
+A list is a member's word, and harms nobody but itself: it chooses only among this node's own neighbours, and for each
+of those few no others are looked at.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .state import State
 
 TELL_AGAIN: Final = 10.0
 SOONEST: Final = 1.0
-"""Seconds between two lists at least, when the relay in use is lost."""
+"""Seconds between two lists at least, when the relay in use is lost, or the peer asks."""
 FLOWING: Final = 10.0
 """Card frames that went so many seconds ago are worth the two messages."""
 MAX_TOLD: Final = 16
@@ -58,11 +59,13 @@ class Relays:
 
     def received(self, session: Session, told: control.Relays, now: float) -> None:
         """The peer told its neighbours: choose."""
-        own = dict(self._neighbours(session.node))
+        if not session.member:
+            self._state.counters["drop_not_member"] += 1
+            return
         shared = [
-            Relay(node, own[node] + micros / 1e6)
+            Relay(node, rtt + micros / 1e6)
             for node, micros in told.neighbours
-            if node in own and self._shunned.get(node, now) <= now
+            if (rtt := self._round_trip(node, session.node)) is not None and self._shunned.get(node, now) <= now
         ]
         shared.sort(key=lambda relay: relay.rtt)
         used = session.relays[0].node if session.relays else None
@@ -70,7 +73,8 @@ class Relays:
         if at and shared[0].rtt > BETTER * shared[at].rtt:
             shared.insert(0, shared.pop(at))
         session.relays = tuple(shared[:MAX_KEPT])
-        if told.wanted and session.member:
+        if told.wanted and now - session.relays_answered >= SOONEST:
+            session.relays_answered = now
             self._tell(session, now, wanted=False)
 
     def silent(self, session: Session, now: float) -> None:
@@ -92,14 +96,15 @@ class Relays:
 
     def _neighbours(self, but: bytes) -> list[tuple[bytes, float]]:
         """Direct links that nothing is wrong with, and their round trips; one that has none yet is asked."""
-        found = []
-        for other in self._state.sessions.values():
-            path = other.paths.active
-            if path is None or other.node == but or not self._state.is_sound(other.node):
-                continue
-            if path.rtt is not None:
-                found.append((other.node, path.rtt))
-            elif not path.asked:
-                path.asked = True
-                self._state.timers.plan(other.node, 0.0)
-        return found
+        return [(node, rtt) for node in self._state.sessions if (rtt := self._round_trip(node, but)) is not None]
+
+    def _round_trip(self, node: bytes, but: bytes) -> float | None:
+        """That of a direct link that nothing is wrong with."""
+        session = self._state.sessions.get(node)
+        path = None if session is None else session.paths.active
+        if path is None or node == but or not self._state.is_sound(node):
+            return None
+        if path.rtt is None and not path.asked:
+            path.asked = True
+            self._state.timers.plan(node, 0.0)
+        return path.rtt

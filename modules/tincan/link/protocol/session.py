@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ipop_core.authority.peers import BadCertificate, PeerCertificate
 from ipop_core.identity import Address
+from ipop_core.token_bucket import TokenBucket
 
 from .block import MAX_BLOCK
 from .holding import Held, Room
@@ -100,6 +101,8 @@ class Session:
     """Neighbours of both sides that packets go by while there is no direct path, the best one first."""
     relays_told: float = -inf
     """When the peer was told our neighbours."""
+    relays_answered: float = -inf
+    """When it was because the peer asked."""
     seek_at: float = inf
     """When a rendezvous is asked for again, while there is no direct path."""
     seek_wait: float = SEEK_AGAIN
@@ -136,6 +139,8 @@ class Session:
     demand_told: float = 0.0
     unplaced_told: float = -inf
     """When it was told last that the peer sends from an address that is not known to be its own."""
+    pongs: TokenBucket | None = None
+    """How many more of the peer's pings are answered; from the first one on."""
     torn_told: float = -inf
     """When the peer was told last that only parts of its blocks come."""
     waiting: Waiting = field(default_factory=Waiting)
