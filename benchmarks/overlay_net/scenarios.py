@@ -15,7 +15,17 @@ import msgspec
 from benchmarks.overlay_net.growing import Overlay
 from benchmarks.overlay_net.members import NAMESPACE_KEY, Kind, Recipe, cheap_sign
 from benchmarks.overlay_net.thin import Network, Node
-from ipop_modules.topology.protocol.messages import Copy, GetAnswer, MessageError, Replicate, decode, encode
+from ipop_modules.topology.protocol.messages import (
+    Copy,
+    GetAnswer,
+    Message,
+    MessageError,
+    PutAnswer,
+    Repair,
+    Replicate,
+    decode,
+    encode,
+)
 from ipop_modules.topology.protocol.records import Record, signed_record
 
 Figures: TypeAlias = dict[str, float | int | None]
@@ -250,9 +260,10 @@ def partition(overlay: Overlay) -> Figures:
 
 
 def liars(overlay: Overlay, part: float = 0.1) -> Figures:
-    """So many storers lie, a third of them in each of the ways of LIES.
+    """So many storers lie, a part of them in each of the ways of LIES, while members are asked for.
 
-    In an open namespace, and in one with an authority, a liar knows the namespace's key; in a secret one it does not.
+    Then some more come and claim their addresses, and are asked for, too. In an open namespace, and in one with an
+    authority, a liar knows the namespace's key; in a secret one it does not.
     """
     network, kind = overlay.network, overlay.network.recipe.kind
     key = b"guessed" if kind == "secret" else NAMESPACE_KEY
@@ -262,19 +273,36 @@ def liars(overlay: Overlay, part: float = 0.1) -> Figures:
     tally = Tally()
     some_lookups(overlay, tally, 2 * LOOKUPS)
     network.run(13.0)
+    figures: Figures = {
+        f"liars_{kind}_wrong": tally.wrong,
+        f"liars_{kind}_failed": tally.failed,
+        f"liars_{kind}_asked": 2 * LOOKUPS,
+    }
+    askers = overlay.alive
+    newcomers = [overlay.newcomer() for _ in range(NEWCOMERS)]
+    network.run(30.0)
+    tally = Tally()
+    for node in newcomers:
+        for asker in network.chance.sample(askers, 5):
+            look_up(overlay, tally, asker, overlay.address(node))
+    network.run(3.0)
     for node in chosen:
         node.lies = None
-    figures: Figures = {f"liars_{kind}_wrong": tally.wrong, f"liars_{kind}_failed": tally.failed}
-    return figures | {f"liars_{kind}_asked": 2 * LOOKUPS}
+    return figures | {
+        f"liars_{kind}_new_wrong": tally.wrong,
+        f"liars_{kind}_new_failed": tally.failed,
+        f"liars_{kind}_new_asked": 5 * NEWCOMERS,
+    }
 
 
-LIES: Final = ("mine", "nothing", "older")
+LIES: Final = ("mine", "nothing", "older", "swallows")
 
 
 class Liar:
     """Alters what a storer says. `mine`: its answers name itself. `nothing`: they name nobody.
 
-    `older`: what it hands to its neighbours is its own since the beginning of time, and so are its answers.
+    `older`: what it hands to its neighbours is its own since the beginning of time, and so are its answers. `swallows`:
+    it says to owners that their records are stored, hands them to nobody, and answers that there are none.
     """
 
     def __init__(self, network: Network, namespace_key: bytes, way: str) -> None:
@@ -288,6 +316,8 @@ class Liar:
             message = decode(payload)
         except MessageError:
             return payload
+        if self._way == "swallows":
+            return encode(_swallowed(message))
         heeded = GetAnswer | Replicate if self._way == "older" else GetAnswer
         if not isinstance(message, heeded) or not message.copies:
             return payload
@@ -308,6 +338,20 @@ class Liar:
             sign=cheap_sign(self._key),
             namespace_key=self._namespace_key,
         )
+
+
+def _swallowed(message: Message) -> Message:
+    match message:
+        case PutAnswer():
+            return PutAnswer(message.number, "stored", None)
+        case GetAnswer():
+            return GetAnswer(message.number, (), 0, keeps=True)
+        case Replicate():
+            return Replicate(())
+        case Repair():
+            return Repair(Copy(message.copy.record, 0))
+        case _:
+            return message
 
 
 # The run.

@@ -206,6 +206,7 @@ class Topology:
                 "shortcuts": len(machine.shortcuts),
                 "shortcuts_displaced": machine.shortcuts.displaced,
                 "drop_repair_limit": machine.storage.repairs.refused,
+                "drop_replica_limit": machine.storage.replicas.refused,
                 "drop_survey_limit": machine.surveys.refused,
             },
             "lookups": self._directory.lookups.show(),

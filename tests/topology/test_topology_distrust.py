@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from hashlib import sha256
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
+import pytest
 
 from benchmarks.overlay_net.members import NAMESPACE_KEY, cheap_sign, cheap_verify
-from ipop_modules.topology.protocol import ids
+from ipop_modules.topology.protocol import ids, registration, storage
 from ipop_modules.topology.protocol.effects import Effect, Listed, Registered, Resolved, Send, Source
-from ipop_modules.topology.protocol.lookup import LIMIT, WAIT
+from ipop_modules.topology.protocol.lookup import LIMIT, OTHER_CLOCK, WAIT
 from ipop_modules.topology.protocol.machine import SURVEYS_AT_ONCE, Machine, Member
 from ipop_modules.topology.protocol.members import LONGEST
 from ipop_modules.topology.protocol.messages import (
@@ -42,7 +43,7 @@ from ipop_modules.topology.protocol.records import (
     signed_record,
 )
 from ipop_modules.topology.protocol.registration import DISPLACED_EVERY, Owner
-from ipop_modules.topology.protocol.storage import REPAIRS_A_SECOND, REPAIRS_AT_ONCE
+from ipop_modules.topology.protocol.storage import HANDED_OVER_EVERY, REPAIRS_A_SECOND, REPAIRS_AT_ONCE
 from ipop_modules.topology.protocol.store import MAX_CLAIMS
 
 M = TypeVar("M", bound=Message)
@@ -351,7 +352,7 @@ def test_a_loser_of_a_merge_is_told_and_asks_again() -> None:
 
 
 def test_who_says_all_the_time_that_a_claim_gave_way_has_it_put_now_and_then() -> None:
-    owner, puts = Story(NEXT), 0
+    owner, puts = crowded(), 0
     owner.machine.set_addresses([ADDRESS], owner.now)
     for _ in range(120):
         owner.now += 0.25
@@ -504,3 +505,188 @@ def test_who_was_told_of_once_is_listed_for_a_lease_and_no_longer_though_no_list
     story.now += alice.lease - 2 * LONGEST
     assert listed(bob) == {alice.owner, bob.owner}
     assert listed(bob) == {bob.owner}
+
+
+def put_of(effects: list[Effect]) -> tuple[bytes, Put] | None:
+    """The Put of this node's address, and where it goes."""
+    for effect in effects:
+        message = decode(effect.payload) if isinstance(effect, Send) else None
+        if isinstance(effect, Send) and isinstance(message, Put) and message.record.kind == "one":
+            return effect.to, message
+    return None
+
+
+def next_put(story: Story, seconds: float) -> tuple[bytes, Put]:
+    end = story.now + seconds
+    while story.now < end:
+        story.now += 0.1
+        put = put_of(story.machine.wake(story.now))
+        if put is not None:
+            return put
+    raise AssertionError(f"nothing was put in {seconds} s")
+
+
+@pytest.mark.parametrize("outcome", ["taken", "stale"])
+def test_an_answer_that_proves_nothing_is_as_good_as_none(outcome: Literal["taken", "stale"]) -> None:
+    """Whoever gives such answers has it put elsewhere, by other ways and ever more seldom."""
+    story = crowded()
+    put = put_of(story.machine.set_addresses([ADDRESS], story.now))
+    puts: list[tuple[bytes, Put]] = []
+    end = story.now + 30.0
+    while put is not None and story.now < end:
+        puts.append(put)
+        story.hear(PutAnswer(put[1].number, outcome, put[1].record if outcome == "stale" else None), NEXT, proven=False)
+        put = next_put(story, 20.0)
+    assert len(puts) <= 10
+    assert puts[0][1].via is None
+    assert {put.via for _, put in puts[1:]} > {None} or None not in {put.via for _, put in puts[1:]}
+    assert [(to != KEY, put.beside) for to, put in puts[:4]] == [(False, False), (True, True)] * 2
+
+
+def test_a_claim_is_looked_up_once_and_put_beside_its_key_until_it_is_found() -> None:
+    story = crowded()
+    places: list[bytes] = []
+    put = put_of(story.machine.set_addresses([ADDRESS], story.now))
+    for round_number in range(4):
+        assert put is not None
+        places.append(put[0])
+        effects = story.hear(PutAnswer(put[1].number, "stored", None), NEXT, proven=False)
+        if round_number < 3:
+            while not (gets := [get for get in said(effects, Get) if get.key == KEY]):
+                story.now += 0.1
+                effects = story.machine.wake(story.now)
+            assert len(gets) == 3
+            copies = (Copy(put[1].record, 600),) if round_number == 2 else ()
+            for get in gets:
+                effects = story.hear(GetAnswer(get.number, copies, len(copies), True), NEXT, proven=False)
+                assert not resolved(effects), "nobody asked"
+        put = next_put(story, 400.0)
+    step = ids.RING * 3 // (2 * story.machine.ring.size_estimate)
+    one, other = (ids.from_number(ids.number(KEY) + beside) for beside in (step, -step))
+    assert places == [KEY, one, other, KEY]
+    assert put is not None
+    assert put[0] == other, "where it was found"
+
+
+def test_who_is_not_to_hold_a_record_refuses_it_from_beside() -> None:
+    story = crowded()
+    around = sorted([story.me, *story.machine.ring.links])
+    for node in story.machine.ring.links:
+        place = around.index(node)
+        near = tuple(around[(place + step) % len(around)] for step in (-2, -1, 1, 2))
+        story.hear(Hello(True, 1, near, False), node)
+    near_me, far = story.me, ids.from_number(ids.number(story.me) + ids.RING // 2)
+    for number, (key, outcome) in enumerate(((near_me, "stored"), (far, "refused"))):
+        put = Put(number, node_of(b"alice"), None, member(b"alice", 5, key=key), beside=True)
+        assert [answer.outcome for answer in said(story.hear(put, NEXT), PutAnswer)] == [outcome]
+
+
+def test_that_an_address_is_another_nodes_counts_from_beside_only_while_it_was_not_found() -> None:
+    for is_found, states in ((False, ["taken"]), (True, [])):
+        story = crowded()
+        put = put_of(story.machine.set_addresses([ADDRESS], story.now))
+        assert put is not None
+        story.hear(PutAnswer(put[1].number, "stored", None), NEXT, proven=False)
+        assert story.machine.registrations is not None
+        (claim,) = story.machine.registrations.addresses
+        claim.found = is_found
+        claim.is_next_beside = True
+        _, beside = next_put(story, 400.0)
+        effects = story.hear(PutAnswer(beside.number, "taken", record(b"bob")), NEXT, proven=False)
+        assert [effect.state for effect in effects if isinstance(effect, Registered)] == states
+        again = put_of(effects)
+        assert (again is not None and again[0] == KEY) is is_found
+
+
+def test_that_a_set_is_full_counts_at_its_key_alone() -> None:
+    story = crowded()
+
+    def place(effects: list[Effect]) -> Put:
+        return next(put for put in said(effects, Put) if put.record.kind == "many")
+
+    first = place(story.machine.set_addresses([ADDRESS], story.now))
+    story.hear(PutAnswer(first.number, "stored", None), NEXT, proven=False)
+    story.now += 2 * registration.BESIDE
+    second = place(story.machine.wake(story.now))
+    assert (first.beside, second.beside) == (False, True)
+    third = place(story.hear(PutAnswer(second.number, "full", None), NEXT, proven=False))
+    assert (third.beside, third.record.key) == (False, first.record.key)
+    fourth = place(story.hear(PutAnswer(third.number, "full", None), NEXT, proven=False))
+    assert fourth.record.key != first.record.key
+
+
+def test_a_neighbour_that_says_ever_again_that_it_restarted_gets_everything_now_and_then() -> None:
+    story = Story(FAR)
+    story.hear(Hello(True, 1, (), False), FAR)
+    story.hear(Put(1, node_of(b"alice"), None, record(b"alice")), FAR)
+    handed = sum(
+        len(said(story.hear(Hello(True, life, (), False, order=life), FAR), Replicate)) for life in range(2, 22)
+    )
+    assert handed <= 1
+    story.now += 2 * HANDED_OVER_EVERY
+    assert said(story.machine.wake(story.now), Replicate), "who did restart gets it a little later"
+    story.now += HANDED_OVER_EVERY
+    assert not said(story.machine.wake(story.now), Replicate)
+
+
+def test_of_replicas_by_one_neighbour_so_many_are_checked_that_two_rings_can_merge(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    most = 64
+    monkeypatch.setattr(storage, "REPLICAS_AT_ONCE", float(most))
+    story = Story(FAR, NEXT)
+    copies = [Copy(record(b"owner %d" % number), 60) for number in range(most + 7)]
+    for copy in copies:
+        story.hear(Replicate((copy,)), FAR)
+    assert story.machine.storage.replicas.refused == 7
+    for copy in [copy for copy in copies if story.machine.storage.store.holds(copy.record)]:
+        story.hear(Replicate((copy,)), FAR)
+    assert story.machine.storage.replicas.refused == 7, "what is here is not checked again"
+    story.hear(Replicate((Copy(record(b"alice"), 60),)), NEXT)
+    assert record(b"alice") in kept(story), "another neighbour has an allowance of its own"
+
+
+def old(owner: bytes, since: int = 5) -> Copy:
+    """Of an owner that is gone; handed over by somebody who has kept it."""
+    return Copy(record(owner, since=since, sequence=5), 600)
+
+
+@pytest.mark.parametrize("majority", [False, True])
+def test_a_record_that_one_storer_kept_of_an_owner_that_is_gone_counts_for_nobody(majority: bool) -> None:
+    story = crowded()
+    story.now = 600.0 + OTHER_CLOCK + 1.0
+    assert story.machine.lookups
+    story.machine.lookups._majority = majority
+    effects: list[Effect] = []
+    for number, copies in zip(asked(story), ((old(b"alice"),), (), ()), strict=True):
+        effects += story.hear(GetAnswer(number, copies, 1, True), NEXT, proven=False)
+    assert resolved(effects) == [None]
+    assert not said(effects, Repair)
+    effects = []
+    bob = Copy(record(b"bob", since=9, sequence=int(1000 * story.now)), 600)
+    for number, copies in zip(asked(story), ((old(b"alice"),), (bob,), ()), strict=True):
+        effects += story.hear(GetAnswer(number, copies, 1, True), NEXT, proven=False)
+    assert resolved(effects) == [node_of(b"bob")]
+
+
+def test_of_two_owners_the_one_whose_record_lives_is_named() -> None:
+    story = crowded()
+    story.now = 700.0
+    assert story.machine.lookups
+    story.machine.lookups._majority = False
+    bob = Copy(record(b"bob", since=9, sequence=int(1000 * story.now)), 600)
+    for number, copy in zip(asked(story), (old(b"alice", since=1), bob), strict=False):
+        story.hear(GetAnswer(number, (copy,), 1, True), NEXT, proven=False)
+    story.now += WAIT
+    assert resolved(story.machine.wake(story.now)) == [node_of(b"bob")]
+
+
+def test_an_owner_without_a_clock_is_found() -> None:
+    story = crowded()
+    story.now = 600.0 + OTHER_CLOCK + 1.0
+    for lacking in (0, 1):
+        effects: list[Effect] = []
+        for place, number in enumerate(asked(story)):
+            copies = () if place < lacking else (old(b"alice"),)
+            effects += story.hear(GetAnswer(number, copies, 1, True), NEXT, proven=False)
+        assert resolved(effects) == [node_of(b"alice")]

@@ -104,7 +104,7 @@ def test_a_set_that_shrinks_is_one_part_again() -> None:
     assert places(rest) != {parts.FIRST}
     for node in nodes[:-SMALL]:
         network.leave(node)
-        network.run(0.2)
+        network.run(6.0)  # or the last two lose each other, and there is no bootstrap
     network.run_until(lambda: places(rest) == {parts.FIRST}, 20 * LEASE)
     assert places(rest) == {parts.FIRST}
     network.run(LEASE)

@@ -51,6 +51,15 @@ def test_a_copy_does_not_outlive_the_original_nor_shorten_it() -> None:
     assert not store.get("one", KEY, 101.0)
 
 
+def test_a_newer_record_that_is_handed_over_with_no_time_left_ends_no_sooner_than_the_one_before() -> None:
+    """Else whoever got the newest could end a claim at every other storer."""
+    store = Store()
+    store.put(record(), 600, LINK, 0.0)
+    assert store.put(record(sequence=2), 0, LINK, 300.0, merge=True).state == "stored"
+    assert store.get("one", KEY, 599.0)
+    assert not store.get("one", KEY, 600.0)
+
+
 def test_a_record_lives_one_lease_however_often_it_is_handed_over() -> None:
     store = Store()
     for now in (0.0, 300.0, 599.0):

@@ -5,7 +5,8 @@ it, which hold replicas. The ways there differ, so a storer that lies speaks for
 would not hold the record, being too far from the key or new in its place, is passed by for one nearer, or asked later.
 Records bear their owner's signature and the seal of the namespace, which no stranger can make. In an open namespace
 anyone can, so there what two of the three say counts; where there is an authority, a record counts that bears its
-certificate for the address; in a secret namespace the first record does. A storer that missed the record gets it. A
+certificate for the address; in a secret namespace the first record does. A record that ended an hour ago counts only
+where two storers have it, or all that answer. A storer that missed the record gets it. A
 record that its owner withdrew counts for nobody, whoever still has an older one. Where none of those in a short answer
 counts (`readers.py`), the storer is asked for the rest.
 
@@ -39,6 +40,8 @@ WAIT: Final = 0.5
 """Seconds after an answer that counts for which the others are waited for."""
 ENOUGH: Final = 2
 """So many storers decide. One alone that has nothing may just have come to its place in the ring."""
+OTHER_CLOCK: Final = 3600.0
+"""Seconds by which others' clocks may go wrong."""
 NEARER: Final = 2
 MORE: Final = 2
 """Storers that answer by halves are asked for the rest so often."""
@@ -52,6 +55,10 @@ class _Lookup:
     beside: dict[int, int]
     """By request number, how far from the key the question goes at first."""
     started: float
+    is_asked: bool = False
+    """Somebody waits for a Resolved."""
+    is_check: bool = False
+    """This node wants to know whether it is named."""
     try_at: float = inf
     """When to ask again those that have not answered; `inf` before this node is in the ring."""
     tries: int = 0
@@ -87,7 +94,10 @@ class Lookups:
         *,
         round_trip: RoundTrip,
         majority: bool,
+        epoch: float,
     ) -> None:
+        """`epoch`: Unix time when the machine's clock showed 0, in seconds."""
+        self._epoch = epoch
         self._ring = ring
         self._namespace_key = namespace_key
         self._random = random
@@ -97,6 +107,8 @@ class Lookups:
         self._round_trip = round_trip
         self._by_key: dict[bytes, _Lookup] = {}
         self._by_number: dict[int, _Lookup] = {}
+        self.checked: list[Resolved] = []
+        """What came of checks, for the owner's side."""
 
     def resolve(self, subject: bytes | str, now: float, *, fresh: bool = False) -> None:
         """Ends in one Resolved for the subject, at once or within LIMIT. `fresh` passes over the cache."""
@@ -106,14 +118,28 @@ class Lookups:
             lease = cached.lease_ends - now if cached.lease_ends is not None else None
             self._ring.out.emit(Resolved(subject, cached.node, True, "cache", lease, 0.0, cached.addresses))
             return
-        if key in self._by_key:
-            return
-        if len(self._by_key) >= MAX_LOOKUPS:
+        lookup = self._lookup(subject, key, now)
+        if lookup is None:
             self._ring.out.emit(Resolved(subject, None, False, "none", None, 0.0))
-            return
-        lookup = self._by_key[key] = _Lookup(subject, key, {}, now)
-        if self._ring.attached:
-            self._begin(lookup, now)
+        else:
+            lookup.is_asked = True
+
+    def check(self, subject: bytes | str, now: float) -> None:
+        """See, past the cache, whom others would find: ends in one more of `checked`, at once or within LIMIT."""
+        lookup = self._lookup(subject, subject_key(self._namespace_key, subject), now)
+        if lookup is None:
+            self.checked.append(Resolved(subject, None, False, "none", None, 0.0))
+        else:
+            lookup.is_check = True
+
+    def _lookup(self, subject: bytes | str, key: bytes, now: float) -> _Lookup | None:
+        """The one that is under way, or a new one; None while there are too many."""
+        lookup = self._by_key.get(key)
+        if lookup is None and len(self._by_key) < MAX_LOOKUPS:
+            lookup = self._by_key[key] = _Lookup(subject, key, {}, now)
+            if self._ring.attached:
+                self._begin(lookup, now)
+        return lookup
 
     def on_joined(self, now: float) -> None:
         for lookup in self._by_key.values():
@@ -219,15 +245,38 @@ class Lookups:
         is_contested = len(named) > 1 and len(named) < len(lookup.beside)
         return is_contested or len(lookup.votes) < len(lookup.beside)
 
-    def _decide(self, lookup: _Lookup, now: float) -> None:
-        """The owner that most have named, the older claim of two; nobody when none was."""
+    def _named(self, lookup: _Lookup, now: float) -> Counter[bytes]:
+        """How many named each owner. What one storer alone has of an owner that is long gone counts for nobody.
+
+        Whoever kept a record could name its owner for ever otherwise. Where all say the same it counts nevertheless:
+        its owner, or this node, may have no clock.
+        """
         named = Counter(owner for owner in lookup.votes.values() if owner is not None)
+        if len(set(lookup.votes.values())) == 1:
+            return named
+        alone = [owner for owner, count in named.items() if count < ENOUGH]
+        for owner in alone:
+            if self._is_over(lookup.copies[owner].record, now, OTHER_CLOCK):
+                del named[owner]
+        return named
+
+    def _is_over(self, record: Record, now: float, margin: float = 0.0) -> bool:
+        """Whether a record's lease has ended by this node's clock, and so many seconds have passed since."""
+        return record.sequence / 1000 + record.lease + margin <= self._epoch + now
+
+    def _decide(self, lookup: _Lookup, now: float) -> None:
+        """The owner that most have named, of two the one whose record lives, then the older claim; else nobody."""
+        named = self._named(lookup, now)
         if self._is_undecided(lookup, named, now):
             lookup.votes = {number: owner for number, owner in lookup.votes.items() if owner is not None}
             lookup.decide_at = inf
             lookup.try_at = min(lookup.try_at, now + YOUNG_RETRY)
         elif named:
-            owner = min(named, key=lambda owner: (-named[owner], lookup.copies[owner].record.since, owner))
+            copies = {owner: lookup.copies[owner].record for owner in named}
+            owner = min(
+                named,
+                key=lambda owner: (-named[owner], self._is_over(copies[owner], now), copies[owner].since, owner),
+            )
             self._found(lookup, lookup.copies[owner], now)
         elif lookup.votes and self._may_yet_come(now) and now < lookup.started + LIMIT:
             lookup.votes.clear()
@@ -262,4 +311,7 @@ class Lookups:
         del self._by_key[lookup.key]
         for number in lookup.beside:
             del self._by_number[number]
-        self._ring.out.emit(resolved)
+        if lookup.is_asked:
+            self._ring.out.emit(resolved)
+        if lookup.is_check:
+            self.checked.append(resolved)

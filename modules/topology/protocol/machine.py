@@ -104,7 +104,9 @@ class Machine:
             key = member.namespace_key
             trip = RoundTrip()
             proof = Proof(key, verify, member.vouches)
-            self.lookups = Lookups(self.ring, key, random, proof, round_trip=trip, majority=member.majority)
+            self.lookups = Lookups(
+                self.ring, key, random, proof, round_trip=trip, majority=member.majority, epoch=member.owner.epoch
+            )
             self.registrations = Registrations(self.ring, key, member.owner, random, proof, round_trip=trip)
             self.census = Census(self.ring, key, random)
             self.members = Members(self.ring, key, random, verify)
@@ -308,14 +310,13 @@ class Machine:
                 self._handle(self.ring.out.loopback.popleft(), self._me, now)
             latest = self.ring.out.drain()
             effects += latest
-            if not self._confirm(latest, now) and not latest:
+            if not self._check(now) and not latest:
                 return effects
 
     def _follow_gained(self, now: float) -> None:
         gained, self.ring.gained = self.ring.gained, set()
-        for node in sorted(gained):
-            self.storage.hand_over(node, now)
-        if self._was_attached and self.registrations is not None:
+        handed_over = [self.storage.hand_over(node, now) for node in sorted(gained)]
+        if any(handed_over) and self._was_attached and self.registrations is not None:
             self.registrations.on_ring_changed(now)
 
     def _follow_place(self, now: float) -> None:
@@ -327,14 +328,14 @@ class Machine:
                 part.on_joined(now)
         self._was_placed, self._was_attached = self.ring.placed, self.ring.attached
 
-    def _confirm(self, latest: list[Effect], now: float) -> bool:
-        """An allocation goes through a lookup; whether one was begun."""
+    def _check(self, now: float) -> bool:
+        """What this node claims is looked up as others would; whether anything came of it, or was begun."""
         if self.registrations is None or self.lookups is None:
             return False
-        for effect in latest:
-            if isinstance(effect, Resolved):
-                self.registrations.on_resolved(effect, now)
-        stored, self.registrations.to_confirm = self.registrations.to_confirm, None
-        if stored is not None:
-            self.lookups.resolve(stored, now, fresh=True)
-        return stored is not None
+        checked, self.lookups.checked = self.lookups.checked, []
+        for resolved in checked:
+            self.registrations.on_checked(resolved, now)
+        to_check, self.registrations.to_check = self.registrations.to_check, []
+        for subject in to_check:
+            self.lookups.check(subject, now)
+        return bool(checked or to_check)

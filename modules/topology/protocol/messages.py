@@ -90,6 +90,8 @@ class Put(msgspec.Struct, array_like=True, frozen=True, tag=4):
     asker: Id
     via: Id | None
     record: Record
+    beside: bool = False
+    """It was routed to a point beside the key instead: who is not to hold the record refuses it."""
 
 
 class PutAnswer(msgspec.Struct, array_like=True, frozen=True, tag=5):

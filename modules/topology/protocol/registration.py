@@ -4,21 +4,26 @@ Every claim is put again before half its lease is over, soon after the ring arou
 storer says that the claim gave way. A claim that somebody else holds is tried again now and then. What this node claims
 no more it withdraws.
 
+The member nearest to a key must not decide alone whether a claim exists. So every other Put goes to a point beside the
+key, as two of a reader's three questions do (`lookup.py`), whether it is another try or a renewal; and a claim that was
+stored the first time is looked up, or put beside the key soon where no lookup can tell. That somebody else has an
+address counts from beside only while no lookup has named this node, and that a set is full never.
+
 An address that the directory is to choose is claimed like any other, from one that is taken to the next; it is this
-node's when a lookup that asks several storers names this node as its owner.
+node's when that lookup names this node as its owner.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from math import inf
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from ipop_modules.topology.protocol import parts
+from ipop_modules.topology.protocol import ids, parts
 from ipop_modules.topology.protocol.allocation import Allocation
 from ipop_modules.topology.protocol.chance import Random, pick, request_number, spread
 from ipop_modules.topology.protocol.effects import Allocated, Registered, Resolved
@@ -49,6 +54,11 @@ SHORTER: Final = 4
 """One in so many renewals among the members tries the part before."""
 YOUNG: Final = 1.0
 """Seconds after joining in which the members around a node may not agree yet on who stores an address."""
+LONGEST_CHECK: Final = 300.0
+"""Seconds, growing up to these, between lookups that do not name this node as the owner of what was stored as its."""
+BESIDE: Final = 5.0
+"""Seconds until a place among the members that was stored at the key is put beside it, too."""
+NEARER: Final = 3
 
 State: TypeAlias = Literal["waiting", "registered", "taken"]
 
@@ -86,7 +96,21 @@ class Claim:
     """For when a Put was planned last because somebody said that the claim gave way."""
     pause: float = 0.0
     """Seconds from then until it is put again, unless an answer comes."""
-    number: int | None = None
+    numbers: dict[int, bool] = field(default_factory=dict)
+    """Of the Puts that may still be answered; whether they went beside the key."""
+    is_next_beside: bool = False
+    """Every other Put goes beside the key."""
+    side: Literal[1, -1] = 1
+    """There, the way round on which a lookup has found it, or to try next."""
+    nearer: int = 0
+    """By so many halves those go nearer to the key: storers farther away said that it is not theirs."""
+    refusals: int = 0
+    """How many storers said so since it was stored last."""
+    found: bool = False
+    """A lookup has named this node, or where none can tell, a storer beside the key has it."""
+    check_at: float = inf
+    """When to look it up."""
+    checks: int = 0
     record: Record | None = None
     told: tuple[State, bytes | None] | None = None
     """What was said last of its state and owner."""
@@ -121,9 +145,8 @@ class Registrations:
         """Of the set of members: those that this node puts itself in, two while it tries the one before."""
         self._allocation: Allocation | None = None
         self._allocated = False
-        self._confirm_at = inf
-        self.to_confirm: bytes | None = None
-        """An address that was stored as this node's, for a lookup to confirm."""
+        self.to_check: list[bytes | str] = []
+        """Addresses and names that were stored as this node's, to be looked up."""
 
     @property
     def addresses(self) -> list[Claim]:
@@ -170,23 +193,23 @@ class Registrations:
         self._allocated = False
         self._claim_all(now)
 
-    def on_resolved(self, resolved: Resolved, now: float) -> None:
-        """A lookup ended: it may confirm the allocation, or show that somebody else was faster."""
-        allocation = self._allocation
-        if allocation is None or self._allocated or resolved.subject != allocation.address:
-            return
-        claim = self._claims[self.key_of(resolved.subject)]
-        if claim.state != "registered":
+    def on_checked(self, resolved: Resolved, now: float) -> None:
+        """A lookup of what this node claims has ended: it may confirm it, or show that somebody else was faster."""
+        claim = self._claims.get(self.key_of(resolved.subject))
+        if claim is None or claim.state != "registered" or claim.found:
             return
         if resolved.node == self._ring.me:
-            self._allocated = True
-            self._ring.out.emit(Allocated(allocation.address))
-            self._tell(claim, now)
-            self._claim_all(now)
-        elif resolved.node is not None:
+            claim.found = True
+            if self._is_candidate(claim.subject):
+                self._allocated = True
+                self._ring.out.emit(Allocated(self._chosen()[0]))
+                self._tell(claim, now)
+                self._claim_all(now)
+        elif resolved.node is not None and self._is_candidate(claim.subject):
             self._try_next(now)
         else:
-            claim.state = "waiting"
+            self._change_side(claim)
+            claim.is_next_beside = True
             claim.due = now + spread(self._random, self._round_trip.timeout)
 
     def withdraw(self, now: float) -> None:
@@ -238,13 +261,13 @@ class Registrations:
                 claim.part = places.get(key, parts.FIRST)
             elif claim.profile == says:
                 continue
-            claim.profile, claim.number = says, None
+            claim.profile, claim.tries = says, 0
+            claim.numbers.clear()
             if self._ring.placed:
                 self._put(claim, now)
 
     def on_placed(self, now: float) -> None:
         """While the links to the neighbours there are being made, the claims are put through those that are up."""
-        self._confirm_at = inf
         for claim in self._claims.values():
             self._put(claim, now)
 
@@ -266,29 +289,24 @@ class Registrations:
                 claim.due = claim.displaced = due
 
     def on_answer(self, answer: PutAnswer, now: float) -> None:
-        claim = next((c for c in self._claims.values() if c.number == answer.number), None)
-        if claim is None:
+        claim = next((c for c in self._claims.values() if answer.number in c.numbers), None)
+        if claim is None or claim.record is None:
             return
         if claim.tries == 1:
             self._round_trip.took(now - claim.asked)
-        claim.tries = 0
+        was_beside, record = claim.numbers[answer.number], answer.record
         if answer.outcome == "stored":
-            self._stored(claim, now)
-        elif answer.outcome == "stale" and self._is_proof(answer.record, claim, own=True):
-            claim.number = None
-            claim.floor = answer.record.sequence if answer.record else 0
-            self._put(claim, now)
-        elif answer.outcome == "taken" and claim.kind == "one" and self._is_proof(answer.record, claim, own=False):
-            claim.number = None
-            claim.due = now + spread(self._random, TAKEN_RETRY)
-            self._settle(claim, "taken", answer.record.owner if answer.record else b"", now)
-        elif answer.outcome == "taken" and claim.kind == "one" and self._is_passed_over(answer.record, claim):
-            self._stored(claim, now)
+            self._stored(claim, now, was_beside=was_beside)
+        elif answer.outcome == "stale" and record is not None and self._is_proof(record, claim, own=True):
+            self._outdated(claim, record, now)
+        elif answer.outcome == "taken" and claim.kind == "one" and self._is_proof(record, claim, own=False):
+            self._taken(claim, record.owner if record else b"", answer.number, now)
+        elif answer.outcome == "taken" and claim.kind == "one" and self._is_passed_over(record, claim):
+            self._stored(claim, now, was_beside=was_beside)
         elif answer.outcome == "full" and (behind := parts.for_node(self._ring.me, claim.part)) is not None:
-            self._go_behind(claim, behind, now)
+            self._full(claim, answer.number, behind, now)
         elif answer.outcome in ("refused", "full"):
-            claim.number = None
-            claim.due = now + spread(self._random, REFUSED_RETRY)
+            self._refused(claim, answer.number, now)
 
     def wake(self, now: float) -> None:
         if not self._ring.placed:
@@ -297,35 +315,101 @@ class Registrations:
             if claim.due <= now:
                 self._put(claim, now)
                 self._try_before(claim, now)
-        if self._confirm_at <= now:
-            self._confirm_at = inf
-            self._confirm()
+            if claim.check_at <= now:
+                self._check(claim, now)
 
     def next_wake(self) -> float:
         if not self._ring.placed:
             return inf
-        due = self._confirm_at
+        due = inf
         for claim in self._claims.values():
             if claim.due < due:  # noqa: PLR1730 - asked after every message: half the time of min()
                 due = claim.due
+            if claim.check_at < due:  # noqa: PLR1730 - as above
+                due = claim.check_at
         return due
 
-    def _confirm(self) -> None:
-        address = self._allocation.address if self._allocation is not None else None
-        claim = self._claims.get(self.key_of(address)) if address is not None else None
-        if not self._allocated and claim is not None and claim.state == "registered":
-            self.to_confirm = address
+    def _check(self, claim: Claim, now: float) -> None:
+        claim.check_at = inf
+        if not self._ring.attached:
+            self._plan_check(claim, now)
+        elif claim.state == "registered" and not claim.found and claim.subject is not None:
+            claim.checks += 1
+            self.to_check.append(claim.subject)
+
+    def _plan_check(self, claim: Claim, now: float) -> None:
+        if claim.checks and not self._is_candidate(claim.subject):
+            claim.check_at = now + spread(self._random, min(2.0**claim.checks, LONGEST_CHECK))
+        else:
+            claim.check_at = max(now, (self._ring.joined_at or now) + YOUNG)
 
     def _put(self, claim: Claim, now: float) -> None:
-        if claim.number is None or claim.record is None:
-            claim.number = request_number(self._random)
+        if not claim.numbers or claim.record is None:
             claim.record = self._sign(claim, now)
-            claim.tries = 0
         claim.pause = min(2 * claim.pause, LONGEST_RETRY) if claim.tries else self._round_trip.timeout
         claim.asked, claim.due = now, now + claim.pause
+        if claim.tries:
+            self._change_side(claim)
         claim.tries += 1
         detour = self._ring.detour() if claim.tries > 1 or not self._ring.attached else None
-        self._ring.out.to_closest(claim.key, Put(claim.number, self._ring.me, detour, claim.record), detour)
+        beside = self._next_beside(claim)
+        is_beside = beside != 0
+        number = next((number for number, before in claim.numbers.items() if before is is_beside), None)
+        if number is None:
+            number = request_number(self._random)
+            claim.numbers[number] = is_beside
+        point = ids.from_number(ids.number(claim.key) + beside)
+        self._ring.out.to_closest(point, Put(number, self._ring.me, detour, claim.record, is_beside), detour)
+
+    def _next_beside(self, claim: Claim) -> int:
+        """How far from the key the next Put goes: every other time not at all."""
+        if not self._ring.attached:
+            return 0
+        is_beside, claim.is_next_beside = claim.is_next_beside, not claim.is_next_beside
+        gap = ids.RING * 3 // (2 * max(1, self._ring.size_estimate))
+        return is_beside * claim.side * gap >> claim.nearer
+
+    def _change_side(self, claim: Claim) -> None:
+        """What was put last was of no use: if that was beside the key, try the other side the next time."""
+        if not claim.is_next_beside:
+            claim.side = 1 if claim.side == -1 else -1
+
+    def _ask_another(self, claim: Claim, number: int, now: float) -> None:
+        """What one storer answered to this number is not enough: put it elsewhere."""
+        del claim.numbers[number]
+        self._put(claim, now)
+
+    def _refused(self, claim: Claim, number: int, now: float) -> None:
+        claim.refusals += 1
+        if claim.numbers[number]:
+            claim.nearer = (claim.nearer + 1) % NEARER
+        if claim.refusals % 2:
+            self._ask_another(claim, number, now)
+        else:
+            claim.numbers.clear()
+            claim.due = now + spread(self._random, REFUSED_RETRY)
+
+    def _outdated(self, claim: Claim, record: Record, now: float) -> None:
+        """The storer has had a record of this node's that is as new: at once the next one must be newer than that.
+
+        Anyone could show the very one that was put, or an older one: for these it is as if no answer had come.
+        """
+        is_newer = claim.record is not None and record.sequence > claim.record.sequence
+        claim.floor = max(claim.floor, record.sequence)
+        claim.numbers.clear()
+        if is_newer:
+            claim.tries = 0
+            self._put(claim, now)
+
+    def _taken(self, claim: Claim, owner: bytes, number: int, now: float) -> None:
+        if claim.numbers[number] and claim.found:
+            self._ask_another(claim, number, now)
+            return
+        claim.numbers.clear()
+        claim.tries = claim.refusals = 0
+        claim.found = False
+        claim.due = now + spread(self._random, TAKEN_RETRY)
+        self._settle(claim, "taken", owner, now)
 
     def _withdraw(self, claim: Claim, now: float) -> None:
         """Nobody waits for the answer: where it gets lost, the lease ends the claim."""
@@ -352,16 +436,29 @@ class Registrations:
             withdrawn=withdrawn,
         )
 
-    def _stored(self, claim: Claim, now: float) -> None:
-        claim.number = None
+    def _stored(self, claim: Claim, now: float, *, was_beside: bool) -> None:
+        claim.numbers.clear()
+        claim.tries = claim.refusals = 0
         claim.due = now + RENEWED * self._owner.lease + spread(self._random, RENEWED_WITHIN * self._owner.lease)
+        if claim.kind == "many" and not claim.found:
+            claim.found = was_beside
+            claim.due = claim.due if claim.found else now + spread(self._random, BESIDE)
+        elif not claim.found:
+            self._plan_check(claim, now)
         self._settle(claim, "registered", self._ring.me, now)
         if claim.subject is None and any(len(part) > len(claim.part) for part in self._parts):
             self._parts = {claim.part}
             self._claim_all(now)
 
-    def _go_behind(self, claim: Claim, behind: str, now: float) -> None:
-        """The part of the members is full: leave it for the one behind, where this node may be already."""
+    def _full(self, claim: Claim, number: int, behind: str, now: float) -> None:
+        """This part of the members is full: leave it for the one behind, where this node may be already.
+
+        Beside the key others may have come first, so what is full there says nothing of the key.
+        """
+        if claim.numbers[number]:
+            claim.found = True
+            self._ask_another(claim, number, now)
+            return
         del self._claims[claim.key]
         self._parts = (self._parts - {claim.part}) or {behind}
         self._claim_all(now)
@@ -384,10 +481,7 @@ class Registrations:
         """Say what became of a claim, once; of an address that the directory is to choose, after a lookup."""
         if claim.state == "waiting" or claim.subject is None:
             return
-        if self._is_candidate(claim.subject):
-            if claim.state == "registered":
-                self._confirm_at = max(now, (self._ring.joined_at or now) + YOUNG)
-        elif claim.told != (claim.state, claim.owner):
+        if not self._is_candidate(claim.subject) and claim.told != (claim.state, claim.owner):
             claim.told = (claim.state, claim.owner)
             self._ring.out.emit(Registered(claim.subject, claim.state, claim.owner or b""))
 

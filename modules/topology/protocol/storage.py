@@ -34,6 +34,11 @@ SWEEP: Final = 30.0
 REPAIRS_A_SECOND: Final = 20.0
 REPAIRS_AT_ONCE: Final = 200.0
 """Of one neighbour: each may cost the check of a signature, and gets no answer that would slow its sender down."""
+REPLICAS_A_SECOND: Final = 200.0
+REPLICAS_AT_ONCE: Final = 4096.0
+"""Of one neighbour, records that are new here: when rings merge there are many at once."""
+HANDED_OVER_EVERY: Final = 10.0
+"""Seconds between handing everything over to one neighbour, whatever it says of itself."""
 
 
 class Storage:
@@ -42,14 +47,20 @@ class Storage:
         self._verify = verify
         self._readers = Readers(random)
         self.repairs = Allowance(REPAIRS_A_SECOND, REPAIRS_AT_ONCE)
+        self.replicas = Allowance(REPLICAS_A_SECOND, REPLICAS_AT_ONCE)
         self.store = Store()
         self._sweep_at = now + SWEEP
+        self._handed: dict[bytes, float] = {}
+        """When everything was handed over to a neighbour last; only the last HANDED_OVER_EVERY seconds."""
+        self._to_hand: dict[bytes, float] = {}
+        """When it is to be handed over again."""
 
     def on_put(self, put: Put, source: Source, now: float) -> None:
         if not self._ring.member:
             return
         record = put.record
-        if record.owner != put.asker or not self._is_genuine(put.record):
+        is_misplaced = put.beside and not self._is_place(record.key, now)
+        if is_misplaced or record.owner != put.asker or not self._is_genuine(put.record):
             self._ring.out.to_node(put.asker, put.via, PutAnswer(put.number, "refused", None))
             return
         outcome = self.store.put(record, record.lease, source.link, now)
@@ -66,7 +77,7 @@ class Storage:
         found = [] if get.count_only else self.store.get(get.kind, get.key, now, get.after)
         copies, token = self._readers.answer(get, found, source, now)
         total = self.store.count(get.kind, get.key, without=get.asker, now=now)
-        keeps = self._ring.is_settled(now) and self._keeps(get.key)
+        keeps = self._is_place(get.key, now)
         behind = self.store.has_turned_away(get.key, now)
         self._ring.out.to_node(get.asker, get.via, GetAnswer(get.number, tuple(copies), total, keeps, token, behind))
 
@@ -82,7 +93,8 @@ class Storage:
         before: dict[bytes, bytes] = {}
         for copy in replicate.copies:
             record = copy.record
-            if not self._is_genuine(record):
+            is_known = self.store.holds(record)
+            if not is_known and not (self.replicas.take(source.link, now) and is_genuine(record, self._verify)):
                 continue
             behind = before.get(record.key) if record.kind == "one" else None
             before[record.key] = record.owner
@@ -107,8 +119,20 @@ class Storage:
         if self._is_genuine(record):
             self.store.put(record, repair.copy.remaining, source.link, now)
 
-    def hand_over(self, node: bytes, now: float) -> None:
-        """A near neighbour is new: give it what it is to hold from now on."""
+    def hand_over(self, node: bytes, now: float) -> bool:
+        """A near neighbour is new: give it what it is to hold from now on, at once or when it had it lately, later.
+
+        Whether it was done at once.
+        """
+        self._handed = {other: at for other, at in self._handed.items() if now < at + HANDED_OVER_EVERY}
+        if node in self._handed:
+            self._to_hand[node] = self._handed[node] + HANDED_OVER_EVERY
+            return False
+        self._handed[node] = now
+        self._hand_over(node, now)
+        return True
+
+    def _hand_over(self, node: bytes, now: float) -> None:
         others = [ids.number(other) for other in {self._ring.me, *self._ring.around(SIDE + NEAR)} - {node}]
         place = ids.number(node)
         due = [
@@ -122,9 +146,18 @@ class Storage:
         if self._sweep_at <= now:
             self.store.expire(now)
             self._sweep_at = now + SWEEP
+        for node in [node for node, at in self._to_hand.items() if at <= now]:
+            del self._to_hand[node]
+            if node in self._ring.near:
+                self.hand_over(node, now)
 
     def next_wake(self) -> float:
-        return self._sweep_at if len(self.store) else inf
+        sweep_at = self._sweep_at if len(self.store) else inf
+        return min(sweep_at, *self._to_hand.values()) if self._to_hand else sweep_at
+
+    def _is_place(self, key: bytes, now: float) -> bool:
+        """Whether what lies under a key would be here: this node should hold it, and has had its place for a while."""
+        return self._ring.is_settled(now) and self._keeps(key)
 
     def _keeps(self, key: bytes) -> bool:
         """Whether this node should hold what lies under a key."""

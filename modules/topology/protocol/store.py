@@ -117,8 +117,8 @@ class Store:
         if own is None and (self._by_owner[owner] >= MAX_FOR_OWNER or (gives_way is None and self._is_full(link))):
             return Outcome("refused")
         expires = min(now + remaining, last_end)
-        if own is not None and own.record == record:
-            expires = max(expires, own.expires)
+        if own is not None:
+            expires = max(expires, min(own.expires, last_end))
         stood = self._standing(record.kind, here)
         if gives_way is not None:
             self._remove(gives_way)

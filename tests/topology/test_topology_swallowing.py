@@ -1,0 +1,55 @@
+"""A storer that says that it stores what it is given, and hides it: whoever it lies next to is found nevertheless."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.overlay_net.members import LEASE, NAMESPACE_KEY, Kind, Recipe
+from benchmarks.overlay_net.scenarios import Liar
+from benchmarks.overlay_net.thin import Network, Node, nearest
+from ipop_modules.topology.protocol.effects import Listed, Registered
+from ipop_modules.topology.protocol.records import address_key, members_key
+from tests.topology.rings import address, look_up, ring, told
+
+
+def let_lie(network: Network, key: bytes) -> Node:
+    """The one who is to answer for a key."""
+    liar = nearest(network, key)
+    liar.lies = Liar(network, NAMESPACE_KEY, "swallows")
+    return liar
+
+
+def join(network: Network, bootstrap: Node, *numbers: int) -> list[Node]:
+    nodes = [network.add() for _ in numbers]
+    for node, number in zip(nodes, numbers, strict=True):
+        network.claim(node, address(number))
+        network.contact(node, bootstrap)
+    network.run(20.0)
+    return nodes
+
+
+@pytest.mark.parametrize("kind", ["open", "secret", "authority"])
+def test_an_address_is_found_though_its_storer_hides_it(kind: Kind) -> None:
+    network = Network(1, recipe=Recipe(kind=kind))
+    nodes = ring(network, 24)
+    numbers = (101, 102, 103)
+    liars = [let_lie(network, address_key(NAMESPACE_KEY, address(number))) for number in numbers]
+    newcomers = join(network, nodes[0], *numbers)
+    askers = [node for node in nodes if node not in liars]
+    for wait in (0.0, 0.7 * LEASE, 0.7 * LEASE):
+        network.run(wait)
+        for node, number in zip(newcomers, numbers, strict=True):
+            assert told(node, Registered)[-1].state == "registered"
+            for asker in askers[::6]:
+                assert look_up(network, asker, address(number)).node == node.id
+
+
+def test_members_are_listed_though_the_storer_of_their_set_hides_them() -> None:
+    network = Network(2)
+    nodes = ring(network, 24)
+    liar = let_lie(network, members_key(NAMESPACE_KEY))
+    (newcomer,) = join(network, nodes[0], 101)
+    asker = next(node for node in nodes if node is not liar)
+    network.perform(asker, asker.machine.list_members(network.now))
+    network.run_until(lambda: bool(told(asker, Listed)), 5.0)
+    assert newcomer.id in {member.node for member in told(asker, Listed)[-1].members}
