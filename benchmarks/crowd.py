@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ from ipop_modules.tincan.link.pressure import Pressure
 from ipop_modules.tincan.link.protocol.events import Contacted, Endpoint, RoleData
 from ipop_modules.tincan.link.protocol.handshake import Credentials
 from ipop_modules.tincan.link.protocol.machine import LinkMachine, Node
+from ipop_modules.tincan.link.protocol.path import KEEPALIVE
 from ipop_modules.tincan.link.sockets import Sockets
 from ipop_modules.tincan.link.udp import UdpSocket, read_endpoint
 from ipop_modules.topology.protocol.messages import Hello, decode, encode
@@ -103,16 +105,20 @@ class Peer:
         self._timer = None if delay is None else asyncio.get_running_loop().call_later(delay, self._wake)
 
 
-async def gather(count: int, target: str, namespace: Namespace, folder: Path) -> list[Peer]:
-    """So many peers, each in session with the node at that UDP address; their keys go into `folder`."""
+async def gather(count: int, target: str, namespace: Namespace, folder: Path, seconds: float = KEEPALIVE) -> list[Peer]:
+    """So many peers, each in session with the node at that UDP address; their keys go into `folder`.
+
+    They come in the course of so many seconds, so that their keepalives come evenly, too.
+    """
     free = asyncio.Semaphore(AT_ONCE)
     peers = [Peer(node_in(folder / str(number), namespace)) for number in range(count)]
 
-    async def join(peer: Peer) -> None:
+    async def join(number: int, peer: Peer) -> None:
+        await asyncio.sleep(number * seconds / count)
         async with free:
             await peer.join(peer.endpoint(target))
 
-    await asyncio.gather(*map(join, peers))
+    await asyncio.gather(*starmap(join, enumerate(peers)))
     return peers
 
 

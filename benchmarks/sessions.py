@@ -1,7 +1,7 @@
 """What sessions cost that carry nothing: `python -m benchmarks.sessions` (as root).
 
-- CPU seconds a Gbit of TCP, sent and received, of a node with one session and of another with 1,000, in turn. The
-  further 999 are played by one process, with a UDP socket for each (`benchmarks.crowd`).
+- CPU seconds a Gbit of TCP, sent and received, of a node with one session and of another with 1,000, in turn, both
+  fresh in each round. The further 999 are played by one process, with a UDP socket for each (`benchmarks.crowd`).
 - The share of a core that a node uses, all its processes together, while it is idle and has direct sessions with 20
   idle nodes, each in a namespace of its own.
 
@@ -49,12 +49,11 @@ _err = Console(stderr=True)
 def main(argv: Sequence[str] | None = None) -> int:
     options = _options().parse_args(argv)
     busy: dict[int, list[float]] = {1: [], options.sessions: []}
-    for _ in range(options.rounds):
+    for number in range(options.rounds):
         with scene(0) as one, scene(options.sessions - 1) as many:
-            for _ in range(options.pairs):
-                for (where, tunnel), (count, costs) in zip((one, many), busy.items(), strict=True):
-                    costs.append(cost(where, tunnel, options.seconds))
-                    _err.print(f"{count} sessions: {costs[-1]:.4f} s/Gbit", highlight=False)
+            for (where, tunnel), (count, costs) in zip((one, many), busy.items(), strict=True):
+                costs.append(cost(where, tunnel, options.seconds))
+                _err.print(f"{number + 1}/{options.rounds} {count}: {costs[-1]:.4f} s/Gbit", highlight=False)
     result = summarize(busy, options.peers, idle_share(options.peers, options.idle_seconds))
     if options.json:
         conditions = {"seconds": options.seconds, "idle_seconds": options.idle_seconds, "cores": os.cpu_count()}
@@ -183,8 +182,7 @@ def _table(result: Mapping[str, Any]) -> Table:
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sessions", description=__doc__)
     parser.add_argument("--sessions", type=int, default=1000, help="in the table, one of them busy (1000)")
-    parser.add_argument("--rounds", type=int, default=2, help="of fresh nodes (2)")
-    parser.add_argument("--pairs", type=int, default=5, help="of runs with one session and with many, a round (5)")
+    parser.add_argument("--rounds", type=int, default=5, help="of one session and many, with fresh nodes (5)")
     parser.add_argument("--seconds", type=int, default=2, help="of each iperf3 run (2)")
     parser.add_argument("--peers", type=int, default=20, help="that are idle (20)")
     parser.add_argument("--idle-seconds", type=float, default=30.0, help="for which an idle node is watched (30)")

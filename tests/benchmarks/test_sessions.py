@@ -23,7 +23,7 @@ def test_the_crowd_has_its_sessions_once_it_is_gathered(tmp_path: Path) -> None:
 
     async def story() -> None:
         node = crowd.Peer(crowd.node_in(tmp_path / "node", namespace))
-        await crowd.gather(20, f"127.0.0.1:{node.port}", namespace, tmp_path)
+        await crowd.gather(20, f"127.0.0.1:{node.port}", namespace, tmp_path, 0.1)
         assert node.members == 20
 
     asyncio.run(story())
