@@ -101,7 +101,7 @@ class Peer:
             step = parcel.segment * (MAX_SEND // parcel.segment)
             for at in range(0, len(parcel.data), step):
                 self.transmit(parcel.endpoint, (parcel.data[at : at + step],), parcel.segment)
-            self.backlog.taken(self.net.now)
+            self.backlog.remove()
         self.backlog.relieve()
 
     overflow = 0

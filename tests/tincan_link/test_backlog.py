@@ -53,7 +53,8 @@ class Slow:
                 self.backlog.give_up(self.now)
                 return
             self.sent[parcel.load] += 1
-            self.backlog.taken(self.now)
+            self.backlog.remove()
+            self.backlog.progressed(self.now)
         self.backlog.relieve()
 
     def _enter(self, size: int) -> bool:
@@ -207,7 +208,7 @@ def test_what_keeps_links_alive_is_shared_by_the_addresses_that_it_is_for() -> N
     assert held[0] == pytest.approx(HELD[Load.CONTROL] / 5 / 612, rel=0.01)
     assert held[2] > 0.5 * held[0]
     while backlog.first() is not None:
-        backlog.taken(0.0)
+        backlog.remove()
     assert (backlog._used, dict(backlog._urgent_for)) == (0, {})
 
 

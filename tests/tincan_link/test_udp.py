@@ -102,6 +102,9 @@ def test_segments_that_the_card_takes_not_change_nothing_for_others() -> None:
     assert out.splitlines() == ["Unsent.TOO_LONG None {'socket_too_long': 1}", "(5600, 1400)"]
 
 
+TO, NOWHERE = ("192.0.2.1", 9), ("192.0.2.2", 9)
+
+
 class Scarce(socket):
     """A socket that has room for `room` datagrams more, and maybe no segmentation: a send that it takes is noted."""
 
@@ -113,6 +116,8 @@ class Scarce(socket):
         self.sent: list[bytes] = []
 
     def sendmsg(self, buffers: Iterable[Any], ancillary: Any = (), flags: int = 0, address: Any = None) -> int:
+        if address == NOWHERE:
+            raise OSError(errno.ENETUNREACH, "no route")
         data = b"".join(buffers)
         size = int.from_bytes(ancillary[0][2], sys.byteorder) if ancillary else len(data)
         assert len(data) <= 65_507
@@ -131,7 +136,6 @@ class Scarce(socket):
 
 TRAIN = [bytes([number, part]) * 300 for number in range(46) for part in range(2)]
 DATAGRAMS = [TRAIN[at] + TRAIN[at + 1] for at in range(0, len(TRAIN), 2)]
-TO = ("192.0.2.1", 9)
 
 
 def sent_in_turns(sock: Scarce, udp: UdpSocket, room: int, load: Load = Load.OWN) -> int:
@@ -187,6 +191,23 @@ def test_what_is_held_of_a_block_goes_in_as_many_sends_as_it_takes() -> None:
         sock.room = 70
         assert udp.drain(STUCK_AFTER, is_writable=True)
         assert sock.sent == block
+
+
+def test_what_can_not_be_sent_at_all_is_no_sign_of_room() -> None:
+    with Scarce() as sock:
+        udp = UdpSocket(sock, small=True)
+        for endpoint in (TO, NOWHERE):
+            assert udp.hold(endpoint, [b"control"], 7, Load.CONTROL, 0.0)
+        assert udp.counters["socket_unreachable"] == 1
+        assert udp.backlog.give_up(STUCK_AFTER) == 1
+        assert udp.hold(NOWHERE, [b"control"], 7, Load.CONTROL, 4.0)
+        assert udp.backlog.is_stuck
+        assert udp.hold(TO, [b"control"], 7, Load.CONTROL, 4.0)
+        assert not udp.drain(4.0, is_writable=False)
+        assert udp.backlog.is_stuck
+        sock.room = 1
+        assert udp.drain(4.0, is_writable=False)
+        assert not udp.backlog.is_full
 
 
 def test_nothing_is_held_once_the_socket_is_closed() -> None:

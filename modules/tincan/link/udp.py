@@ -66,7 +66,7 @@ class UdpSocket:
         self._passed = 0
         """Buffers of a send without segmentation that went before there was no room: `hold` keeps the others."""
         self._has_taken = False
-        """It took something since it was stuck, and the backlog has not been told yet."""
+        """It took something while it was full, and the backlog has not been told yet."""
         self.backlog: Final = Backlog()
         self.counters: Final[Counter[str]] = Counter()
         sock.setblocking(False)
@@ -167,12 +167,10 @@ class UdpSocket:
         backlog = self.backlog
         passed, self._passed = self._passed, 0
         parcel = Parcel(endpoint, b"".join(buffers[passed:]), segment, load)
-        self._tell_of_room(now)
         rest: Parcel | None = parcel
         if backlog.is_full and load is Load.CONTROL:
             rest = self._send_parcel(parcel)
-            if backlog.is_stuck and rest is not parcel:
-                backlog.progressed(now)
+        self._tell_of_room(now)
         kept = rest is None or backlog.add(rest, now)
         self._send = self._send_though_stuck if backlog.is_stuck else _no_room
         return kept
@@ -183,11 +181,11 @@ class UdpSocket:
         self._tell_of_room(now)
         while (parcel := backlog.first()) is not None:
             rest = self._send_parcel(parcel)
+            self._tell_of_room(now)
             if rest is not None:
-                if rest is not parcel:
-                    backlog.shorten(rest, now)
+                backlog.shorten(rest)
                 return False
-            backlog.taken(now)
+            backlog.remove()
         if backlog.is_stuck and not is_writable:
             return False
         backlog.relieve()
@@ -200,6 +198,7 @@ class UdpSocket:
         try:
             while at < len(data):
                 at += self._send_piece(parcel.endpoint, data[at:], parcel.segment)
+                self._has_taken = True
         except BlockingIOError:
             return parcel._replace(data=bytes(data[at:])) if at else parcel
         except OSError as error:

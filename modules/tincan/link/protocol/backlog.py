@@ -110,18 +110,16 @@ class Backlog:
         queue = self._urgent or self._others
         return queue[0] if queue else None
 
-    def taken(self, now: float) -> None:
+    def remove(self) -> None:
         """The socket took what came first, or will never take it."""
         parcel = (self._urgent or self._others).popleft()
         self._count(parcel, -parcel.used)
-        self.progressed(now)
 
-    def shorten(self, rest: Parcel, now: float) -> None:
+    def shorten(self, rest: Parcel) -> None:
         """The socket took a part of what came first: this is left."""
         queue = self._urgent or self._others
         self._count(rest, len(rest.data) - len(queue[0].data))
         queue[0] = rest
-        self.progressed(now)
 
     def progressed(self, now: float) -> None:
         """The socket took something, be it held before or not."""
