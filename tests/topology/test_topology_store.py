@@ -3,6 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from ipop_modules.topology.protocol import store as store_file
 from ipop_modules.topology.protocol.cache import MAX_ENTRIES, Cache
 from ipop_modules.topology.protocol.records import Kind, Record
 from ipop_modules.topology.protocol.store import (
@@ -203,6 +204,24 @@ def test_an_owner_and_a_link_have_quotas_and_expiry_frees_them() -> None:
         store.put(record(f"sybil {number}", key=number.to_bytes(20, "big")), 600, LINK, 700.0)
     assert store.put(record("bob"), 600, LINK, 701.0).state == "refused"
     assert store.put(record("bob"), 600, b"other link" * 2, 701.0).state == "stored"
+
+
+def test_a_full_store_takes_the_newest_of_the_link_that_has_most_out_for_one_that_has_fewer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store_file, "MAX_RECORDS", 8)
+    store, other = Store(), b"other link" * 2
+    keys = [number.to_bytes(20, "big") for number in range(12)]
+    for key in keys[:8]:
+        assert store.put(record("mallory", key=key), 600, LINK, 0.0).state == "stored"
+    assert store.put(record("mallory", key=keys[8]), 600, LINK, 1.0).state == "refused"
+    states = [store.put(record("bob", key=key), 600, other, 1.0).state for key in keys[8:]]
+    assert states == ["stored"] * 4
+    assert len(store) == 8
+    assert [bool(store.get("one", key, 2.0)) for key in keys] == [True] * 4 + [False] * 4 + [True] * 4
+    assert store.put(record("carol"), 600, other, 2.0).state == "refused", "it has as many as any"
+    store.expire(700.0)
+    assert store.put(record("carol"), 600, LINK, 701.0).state == "stored"
 
 
 def test_older_claims_displace_no_more_than_the_quota_of_their_owner() -> None:

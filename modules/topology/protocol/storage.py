@@ -59,7 +59,7 @@ class Storage:
         if not self._ring.member:
             return
         record = put.record
-        is_misplaced = put.beside and not self._is_place(record.key, now)
+        is_misplaced = (put.beside and not self._is_place(record.key, now)) or not self._is_welcome(record.key)
         if is_misplaced or record.owner != put.asker or not self._is_genuine(put.record):
             self._ring.out.to_node(put.asker, put.via, PutAnswer(put.number, "refused", None))
             return
@@ -94,6 +94,8 @@ class Storage:
         for copy in replicate.copies:
             record = copy.record
             is_known = self.store.holds(record)
+            if not is_known and not self._is_welcome(record.key):
+                continue
             if not is_known and not (self.replicas.take(source.link, now) and is_genuine(record, self._verify)):
                 continue
             behind = before.get(record.key) if record.kind == "one" else None
@@ -158,6 +160,10 @@ class Storage:
     def _is_place(self, key: bytes, now: float) -> bool:
         """Whether what lies under a key would be here: this node should hold it, and has had its place for a while."""
         return self._ring.is_settled(now) and self._keeps(key)
+
+    def _is_welcome(self, key: bytes) -> bool:
+        """While there is much room everything is, for others may know better who is near the key."""
+        return not self.store.is_half_full or self._keeps(key)
 
     def _keeps(self, key: bytes) -> bool:
         """Whether this node should hold what lies under a key."""

@@ -72,7 +72,8 @@ class Store:
         """By key of a set that has turned an owner away, until when there may be more in its parts."""
         self._came = count()
         self._by_owner: Counter[bytes] = Counter()
-        self._by_link: Counter[bytes] = Counter()
+        self._by_link: dict[bytes, dict[tuple[Kind, bytes, bytes], None]] = {}
+        """By link, the kind, key and owner of its records, the newest last."""
         self._size = 0
         self._first_end = inf
         """No record ends before."""
@@ -114,7 +115,7 @@ class Store:
             gives_way = self._who_gives_way(here, record)
             if gives_way is None:
                 return self._find_no_room(record, last_end, now)
-        if own is None and (self._by_owner[owner] >= MAX_FOR_OWNER or (gives_way is None and self._is_full(link))):
+        if own is None and (self._by_owner[owner] >= MAX_FOR_OWNER or (gives_way is None and not self._has_room(link))):
             return Outcome("refused")
         expires = min(now + remaining, last_end)
         if own is not None:
@@ -251,21 +252,35 @@ class Store:
         if len(self._behind) > MAX_BEHIND:
             del self._behind[next(iter(self._behind))]
 
-    def _is_full(self, link: bytes) -> bool:
-        return len(self) >= MAX_RECORDS or self._by_link[link] >= MAX_FOR_LINK
+    @property
+    def is_half_full(self) -> bool:
+        return 2 * len(self) > MAX_RECORDS
+
+    def _has_room(self, link: bytes) -> bool:
+        """Where there is none for anybody, the newest of the link that has most makes some for one with fewer."""
+        own = len(self._by_link.get(link, ()))
+        if own >= MAX_FOR_LINK:
+            return False
+        if len(self) >= MAX_RECORDS:
+            most = max(self._by_link.values(), key=len)
+            if len(most) <= own:
+                return False
+            kind, key, owner = next(reversed(most))
+            self._remove(self._entries[kind, key][owner])
+        return True
 
     def _add(self, entry: _Entry) -> None:
         self._entries.setdefault((entry.record.kind, entry.record.key), {})[entry.owner] = entry
         self._by_owner[entry.owner] += 1
-        self._by_link[entry.link] += 1
+        self._note_link(entry)
         self._size += 1
         self._first_end = min(self._first_end, entry.expires)
 
     def _replace(self, old: _Entry, new: _Entry) -> None:
         """A newer record of the same owner, in the same place."""
         self._entries[new.record.kind, new.record.key][new.owner] = new
-        self._by_link[new.link] += 1
-        self._forget_link(old.link)
+        self._forget_link(old)
+        self._note_link(new)
         self._first_end = min(self._first_end, new.expires)
 
     def _remove(self, entry: _Entry) -> None:
@@ -277,12 +292,16 @@ class Store:
         self._by_owner[entry.owner] -= 1
         if not self._by_owner[entry.owner]:
             del self._by_owner[entry.owner]
-        self._forget_link(entry.link)
+        self._forget_link(entry)
 
-    def _forget_link(self, link: bytes) -> None:
-        self._by_link[link] -= 1
-        if not self._by_link[link]:
-            del self._by_link[link]
+    def _note_link(self, entry: _Entry) -> None:
+        self._by_link.setdefault(entry.link, {})[entry.record.kind, entry.record.key, entry.owner] = None
+
+    def _forget_link(self, entry: _Entry) -> None:
+        records = self._by_link[entry.link]
+        del records[entry.record.kind, entry.record.key, entry.owner]
+        if not records:
+            del self._by_link[entry.link]
 
 
 def _claim(entry: _Entry) -> tuple[int, bytes]:
