@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -173,13 +173,14 @@ def test_promtool_finds_no_fault() -> None:
 
 
 @given(st.dictionaries(st.text(max_size=40), st.integers(0, 1 << 60), max_size=300))
+@example({"lane": 1})
 def test_whatever_is_counted_the_series_are_bounded(counters: dict[str, int]) -> None:
     link: dict[str, Any] = answers()["link"]["status"] | {"counters": counters}
     found = samples(exposition(Figures(core=core_status(), roles={"link": link})))
     for metric in ("ipop_drops_total", "ipop_link_events_total", "ipop_handshakes_total", "ipop_refusals_total"):
         assert sum(name.startswith(metric + "{") for name in found) <= MOST
     total = sum(value for name, value in found.items() if name.startswith("ipop_link_events_total"))
-    prefixes = ("drop", "read", "write", "socket", "refused", "handshake")
+    prefixes = ("drop", "read", "write", "socket", "lane", "refused", "handshake")
     others = [
         count
         for name, count in counters.items()

@@ -106,6 +106,24 @@ def test_a_card_is_made_with_all_that_it_needs(host: HostMaker) -> None:
     assert port.card.offloads[:2] == ("checksum", "tcp")
 
 
+def test_tcp_is_told_to_send_segments_that_fit_one_datagram(namespace: NamespaceMaker) -> None:
+    for mtu, advised in ((1500, {"192.168.10.0/24": 1340, "fd00::/64": 1320}), (9000, {}), (1380, {})):
+        inside = namespace()
+        settings = CardSettings.parse({"address": ["192.168.10.10/24", "fd00::10/64"], "mtu": mtu})
+        card = inside.run(lambda settings=settings: opened(settings, ALICE, time.monotonic))
+        inside.run(lambda card=card: netlink.bring_up(card.name, card.mac, SETTINGS.interfaces))
+        try:
+            routes = [
+                *inside.ip("route", "show", "dev", "tapipop"),
+                *inside.ip("-6", "route", "show", "dev", "tapipop"),
+            ]
+            told = {route["dst"]: route["metrics"][0]["advmss"] for route in routes if "metrics" in route}
+            assert {target: size for target, size in told.items() if target != "fe80::/64"} == advised
+            assert {"192.168.10.0/24", "fd00::/64"} <= {route["dst"] for route in routes}
+        finally:
+            card.close()
+
+
 def test_reading_puts_the_frame_header_before_the_frame(host: HostMaker) -> None:
     inside, port = host(ALICE, 10)
     assert isinstance(port.card, Tap)

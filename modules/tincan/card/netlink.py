@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from ipaddress import IPv6Interface, ip_interface
@@ -21,8 +22,15 @@ _QUEUE: Final = 500
 """Packets that wait in the kernel for the card."""
 _SUPER_FRAME: Final = 62_000
 """Bytes of a super-frame that, sealed and cut, still fit one UDP send of at most 65,507."""
+_ONE_DATAGRAM: Final = 1380
+"""Bytes of a packet that, sealed, fits one datagram on a wire of 1,492 bytes over IPv6 (63 bytes of ours around it)."""
+_TCP_HEADERS: Final = {socket.AF_INET: 40, socket.AF_INET6: 60}
+_LARGEST_CLAMPED: Final = 1500
 _EUI64: Final = 0
 """in6_addr_gen_mode: link-local addresses follow the hardware address."""
+_BY_THE_KERNEL: Final = 2
+"""RTPROT_KERNEL: the routes that come with addresses."""
+_UNICAST: Final = 1
 _NO_DUPLICATE_DETECTION: Final = 0x02
 """IFA_F_NODAD: usable at once. The directory, not the link, decides who owns an address."""
 _SYSCTL: Final = {"accept_ra": "0", "accept_dad": "0", "router_solicitations": "0"}
@@ -49,6 +57,7 @@ def bring_up(name: str, mac: bytes, interfaces: Iterable[Interface]) -> None:
             index = _index(route, name)
             route.link("set", index=index, state="up")
             _set_addresses(route, index, mac, set(interfaces))
+            _advise_segments(route, index)
     except NetlinkError as error:
         raise CardError(f'card "{name}" cannot be brought up: {_explain(error)}') from error
 
@@ -113,6 +122,31 @@ def _set_addresses(route: Any, index: int, mac: bytes, wanted: set[Interface]) -
     for interface in wanted - present:
         flags = {"flags": _NO_DUPLICATE_DETECTION} if interface.version == 6 else {}
         route.addr("add", index=index, address=str(interface.ip), prefixlen=interface.network.prefixlen, **flags)
+
+
+def _advise_segments(route: Any, index: int) -> None:
+    """Tell TCP's other ends to send segments that fit one datagram each: where one is lost, one is sent again.
+
+    With the card's whole MTU it would be two datagrams for each, and twice the loss. Large frames hold many segments,
+    so that costs no throughput. A card with a larger MTU is left alone: its packets take many datagrams as they come.
+    """
+    (link,) = route.get_links(index)
+    if not _ONE_DATAGRAM < link.get_attr("IFLA_MTU") <= _LARGEST_CLAMPED:
+        return
+    for family, headers in _TCP_HEADERS.items():
+        for message in route.get_routes(family=family, oif=index, proto=_BY_THE_KERNEL, type=_UNICAST):
+            kept = {"prefsrc": message.get_attr("RTA_PREFSRC"), "priority": message.get_attr("RTA_PRIORITY")}
+            with suppress(NetlinkError):
+                route.route(
+                    "replace",
+                    family=family,
+                    dst=f"{message.get_attr('RTA_DST')}/{message['dst_len']}",
+                    oif=index,
+                    proto=_BY_THE_KERNEL,
+                    scope=message["scope"],
+                    metrics={"advmss": _ONE_DATAGRAM - headers},
+                    **{name: value for name, value in kept.items() if value is not None},
+                )
 
 
 def _quieten(name: str) -> None:
