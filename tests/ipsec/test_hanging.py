@@ -41,7 +41,11 @@ class Charon:
         return int((self.folder / PID_FILE).read_text())
 
     def hang(self) -> None:
+        """Returns when all its threads have stopped."""
         os.kill(self.pid, signal.SIGSTOP)
+        for thread in Path(f"/proc/{self.pid}/task").iterdir():
+            while (thread / "stat").read_text().rpartition(")")[2].split()[0] != "T":
+                os.sched_yield()
 
     def go_on(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

@@ -118,10 +118,31 @@ def test_tcp_is_told_to_send_segments_that_fit_one_datagram(namespace: Namespace
                 *inside.ip("-6", "route", "show", "dev", "tapipop"),
             ]
             told = {route["dst"]: route["metrics"][0]["advmss"] for route in routes if "metrics" in route}
-            assert {target: size for target, size in told.items() if target != "fe80::/64"} == advised
+            assert told == advised
             assert {"192.168.10.0/24", "fd00::/64"} <= {route["dst"] for route in routes}
         finally:
             card.close()
+
+
+def test_routes_of_other_cards_stay_as_they_are(namespace: NamespaceMaker) -> None:
+    inside = namespace()
+    inside.ip("link", "add", "name", "uplink", "type", "veth", "peer", "name", "far")
+    for card in ("uplink", "far"):
+        inside.ip("link", "set", card, "up")
+    inside.ip("address", "add", "192.168.10.99/24", "dev", "uplink")
+    inside.ip("address", "add", "fd00::99/64", "dev", "uplink", "nodad")
+    assert wait_for(lambda: len(inside.ip("-6", "route", "show", "dev", "uplink")) == 2)
+
+    def routes() -> list[object]:
+        return [*inside.ip("route", "show", "dev", "uplink"), *inside.ip("-6", "route", "show", "dev", "uplink")]
+
+    before = routes()
+    made = inside.run(lambda: opened(SETTINGS, ALICE, time.monotonic))
+    try:
+        inside.run(lambda: netlink.bring_up(made.name, made.mac, SETTINGS.interfaces))
+        assert routes() == before
+    finally:
+        made.close()
 
 
 def test_reading_puts_the_frame_header_before_the_frame(host: HostMaker) -> None:

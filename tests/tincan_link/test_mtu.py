@@ -58,6 +58,22 @@ def rested(mtu: MtuSearch, passes: int, now: float, seconds: float, delay: Calla
     return end
 
 
+def test_a_path_with_long_round_trips_is_not_searched_over_and_over() -> None:
+    mtu, now, probes = MtuSearch(), 0.0, 0
+    answers: list[tuple[float, int]] = []
+    while now < 4000.0:
+        mtu.wanted = True
+        now = max(now, min([mtu.next_wake, *(at for at, _ in answers)]))
+        if answers and answers[0][0] <= now:
+            mtu.answered(answers.pop(0)[1], now)
+        elif (size := mtu.wake(now)) is not None:
+            probes += 1
+            if size <= COMMON[2]:
+                answers.append((now + 2.0, size))
+    print(f"{probes} probes, {mtu.size} bytes")
+    assert probes < 600
+
+
 def found(passes: int) -> MtuSearch:
     mtu = MtuSearch()
     mtu.wanted = True

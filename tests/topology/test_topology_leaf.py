@@ -33,6 +33,21 @@ def test_a_leaf_finds_and_is_found() -> None:
         assert network.hops(leaf, member.id) is not None
 
 
+def test_a_leaf_that_gets_its_place_again_does_not_spin() -> None:
+    network = Network(4)
+    leaf = with_leaf(network, ring(network, 12))
+    machine, registrations = leaf.machine, leaf.machine.registrations
+    assert registrations is not None
+    for other in sorted(leaf.links):
+        network.unlink(leaf, network.nodes[other])
+    assert not machine.ring.attached
+    machine.ring._placed_at = network.now
+    (claim,) = registrations.addresses
+    claim.found, claim.checks, claim.check_at = False, 0, network.now
+    machine.wake(network.now)
+    assert claim.check_at > network.now
+
+
 def test_nothing_rests_on_a_leaf() -> None:
     network = Network(2)
     members = ring(network, 12)

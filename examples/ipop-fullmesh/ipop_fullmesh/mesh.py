@@ -184,7 +184,9 @@ class Mesh:
     def _claim(self, unix_ms: int, now: float) -> Doings:
         """Claim what this node is to have; what it claims already it has since then."""
         chosen = None if self._allocation is None else self._allocation.address
-        subjects: list[Subject] = [*dict.fromkeys([*self._addresses, *([chosen] if chosen else [])])]
+        addresses = dict.fromkeys([*([chosen] if chosen else []), *self._addresses])
+        subjects: list[Subject] = [*addresses]
+        del subjects[MOST_ADDRESSES:]
         if self._name is not None and subjects:
             subjects.append(self._name)
         own = {subject: self._own.get(subject, unix_ms) for subject in subjects}

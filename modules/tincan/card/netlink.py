@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from ipaddress import IPv6Interface, ip_interface
+from ipaddress import IPv6Interface, ip_address, ip_interface
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ _EUI64: Final = 0
 _BY_THE_KERNEL: Final = 2
 """RTPROT_KERNEL: the routes that come with addresses."""
 _UNICAST: Final = 1
+_MAIN: Final = 254
+"""The table that they are in."""
 _NO_DUPLICATE_DETECTION: Final = 0x02
 """IFA_F_NODAD: usable at once. The directory, not the link, decides who owns an address."""
 _SYSCTL: Final = {"accept_ra": "0", "accept_dad": "0", "router_solicitations": "0"}
@@ -134,7 +137,13 @@ def _advise_segments(route: Any, index: int) -> None:
     if not _ONE_DATAGRAM < link.get_attr("IFLA_MTU") <= _LARGEST_CLAMPED:
         return
     for family, headers in _TCP_HEADERS.items():
-        for message in route.get_routes(family=family, oif=index, proto=_BY_THE_KERNEL, type=_UNICAST):
+        routes = [one for one in route.get_routes(family=family, table=_MAIN) if one["family"] == family]
+        places = Counter(map(_place, routes))
+        for message in routes:
+            is_own = message.get_attr("RTA_OIF") == index and message["proto"] == _BY_THE_KERNEL
+            # The kernel replaces whatever route has the place, another card's, too: every card has one to fe80::/64.
+            if not is_own or message["type"] != _UNICAST or places[_place(message)] > 1 or _is_link_local(message):
+                continue
             kept = {"prefsrc": message.get_attr("RTA_PREFSRC"), "priority": message.get_attr("RTA_PRIORITY")}
             with suppress(NetlinkError):
                 route.route(
@@ -144,9 +153,19 @@ def _advise_segments(route: Any, index: int) -> None:
                     oif=index,
                     proto=_BY_THE_KERNEL,
                     scope=message["scope"],
+                    table=_MAIN,
                     metrics={"advmss": _ONE_DATAGRAM - headers},
                     **{name: value for name, value in kept.items() if value is not None},
                 )
+
+
+def _place(message: Any) -> tuple[str | None, int, int]:
+    """What a route can have only once in a table: target and metric."""
+    return message.get_attr("RTA_DST"), message["dst_len"], message.get_attr("RTA_PRIORITY") or 0
+
+
+def _is_link_local(message: Any) -> bool:
+    return ip_address(message.get_attr("RTA_DST") or "::").is_link_local
 
 
 def _quieten(name: str) -> None:

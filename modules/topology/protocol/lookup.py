@@ -245,6 +245,11 @@ class Lookups:
         is_contested = len(named) > 1 and len(named) < len(lookup.beside)
         return is_contested or len(lookup.votes) < len(lookup.beside)
 
+    def _is_one_missing(self, lookup: _Lookup, now: float) -> bool:
+        """Whether a storer that has not answered may yet confirm an owner whose record seems to be over."""
+        is_named = any(owner is not None for owner in lookup.votes.values())
+        return is_named and len(lookup.votes) < len(lookup.beside) and now < lookup.started + LIMIT
+
     def _named(self, lookup: _Lookup, now: float) -> Counter[bytes]:
         """How many named each owner. What one storer alone has of an owner that is long gone counts for nobody.
 
@@ -267,7 +272,7 @@ class Lookups:
     def _decide(self, lookup: _Lookup, now: float) -> None:
         """The owner that most have named, of two the one whose record lives, then the older claim; else nobody."""
         named = self._named(lookup, now)
-        if self._is_undecided(lookup, named, now):
+        if self._is_undecided(lookup, named, now) or (not named and self._is_one_missing(lookup, now)):
             lookup.votes = {number: owner for number, owner in lookup.votes.items() if owner is not None}
             lookup.decide_at = inf
             lookup.try_at = min(lookup.try_at, now + YOUNG_RETRY)

@@ -341,7 +341,8 @@ class Registrations:
         if claim.checks and not self._is_candidate(claim.subject):
             claim.check_at = now + spread(self._random, min(2.0**claim.checks, LONGEST_CHECK))
         else:
-            claim.check_at = max(now, (self._ring.joined_at or now) + YOUNG)
+            joined = self._ring.joined_at if self._ring.attached else None
+            claim.check_at = max(now, (now if joined is None else joined) + YOUNG)
 
     def _put(self, claim: Claim, now: float) -> None:
         if not claim.numbers or claim.record is None:
@@ -437,9 +438,12 @@ class Registrations:
         )
 
     def _stored(self, claim: Claim, now: float, *, was_beside: bool) -> None:
+        # The Put that was lost on the way to the key would have refreshed replicas which this one does not reach.
+        is_key_left_out = was_beside and False in claim.numbers.values()
+        renewed = 0.0 if is_key_left_out else RENEWED
         claim.numbers.clear()
         claim.tries = claim.refusals = 0
-        claim.due = now + RENEWED * self._owner.lease + spread(self._random, RENEWED_WITHIN * self._owner.lease)
+        claim.due = now + renewed * self._owner.lease + spread(self._random, RENEWED_WITHIN * self._owner.lease)
         if claim.kind == "many" and not claim.found:
             claim.found = was_beside
             claim.due = claim.due if claim.found else now + spread(self._random, BESIDE)

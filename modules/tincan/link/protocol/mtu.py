@@ -80,6 +80,8 @@ class MtuSearch:
             return
         self._next = now + CONFIRM_AGAIN
         self.wanted = False
+        if is_late:  # it had not been left: nothing is to be searched again soon
+            self._search_at = max(self._search_at, now + SEARCH_AGAIN)
 
     def doubt(self, now: float) -> None:
         """Find out whether the size still passes, before a larger one is tried: most of what was sent is lost."""
