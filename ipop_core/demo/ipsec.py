@@ -35,10 +35,12 @@ NAMESPACE: Final = "town"
 BEEF: Final = "deadbeef"
 PINGS: Final = 10
 FEWER_PINGS: Final = 5
+KEYS_TIMEOUT: Final = 20
+"""Seconds that the first ping may take, which asks for keys: User-Mode Linux is slow."""
 PATIENCE: Final = 120.0
+"""Seconds; a kernel in a kernel is slow."""
 POLL: Final = 0.5
 """Seconds between questions to a node: each costs it some of the time that it needs itself."""
-"""Seconds; a kernel in a kernel is slow."""
 _ESP: Final = 50
 _RECEIVED: Final = re.compile(r"([0-9]+) packets transmitted, ([0-9]+) received")
 
@@ -84,6 +86,8 @@ class IpsecStory:
         narrator = self._narrator
         narrator.heading("3.4 With IPsec on: everything is answered, nothing can be read")
         with self._capture() as on:
+            # While keys are made the kernel holds packets, longer than a ping of several waits for the first ones.
+            self._ping(1, wait=KEYS_TIMEOUT)
             sent, received = self._ping(PINGS)
         readable = len(on.find(bytes.fromhex(BEEF * 2)))
         narrator.line(f"{received} of {sent} answered; deadbeef in {readable} packets on {CARD}")
@@ -136,9 +140,10 @@ class IpsecStory:
 
         await self._nodes[name].ask(work, "answer", PATIENCE)
 
-    def _ping(self, count: int) -> tuple[int, int]:
-        """Sent and received."""
-        command = ["ping", "-n", "-c", str(count), "-i", "0.3", "-W", "4", "-p", BEEF, NETWORK.format(ADDRESSES["bob"])]
+    def _ping(self, count: int, wait: int = 4) -> tuple[int, int]:
+        """Sent and received; the last one is waited for `wait` seconds."""
+        target = NETWORK.format(ADDRESSES["bob"])
+        command = ["ping", "-n", "-c", str(count), "-i", "0.3", "-W", str(wait), "-p", BEEF, target]
         self._narrator.command("alice", shlex.join(command))
         with self._narrator.step("pinging"):
             printed = self._hosts["alice"].run(command, check=False, timeout=PATIENCE).stdout
