@@ -16,7 +16,6 @@ from typing import Final
 
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.acquaintances import Acquaintances
-from ipop_modules.topology.protocol.attempts import Attempts
 from ipop_modules.topology.protocol.chance import Random, pick, request_number
 from ipop_modules.topology.protocol.effects import Connect, Joined, Release
 from ipop_modules.topology.protocol.founding import founding_at
@@ -84,7 +83,6 @@ class Ring:
         self._hellos = 0
         self._heard = Acquaintances(me, random)
         self._wanted: set[bytes] = set()
-        self._attempts = Attempts()
         self._placed_at: float | None = None
         self._changed_at = now
         """When its near neighbours became others."""
@@ -116,7 +114,6 @@ class Ring:
     def link_up(self, node: bytes, initiator: bool, now: float) -> None:
         if node == self.me:
             return
-        self._attempts.ended(node)
         self._heard.forgive(node)
         if node not in self.links:
             self._linked_since = self._linked_since if self.links else now
@@ -151,12 +148,10 @@ class Ring:
             self._merging.close()
 
     def connect_failed(self, node: bytes, now: float) -> None:
-        was_tried = self._attempts.ended(node)
-        if node not in self.links and node in self._wanted:
-            self._forget_wish(node)
-            self._heard.failed(node, now)
-        elif not was_tried:
+        if node in self.links or node not in self._wanted:
             return
+        self._forget_wish(node)
+        self._heard.failed(node, now)
         self._review(now)
 
     def relink(self, up: Mapping[bytes, Collection[str]], now: float) -> None:
@@ -167,7 +162,6 @@ class Ring:
         for node in [node for node in self.links if node not in up]:
             self.link_down(node, now)
         self._sharing.forget()
-        self._attempts.clear()
         self._wanted.clear()
         self._wanted.update(node for node, kinds in up.items() if "near" in kinds and node != self.me)
         self._long.relink({node: node in self.links for node, kinds in up.items() if "long" in kinds})
@@ -397,11 +391,8 @@ class Ring:
         return "member" if link.member else "outside"
 
     def _targets(self, now: float) -> list[bytes]:
-        heard = [node for node in self._heard.candidates(now) if node in self._wanted or self._may_try(node)]
-        return near_targets(self.me, dict.fromkeys([*self.links, *heard]), self._counts)
-
-    def _may_try(self, node: bytes) -> bool:
-        return node in self._attempts or self._attempts.may_begin(self._heard.via(node))
+        known = dict.fromkeys([*self.links, *self._heard.candidates(now)])
+        return near_targets(self.me, known, self._counts)
 
     def _counts(self, node: bytes) -> bool:
         link = self.links.get(node)
@@ -410,10 +401,9 @@ class Ring:
     def _want(self, targets: Iterable[bytes], now: float) -> None:
         targets = list(targets)
         for node in targets:
-            via = self._heard.via(node)
-            if node not in self._wanted and (node in self.links or self._attempts.begin(node, via)):
+            if node not in self._wanted:
                 self._wanted.add(node)
-                self.out.emit(Connect(node, via, "near"))
+                self.out.emit(Connect(node, self._heard.via(node), "near"))
         if any(node not in self.links and not self._heard.is_suspect(node) for node in targets):
             return  # a better link replaces a worse one only once it is up
         for node in sorted(self._wanted.difference(targets)):
