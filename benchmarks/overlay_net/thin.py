@@ -255,7 +255,12 @@ class Network(VirtualTime):
             self.after(CONNECT_TIMEOUT, lambda: self._connect_failed(node, wish))
             return
         # INIT, RESPONSE, the offer and its answer over the ring, then a probe and its answer.
-        self.after(sum(self.weather.delay() for _ in range(4 * hops + 2)), lambda: self._link(node, other))
+        self.after(sum(self.weather.delay() for _ in range(4 * hops + 2)), lambda: self._shake_hands(node, other, wish))
+
+    def _shake_hands(self, node: Node, other: Node, wish: Connect) -> None:
+        self._link(node, other)
+        if wish.node not in node.links:
+            self.after(CONNECT_TIMEOUT, lambda: self._connect_failed(node, wish))
 
     def _connect_failed(self, node: Node, wish: Connect) -> None:
         if node.alive and wish.node not in node.links:

@@ -205,6 +205,7 @@ class Topology:
                 "records": len(machine.storage.store),
                 "shortcuts": len(machine.shortcuts),
                 "shortcuts_displaced": machine.shortcuts.displaced,
+                "drop_hello_limit": machine.hellos.refused,
                 "drop_repair_limit": machine.storage.repairs.refused,
                 "drop_replica_limit": machine.storage.replicas.refused,
                 "drop_survey_limit": machine.surveys.refused,

@@ -94,7 +94,14 @@ def answers() -> dict[str, dict[str, Any]]:
         "neighbours": [{"node": PEER, "kind": "near"}],
         "registered": [{"address": "192.168.10.10", "state": "registered", "owner": ME}],
         "members": 3,
-        "counters": {"dropped": 0, "records": 5, "shortcuts": 1, "drop_repair_limit": 8, "drop_survey_limit": 0},
+        "counters": {
+            "dropped": 0,
+            "records": 5,
+            "shortcuts": 1,
+            "drop_hello_limit": 6,
+            "drop_repair_limit": 8,
+            "drop_survey_limit": 0,
+        },
         "lookups": {
             "answers": {"cache": 2, "found": 3},
             "latency_s": {"bounds": [0.1, 1.0], "counts": [2, 1, 0], "sum": 0.5},

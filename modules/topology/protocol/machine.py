@@ -49,6 +49,9 @@ from ipop_modules.topology.protocol.storage import Storage
 
 UNPLACED_EVERY: Final = 1.0
 MAX_UNPLACED: Final = 256
+HELLOS_A_SECOND: Final = 2.0
+HELLOS_AT_ONCE: Final = 20.0
+"""Of one neighbour: each may ask for an answer, and have this node look at its place and its routes anew."""
 SURVEYS_A_SECOND: Final = 5.0
 SURVEYS_AT_ONCE: Final = 20.0
 """By way of one neighbour: an answer may be twenty times as long as the question, and goes to whom that names."""
@@ -89,6 +92,7 @@ class Machine:
         )
         self.storage = Storage(self.ring, random, verify, now)
         self.shortcuts = Shortcuts(self.ring.out, max_shortcuts)
+        self.hellos = Allowance(HELLOS_A_SECOND, HELLOS_AT_ONCE)
         self.surveys = Allowance(SURVEYS_A_SECOND, SURVEYS_AT_ONCE)
         self.dropped = 0
         """Messages that were not understood or not allowed."""
@@ -255,7 +259,8 @@ class Machine:
             return
         match message:
             case Hello():
-                self.ring.on_hello(message, source.sender, now)
+                if self.hellos.take(source.sender, now):
+                    self.ring.on_hello(message, source.sender, now)
             case Join():
                 self.ring.on_join(message, source.sender, now)
             case Neighbours():

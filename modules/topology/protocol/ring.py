@@ -16,6 +16,7 @@ from typing import Final
 
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.acquaintances import Acquaintances
+from ipop_modules.topology.protocol.attempts import Attempts
 from ipop_modules.topology.protocol.chance import Random, pick, request_number
 from ipop_modules.topology.protocol.effects import Connect, Joined, Release
 from ipop_modules.topology.protocol.founding import founding_at
@@ -83,6 +84,7 @@ class Ring:
         self._hellos = 0
         self._heard = Acquaintances(me, random)
         self._wanted: set[bytes] = set()
+        self._attempts = Attempts()
         self._placed_at: float | None = None
         self._changed_at = now
         """When its near neighbours became others."""
@@ -114,6 +116,7 @@ class Ring:
     def link_up(self, node: bytes, initiator: bool, now: float) -> None:
         if node == self.me:
             return
+        self._attempts.ended(node)
         self._heard.forgive(node)
         if node not in self.links:
             self._linked_since = self._linked_since if self.links else now
@@ -148,10 +151,12 @@ class Ring:
             self._merging.close()
 
     def connect_failed(self, node: bytes, now: float) -> None:
-        if node in self.links or node not in self._wanted:
+        was_tried = self._attempts.ended(node)
+        if node not in self.links and node in self._wanted:
+            self._forget_wish(node)
+            self._heard.failed(node, now)
+        elif not was_tried:
             return
-        self._forget_wish(node)
-        self._heard.failed(node, now)
         self._review(now)
 
     def relink(self, up: Mapping[bytes, Collection[str]], now: float) -> None:
@@ -162,6 +167,7 @@ class Ring:
         for node in [node for node in self.links if node not in up]:
             self.link_down(node, now)
         self._sharing.forget()
+        self._attempts.clear()
         self._wanted.clear()
         self._wanted.update(node for node, kinds in up.items() if "near" in kinds and node != self.me)
         self._long.relink({node: node in self.links for node, kinds in up.items() if "long" in kinds})
@@ -391,8 +397,11 @@ class Ring:
         return "member" if link.member else "outside"
 
     def _targets(self, now: float) -> list[bytes]:
-        known = dict.fromkeys([*self.links, *self._heard.candidates(now)])
-        return near_targets(self.me, known, self._counts)
+        heard = [node for node in self._heard.candidates(now) if node in self._wanted or self._may_try(node)]
+        return near_targets(self.me, dict.fromkeys([*self.links, *heard]), self._counts)
+
+    def _may_try(self, node: bytes) -> bool:
+        return node in self._attempts or self._attempts.may_begin(self._heard.via(node))
 
     def _counts(self, node: bytes) -> bool:
         link = self.links.get(node)
@@ -401,9 +410,10 @@ class Ring:
     def _want(self, targets: Iterable[bytes], now: float) -> None:
         targets = list(targets)
         for node in targets:
-            if node not in self._wanted:
+            via = self._heard.via(node)
+            if node not in self._wanted and (node in self.links or self._attempts.begin(node, via)):
                 self._wanted.add(node)
-                self.out.emit(Connect(node, self._heard.via(node), "near"))
+                self.out.emit(Connect(node, via, "near"))
         if any(node not in self.links and not self._heard.is_suspect(node) for node in targets):
             return  # a better link replaces a worse one only once it is up
         for node in sorted(self._wanted.difference(targets)):
