@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -22,6 +22,7 @@ from ipop_modules.tincan.card.protocol import ndp, segment
 from ipop_modules.tincan.card.protocol.ethernet import mac_of
 from ipop_modules.tincan.card.settings import CardSettings
 from ipop_modules.tincan.card.tap import Tap
+from ipop_modules.tincan.link.protocol.block import Buffer
 
 from .conftest import Host
 from .namespace import Namespace
@@ -256,6 +257,46 @@ def test_a_super_frame_arrives_as_the_same_datagrams(host: HostMaker, offloads: 
     assert got == [one[42:] for one in ours]
     assert b"".join(got) == payload
     assert port.card.counters["write_segmented"] == ("udp" not in offloads)
+
+
+@pytest.mark.parametrize(
+    ("size", "payload", "kernel", "software"),
+    [(1000, 64_000, 1, 64), (500, 64_000, 2, 128), (100, 6401, 2, 65), (1, 128, 2, 0), (1, 64, 1, 0)],
+)
+def test_what_one_super_frame_costs_in_writes(
+    host: HostMaker, monkeypatch: pytest.MonkeyPatch, size: int, payload: int, kernel: int, software: int
+) -> None:
+    """A peer says how long the segments are: 128 bytes must not cost 128 writes."""
+    inside, port = host(ALICE, 10)
+    assert isinstance(port.card, Tap)
+    if "udp" not in port.card.offloads:
+        pytest.skip("this kernel has no UDP segmentation on a TAP")
+    writes = 0
+    writev = os.writev
+
+    def counted(descriptor: int, buffers: Sequence[Buffer]) -> int:
+        nonlocal writes
+        writes += 1
+        return writev(descriptor, buffers)
+
+    monkeypatch.setattr(os, "writev", counted)
+    sent = os.urandom(payload)
+    frame = memoryview(partial(ethernet(ip4(udp(sent), UDP))))
+    datagrams = [sent[at : at + size] for at in range(0, payload, size)]
+    with udp_socket(inside, 5000) as receiver:
+        assert port.card.write(frames.SEGMENT_UDP | frames.CHECKSUM_NEEDED, size, frame)
+        assert [receiver.recv(65536) for _ in datagrams] == datagrams
+        assert (writes, dict(port.card.counters)) == (kernel, {})
+        port.card.offloads = ("checksum", "tcp")
+        writes = 0
+        assert port.card.write(frames.SEGMENT_UDP | frames.CHECKSUM_NEEDED, size, frame) == bool(software)
+        assert writes == software
+        assert dict(port.card.counters) == {"write_segmented" if software else "write_refused": 1}
+        if software:
+            assert [receiver.recv(65536) for _ in datagrams] == datagrams
+        receiver.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            receiver.recv(65536)
 
 
 @pytest.mark.parametrize("version", [4, 6])

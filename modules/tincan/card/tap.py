@@ -57,6 +57,10 @@ _GRANTS: Final = {
 }
 """Offloads to ask for, best first: UDP came with Linux 6.2."""
 
+MOST_GROWTH: Final = 3
+"""A super-frame that is cut here gives at most so many times its bytes: each segment costs a write, and a peer could
+ask for 128 with 128 bytes. Programs send segments that are longer than the 42 bytes of headers before them."""
+
 _RELEASE_TIME: Final = 1.0
 
 _IFREQ: Final = Struct("16sH22x")
@@ -179,10 +183,15 @@ class Tap:
         if header is None:
             self.counters["write_refused"] += 1
             return False
-        is_udp = offload & SEGMENT_MASK == SEGMENT_UDP
-        if is_udp and ("udp" not in self.offloads or len(frame) > size * train.MOST):
+        if offload & SEGMENT_MASK != SEGMENT_UDP:
+            return self._put(header, frame)
+        if "udp" not in self.offloads:
             return self._write_segments(size, frame)
-        return self._put(header, frame)
+        if len(frame) - virtio.headers_length(header) <= size * train.MOST:
+            return self._put(header, frame)
+        # The kernel takes one that is cut to a single segment as the datagram that it is.
+        written = [self._put(header, piece) for piece in segment.shorter(size, train.MOST, frame) or ()]
+        return all(written)
 
     def write_train(self, run: memoryview, refusal: Refusal) -> int:
         found = train.read(run) if "udp" in self.offloads else None
@@ -211,8 +220,12 @@ class Tap:
         return True
 
     def _write_segments(self, size: int, frame: memoryview) -> bool:
+        cut = segment.segments(size, frame, len(frame) * MOST_GROWTH)
+        if not cut:
+            self.counters["write_refused"] += 1
+            return False
         self.counters["write_segmented"] += 1
-        written = [self._put(virtio.PLAIN, one) for one in segment.segments(size, frame) or ()]
+        written = [self._put(virtio.PLAIN, one) for one in cut]
         return all(written)
 
 

@@ -15,15 +15,20 @@ _FIN_PSH: Final = 0x01 | 0x08
 _CWR: Final = 0x80
 
 
-def segments(size: int, frame: memoryview) -> list[bytes] | None:
+def segments(size: int, frame: memoryview, most: int | None = None) -> list[bytes] | None:
     """Cut a TCP or UDP super-frame into whole frames of at most `size` bytes of payload, checksums filled in.
 
     IPv4 identifications count up from the super-frame's; FIN and PSH stay on the last segment and CWR on the first.
-    None when the frame is not a whole TCP or UDP packet, or `size` is not positive.
+    None when the frame is not a whole TCP or UDP packet, `size` is not positive, or they had more than `most` bytes
+    together.
     """
     packet = locate(frame)
     if packet is None or size < 1:
         return None
+    if most is not None:
+        payload = packet.end - packet.payload
+        if payload + -(-payload // size) * packet.payload > most:
+            return None
     made = _cut(frame, packet, size, 1)
     for segment in made:
         _sum_transport(segment, packet, len(segment))

@@ -155,6 +155,11 @@ def rebuild(offload: int, size: int, frame: memoryview) -> bytes | None:
     return _header(gso, size, packet)
 
 
+def headers_length(header: bytes) -> int:
+    """Of a super-frame's header from `rebuild`: bytes of Ethernet, IP and transport header before the payload."""
+    return int(HEADER.unpack(header)[2])
+
+
 def train_header(size: int, packet: Packet) -> bytes:
     """The ten header bytes for datagrams of `size` bytes of payload that were made one super-frame (train.py)."""
     return _header(GSO_UDP, size, packet)

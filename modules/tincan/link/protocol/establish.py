@@ -1,8 +1,9 @@
 """Handshakes on their way: ours are repeated until the peer has the keys, the peers' are bounded.
 
 The initiator alone repeats: INIT until a RESPONSE comes, then FINISH until a block under the new keys shows that it
-arrived. A responder keeps its answer for a few seconds and gives the same again. When many handshakes are half open, an
-INIT from a UDP address must bring a token first, which costs this node no memory (retry.py).
+arrived. A responder keeps its answer for a few seconds and gives the same again. How many it keeps is bounded for each
+source (half_open.py); under load an INIT from a UDP address must bring a token first, which costs this node no memory
+(retry.py).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from ipop_core.authority.peers import PeerCertificate
 
-from . import wire
+from . import half_open, wire
 from .events import Endpoint
 from .handshake import Credentials, Established, HandshakeRefused, Initiator, Responder
 from .retry import check_token, mint_token
@@ -23,8 +24,6 @@ from .source import Overlay, Source
 
 REPEAT_DELAYS: Final = (0.25, 0.5, 1.0, 1.5, 2.0)
 """Between repetitions; after the last the handshake has failed."""
-MAX_HALF_OPEN: Final = 256
-BUSY_HALF_OPEN: Final = 64
 HALF_OPEN_LIFETIME: Final = 6.0
 MAX_OUTGOING: Final = 1024
 TOKEN_BUCKET: Final = 60.0
@@ -83,6 +82,7 @@ class Incoming:
     key: tuple[Source | bytes, int, bytes]
     response: bytes
     source: Source
+    place: half_open.Place
     answered: float
     expires: float
 
@@ -98,6 +98,7 @@ class Establishing:
         self._outgoing: dict[int, Outgoing] = {}
         self._incoming: dict[int, Incoming] = {}
         self._answers: dict[tuple[Source | bytes, int, bytes], int] = {}
+        self._half_open = half_open.HalfOpen()
         self._secret = random(32)
 
     def start(self, node: bytes | None, endpoint: Endpoint | None, via: bytes | None, now: float) -> None:
@@ -177,16 +178,18 @@ class Establishing:
         if known is not None:
             self._answer(self._incoming[known], source, now)
             return
-        if len(self._incoming) >= MAX_HALF_OPEN:
-            self._links.count("drop_half_open")
+        place = self._place(init, source, now)
+        if place is None:
             return
-        if not self._shows_token(init, source, now):
+        if not self._half_open.has_room(place):
+            self._links.count("drop_half_open")
             return
         rid = self._new_rid()
         direct = not isinstance(source, Overlay)
         responder = Responder(self.credentials, rid, self._ephemeral())
         response = responder.on_init(init, self._links.source_address(source), padded=direct)
-        incoming = Incoming(responder, key, response, source, now, now + HALF_OPEN_LIFETIME)
+        incoming = Incoming(responder, key, response, source, place, now, now + HALF_OPEN_LIFETIME)
+        self._half_open.add(place)
         self._incoming[rid] = incoming
         self._answers[key] = rid
         self._answer(incoming, source, now)
@@ -197,22 +200,23 @@ class Establishing:
         else:
             self._links.transmit_datagram(incoming.response, source, None, None, now)
 
-    def _shows_token(self, init: wire.Init, source: Source, now: float) -> bool:
-        """Under load, whether the initiator has shown that it receives at its address; asks it to otherwise."""
+    def _place(self, init: wire.Init, source: Source, now: float) -> half_open.Place | None:
+        """Where a handshake came from; None when the initiator must first show that it receives at its address."""
+        if isinstance(source, Overlay):
+            return half_open.overlay(source.link)
         address = self._links.source_address(source)
-        if address is None or len(self._incoming) < BUSY_HALF_OPEN:
-            return True
+        if address is None or self._half_open.has_room(half_open.UNPROVEN):
+            return half_open.UNPROVEN
         bucket = int(now / TOKEN_BUCKET)
         if init.token and check_token(init.token, self._secret, bucket, address, init.ephemeral):
-            return True
+            return half_open.proven(address[0])
         if init.size < wire.INIT_SIZE:
             self._links.count("refused_short_init")
-            return False
+            return None
         token = mint_token(self._secret, bucket, address, init.ephemeral)
-        retry = wire.Retry(init.sender, token).encode()
         self._links.count("retry_sent")
-        self._links.transmit_datagram(retry, None if isinstance(source, Overlay) else source, None, None, now)
-        return False
+        self._links.transmit_datagram(wire.Retry(init.sender, token).encode(), source, None, None, now)
+        return None
 
     def _on_response(self, response: wire.Response, source: Source, now: float) -> None:
         outgoing = self._outgoing.get(response.receiver)
@@ -264,6 +268,7 @@ class Establishing:
     def _forget(self, rid: int) -> None:
         incoming = self._incoming.pop(rid)
         self._answers.pop(incoming.key, None)
+        self._half_open.remove(incoming.place)
 
     def _ephemeral(self) -> X25519PrivateKey:
         return X25519PrivateKey.from_private_bytes(self._random(32))
