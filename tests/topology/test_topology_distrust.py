@@ -690,3 +690,35 @@ def test_an_owner_without_a_clock_is_found() -> None:
             copies = () if place < lacking else (old(b"alice"),)
             effects += story.hear(GetAnswer(number, copies, 1, True), NEXT, proven=False)
         assert resolved(effects) == [node_of(b"alice")]
+
+
+def test_an_owner_with_a_wrong_clock_is_found_though_one_storer_lacks_it_and_one_is_late() -> None:
+    story = crowded()
+    story.now = 600.0 + OTHER_CLOCK + 1.0
+    assert story.machine.lookups
+    story.machine.lookups._majority = False
+    first, second, third = asked(story)
+    story.hear(GetAnswer(first, (old(b"alice"),), 1, True), NEXT, proven=False)
+    story.hear(GetAnswer(second, (), 0, True), NEXT, proven=False)
+    story.now += WAIT
+    assert not resolved(story.machine.wake(story.now)), "the third may yet say the same"
+    effects = story.hear(GetAnswer(third, (old(b"alice"),), 1, True), NEXT, proven=False)
+    assert resolved(effects) == [node_of(b"alice")]
+
+
+def test_a_renewal_that_was_lost_on_the_way_to_the_key_is_made_good_before_replicas_end() -> None:
+    for is_lost in (False, True):
+        story = crowded()
+        put = put_of(story.machine.set_addresses([ADDRESS], story.now))
+        assert put is not None
+        assert put[0] == KEY
+        assert story.machine.registrations is not None
+        (claim,) = story.machine.registrations.addresses
+        claim.found = True
+        if is_lost:
+            put = next_put(story, 10.0)
+            assert put is not None
+            assert put[0] != KEY
+        story.hear(PutAnswer(put[1].number, "stored", None), NEXT, proven=False)
+        renewed = (claim.due - story.now) / put[1].record.lease
+        assert (renewed < 0.2) is is_lost

@@ -16,16 +16,17 @@ node's when that lookup names this node as its owner.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from math import inf
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import msgspec
 
 from ipop_modules.topology.protocol import ids, parts
 from ipop_modules.topology.protocol.allocation import Allocation
 from ipop_modules.topology.protocol.chance import Random, pick, request_number, spread
+from ipop_modules.topology.protocol.claim import Claim
 from ipop_modules.topology.protocol.effects import Allocated, Registered, Resolved
 from ipop_modules.topology.protocol.messages import Put, PutAnswer
 from ipop_modules.topology.protocol.profile import Profile, sealed
@@ -58,9 +59,6 @@ LONGEST_CHECK: Final = 300.0
 """Seconds, growing up to these, between lookups that do not name this node as the owner of what was stored as its."""
 BESIDE: Final = 5.0
 """Seconds until a place among the members that was stored at the key is put beside it, too."""
-NEARER: Final = 3
-
-State: TypeAlias = Literal["waiting", "registered", "taken"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,49 +73,6 @@ class Owner:
     lease: int
     certificate: Callable[[], bytes] = bytes
     """Gives the authority's certificate for this node, DER, as it is now; nothing where there is no authority."""
-
-
-@dataclass(slots=True)
-class Claim:
-    kind: Kind
-    key: bytes
-    subject: bytes | str | None
-    """An address or a host name; None for the place among the members."""
-    since: int
-    profile: Profile | None = None
-    """What the record says; nothing on an address."""
-    state: State = "waiting"
-    owner: bytes | None = None
-    due: float = inf
-    tries: int = 0
-    asked: float = 0.0
-    """When it was put last."""
-    displaced: float = -inf
-    """For when a Put was planned last because somebody said that the claim gave way."""
-    pause: float = 0.0
-    """Seconds from then until it is put again, unless an answer comes."""
-    numbers: dict[int, bool] = field(default_factory=dict)
-    """Of the Puts that may still be answered; whether they went beside the key."""
-    is_next_beside: bool = False
-    """Every other Put goes beside the key."""
-    side: Literal[1, -1] = 1
-    """There, the way round on which a lookup has found it, or to try next."""
-    nearer: int = 0
-    """By so many halves those go nearer to the key: storers farther away said that it is not theirs."""
-    refusals: int = 0
-    """How many storers said so since it was stored last."""
-    found: bool = False
-    """A lookup has named this node, or where none can tell, a storer beside the key has it."""
-    check_at: float = inf
-    """When to look it up."""
-    checks: int = 0
-    record: Record | None = None
-    told: tuple[State, bytes | None] | None = None
-    """What was said last of its state and owner."""
-    floor: int = 0
-    """The next sequence number is above this one."""
-    part: str = parts.FIRST
-    """Of the set of members."""
 
 
 class Registrations:
@@ -208,7 +163,7 @@ class Registrations:
         elif resolved.node is not None and self._is_candidate(claim.subject):
             self._try_next(now)
         else:
-            self._change_side(claim)
+            claim.change_side()
             claim.is_next_beside = True
             claim.due = now + spread(self._random, self._round_trip.timeout)
 
@@ -350,30 +305,15 @@ class Registrations:
         claim.pause = min(2 * claim.pause, LONGEST_RETRY) if claim.tries else self._round_trip.timeout
         claim.asked, claim.due = now, now + claim.pause
         if claim.tries:
-            self._change_side(claim)
+            claim.change_side()
         claim.tries += 1
         detour = self._ring.detour() if claim.tries > 1 or not self._ring.attached else None
-        beside = self._next_beside(claim)
+        gap = ids.RING * 3 // (2 * max(1, self._ring.size_estimate))
+        beside = claim.next_beside(gap) if self._ring.attached else 0
         is_beside = beside != 0
-        number = next((number for number, before in claim.numbers.items() if before is is_beside), None)
-        if number is None:
-            number = request_number(self._random)
-            claim.numbers[number] = is_beside
+        number = claim.number_for(is_beside=is_beside, random=self._random)
         point = ids.from_number(ids.number(claim.key) + beside)
         self._ring.out.to_closest(point, Put(number, self._ring.me, detour, claim.record, is_beside), detour)
-
-    def _next_beside(self, claim: Claim) -> int:
-        """How far from the key the next Put goes: every other time not at all."""
-        if not self._ring.attached:
-            return 0
-        is_beside, claim.is_next_beside = claim.is_next_beside, not claim.is_next_beside
-        gap = ids.RING * 3 // (2 * max(1, self._ring.size_estimate))
-        return is_beside * claim.side * gap >> claim.nearer
-
-    def _change_side(self, claim: Claim) -> None:
-        """What was put last was of no use: if that was beside the key, try the other side the next time."""
-        if not claim.is_next_beside:
-            claim.side = 1 if claim.side == -1 else -1
 
     def _ask_another(self, claim: Claim, number: int, now: float) -> None:
         """What one storer answered to this number is not enough: put it elsewhere."""
@@ -383,7 +323,7 @@ class Registrations:
     def _refused(self, claim: Claim, number: int, now: float) -> None:
         claim.refusals += 1
         if claim.numbers[number]:
-            claim.nearer = (claim.nearer + 1) % NEARER
+            claim.go_nearer()
         if claim.refusals % 2:
             self._ask_another(claim, number, now)
         else:
@@ -406,8 +346,7 @@ class Registrations:
         if claim.numbers[number] and claim.found:
             self._ask_another(claim, number, now)
             return
-        claim.numbers.clear()
-        claim.tries = claim.refusals = 0
+        claim.answered()
         claim.found = False
         claim.due = now + spread(self._random, TAKEN_RETRY)
         self._settle(claim, "taken", owner, now)
@@ -441,8 +380,7 @@ class Registrations:
         # The Put that was lost on the way to the key would have refreshed replicas which this one does not reach.
         is_key_left_out = was_beside and False in claim.numbers.values()
         renewed = 0.0 if is_key_left_out else RENEWED
-        claim.numbers.clear()
-        claim.tries = claim.refusals = 0
+        claim.answered()
         claim.due = now + renewed * self._owner.lease + spread(self._random, RENEWED_WITHIN * self._owner.lease)
         if claim.kind == "many" and not claim.found:
             claim.found = was_beside

@@ -1,0 +1,91 @@
+"""One claim of this node's to a key of the directory: what it says, how it stands, and where it is put next.
+
+Every other Put goes to a point beside the key (`registration.py` says why).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+from typing import Final, Literal, TypeAlias
+
+from ipop_modules.topology.protocol import parts
+from ipop_modules.topology.protocol.chance import Random, request_number
+from ipop_modules.topology.protocol.profile import Profile
+from ipop_modules.topology.protocol.records import Kind, Record
+
+NEARER: Final = 3
+"""A Put beside the key goes so often to half the distance; then from the beginning."""
+
+State: TypeAlias = Literal["waiting", "registered", "taken"]
+
+
+@dataclass(slots=True)
+class Claim:
+    kind: Kind
+    key: bytes
+    subject: bytes | str | None
+    """An address or a host name; None for the place among the members."""
+    since: int
+    profile: Profile | None = None
+    """What the record says; nothing on an address."""
+    state: State = "waiting"
+    owner: bytes | None = None
+    due: float = inf
+    tries: int = 0
+    asked: float = 0.0
+    """When it was put last."""
+    displaced: float = -inf
+    """For when a Put was planned last because somebody said that the claim gave way."""
+    pause: float = 0.0
+    """Seconds from then until it is put again, unless an answer comes."""
+    numbers: dict[int, bool] = field(default_factory=dict)
+    """Of the Puts that may still be answered; whether they went beside the key."""
+    is_next_beside: bool = False
+    """Every other Put goes beside the key."""
+    side: Literal[1, -1] = 1
+    """There, the way round on which a lookup has found it, or to try next."""
+    nearer: int = 0
+    """By so many halves those go nearer to the key: storers farther away said that it is not theirs."""
+    refusals: int = 0
+    """How many storers said so since it was stored last."""
+    found: bool = False
+    """A lookup has named this node, or where none can tell, a storer beside the key has it."""
+    check_at: float = inf
+    """When to look it up."""
+    checks: int = 0
+    record: Record | None = None
+    told: tuple[State, bytes | None] | None = None
+    """What was said last of its state and owner."""
+    floor: int = 0
+    """The next sequence number is above this one."""
+    part: str = parts.FIRST
+    """Of the set of members."""
+
+    def next_beside(self, gap: int) -> int:
+        """How far from the key the next Put goes: every other time not at all. `gap`: 1.5 average gaps in the ring."""
+        is_beside, self.is_next_beside = self.is_next_beside, not self.is_next_beside
+        return is_beside * self.side * gap >> self.nearer
+
+    def change_side(self) -> None:
+        """What was put last was of no use: if that was beside the key, try the other side the next time."""
+        if not self.is_next_beside:
+            self.side = 1 if self.side == -1 else -1
+
+    def go_nearer(self) -> None:
+        """The storer beside the key says that it is none for it."""
+        self.nearer = (self.nearer + 1) % NEARER
+
+    def number_for(self, *, is_beside: bool, random: Random) -> int:
+        """The number of a Put; another try at the same place has the same."""
+        for number, before in self.numbers.items():
+            if before is is_beside:
+                return number
+        number = request_number(random)
+        self.numbers[number] = is_beside
+        return number
+
+    def answered(self) -> None:
+        """What was asked is known: the next Put is another one."""
+        self.numbers.clear()
+        self.tries = self.refusals = 0
