@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.bare_overlay import ask
-from benchmarks.overlay_net.together import PATIENCE
+from benchmarks.overlay_net.together import PATIENCE, Answers
 from ipop_core.demo import programs
 from ipop_core.demo.memory import PROC, family, pss_mb
 from ipop_core.demo.node import Node, stop
@@ -64,8 +64,8 @@ class RealCluster:
             member.node.start(programs.own("ipop-controller"), "-c", member.node.folder / "controller.json")
         self._ids = {member.address: _until_placed(member, begun) for member in self._members}
 
-    def look_up(self) -> Counter[str]:
-        return asyncio.run(_all_lookups(self._members, self._ids))
+    def look_up(self, patience: float) -> Answers:
+        return asyncio.run(_all_lookups(self._members, self._ids, patience))
 
     def rest(self) -> dict[str, Any]:
         """CPU in percent of one core and memory in MB are a node's, all its processes together."""
@@ -156,28 +156,44 @@ def _until_placed(member: Member, begun: float) -> str:
         time.sleep(0.1)
 
 
-async def _all_lookups(members: list[Member], ids: dict[str, str]) -> Counter[str]:
+async def _all_lookups(members: list[Member], ids: dict[str, str], patience: float) -> Answers:
     """Everyone looks up everybody else, past the cache, one after the other.
 
     A lookup costs about ten milliseconds of CPU, all nodes on its way together: 40 at once keep two cores busy already.
     """
-    answers = Counter[str](right=0, wrong=0, failed=0)
+    answers = Answers()
+    deadline = time.monotonic() + patience
+
+    async def ask_all(bus: Bus, missing: list[str], count: Counter[str]) -> list[str]:
+        """Which of these addresses were not answered with their owner."""
+        left = []
+        for address in missing:
+            found = await _resolve(bus, address)
+            what = "right" if found == ids[address] else "failed" if found is None else "wrong"
+            count[what] += 1
+            if what != "right":
+                left.append(address)
+        return left
 
     def lookups(member: Member) -> Callable[[Bus], Any]:
         async def work(bus: Bus) -> None:
-            for address in ids.keys() - {member.address}:
-                try:
-                    found = (await bus.request("topology", "resolve", {"address": address, "fresh": True})).body
-                except BusError:
-                    answers["failed"] += 1
-                    continue
-                is_right = found["node"] == ids[address]
-                answers["right" if is_right else "failed" if found["node"] is None else "wrong"] += 1
+            missing = await ask_all(bus, sorted(ids.keys() - {member.address}), answers.first)
+            while missing and time.monotonic() < deadline:
+                missing = await ask_all(bus, missing, answers.again)
+            answers.unresolved += len(missing)
 
         return work
 
-    await asyncio.gather(*(member.node.ask(lookups(member), patience=PATIENCE) for member in members))
+    await asyncio.gather(*(member.node.ask(lookups(member), patience=2 * patience) for member in members))
     return answers
+
+
+async def _resolve(bus: Bus, address: str) -> str | None:
+    try:
+        found: str | None = (await bus.request("topology", "resolve", {"address": address, "fresh": True})).body["node"]
+    except BusError:
+        return None
+    return found
 
 
 def _reach_from(member: Member, members: list[Member], deadline: float) -> int:

@@ -10,10 +10,20 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 PATIENCE: Final = 120.0
-"""Seconds for the ring to form, and again for everyone to reach everyone."""
+"""Seconds for the ring to form, for everyone to find everyone, and for everyone to reach everyone."""
+
+
+@dataclass
+class Answers:
+    first: Counter[str] = field(default_factory=lambda: Counter(right=0, wrong=0, failed=0))
+    """To what was asked for the first time; without an answer in time: failed."""
+    again: Counter[str] = field(default_factory=lambda: Counter(right=0, wrong=0, failed=0))
+    unresolved: int = 0
+    """Lookups that were never answered rightly."""
 
 
 class Cluster(Protocol):
@@ -25,8 +35,8 @@ class Cluster(Protocol):
         """Start all at once, and wait until each is in the ring and has its address. Raises TimeoutError."""
         ...
 
-    def look_up(self) -> Counter[str]:
-        """Everyone asks the directory, past the cache, for everyone else's address: right, wrong or failed."""
+    def look_up(self, patience: float) -> Answers:
+        """Everyone asks the directory, past the cache, for everyone else's address, and again what was not answered."""
         ...
 
     def rest(self) -> dict[str, Any]:
@@ -47,7 +57,7 @@ def play(cluster: Cluster, nodes: int, kill: int, seed: int) -> dict[str, Any]:
     begun = cluster.now()
     cluster.form()
     formed = cluster.now()
-    answers = cluster.look_up()
+    answers = cluster.look_up(PATIENCE)
     resolved = cluster.now()
     cost = cluster.rest()
     cluster.kill(random.Random(seed).sample(range(nodes), kill))
@@ -57,8 +67,10 @@ def play(cluster: Cluster, nodes: int, kill: int, seed: int) -> dict[str, Any]:
         "nodes": nodes,
         "seed": seed,
         "formed_s": round(formed - begun, 1),
-        "lookups": {what: answers[what] for what in ("right", "wrong", "failed")},
-        "lookups_s": round(resolved - formed, 1),
+        "lookups": dict(answers.first),
+        "lookups_again": dict(answers.again),
+        "lookups_unresolved": answers.unresolved,
+        "all_resolved_s": None if answers.unresolved else round(resolved - formed, 1),
         **cost,
         "killed": kill,
         "pairs": (nodes - kill) * (nodes - kill - 1),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, TypeAlias
 
 from benchmarks.overlay_net import full, thin
-from benchmarks.overlay_net.together import PATIENCE
+from benchmarks.overlay_net.together import PATIENCE, Answers
 from ipop_modules.tincan.link.protocol import events
 
 LOOK_UP_SECONDS = 3.0
 PING_SECONDS = 3.0
+
+Pair: TypeAlias = tuple[full.Node, full.Node]
+"""Who is looked up, and by whom."""
 
 
 class Network(full.Network):
@@ -44,18 +49,33 @@ class VirtualCluster:
                 self._network.contact(node, self._nodes[0])
         self._network.run_until(lambda: all(map(_is_placed, self._nodes)), PATIENCE)
 
-    def look_up(self) -> Counter[str]:
-        answers = Counter[str]()
-        for other in self._nodes:
-            for node in self._nodes:
-                if node is not other:
-                    self._network.resolve(node, self._addresses[other.id], fresh=True)
-            self._network.run_until(lambda: all(map(_has_answers, self._nodes)), LOOK_UP_SECONDS)
-            for node in self._nodes:
-                for found in node.resolved:
-                    answers["right" if found.node == other.id else "failed" if found.node is None else "wrong"] += 1
-                node.events.clear()
+    def look_up(self, patience: float) -> Answers:
+        answers = Answers()
+        end = self._network.now + patience
+        count = answers.first
+        missing = [(other, node) for other in self._nodes for node in self._nodes if node is not other]
+        while missing and self._network.now < end:
+            missing = [
+                pair for other, pairs in groupby(missing, key=itemgetter(0)) for pair in self._ask(other, pairs, count)
+            ]
+            count = answers.again
+        answers.unresolved = len(missing)
         return answers
+
+    def _ask(self, other: full.Node, pairs: Iterable[Pair], count: Counter[str]) -> list[Pair]:
+        """Ask for one node's address, everyone at once; those that were not answered with its owner."""
+        asked = [node for _, node in pairs]
+        for node in asked:
+            self._network.resolve(node, self._addresses[other.id], fresh=True)
+        self._network.run_until(lambda: all(map(_has_answers, asked)), LOOK_UP_SECONDS)
+        left = []
+        for node in asked:
+            found = node.resolved[-1].node if node.resolved else None
+            count["right" if found == other.id else "failed" if found is None else "wrong"] += 1
+            if found != other.id:
+                left.append((other, node))
+            node.events.clear()
+        return left
 
     def rest(self) -> dict[str, Any]:
         return {}

@@ -16,6 +16,7 @@ NODES, KILLED, SEED = 5, 2, 1
 def is_right(figures: dict[str, Any]) -> None:
     print(figures)
     assert figures["lookups"] == {"right": NODES * (NODES - 1), "wrong": 0, "failed": 0}
+    assert figures["lookups_unresolved"] == 0
     assert (figures["pairs"], figures["pairs_silent"]) == (6, 0)
 
 
