@@ -7,6 +7,7 @@ import sys
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +69,27 @@ def test_a_neighbours_address_is_found_and_of_two_the_older_claim_counts() -> No
     assert bob.owner(ADDRESS, 0.0) == (CAROL, True)
     alice.link_down(CAROL, 1.0)
     assert alice.owner(ADDRESS, 1.0) == (BOB, True)
+
+
+def test_of_too_many_addresses_those_that_fit_are_told_and_the_name_with_them() -> None:
+    alice, bob = mesh(ALICE), mesh(BOB)
+    addresses = [bytes([192, 168, 10, number]) for number in range(1, rules.MOST_ADDRESSES + 1)]
+    bob.set_addresses(addresses, 1, 0.0)
+    bob.set_name("bob", 1, 0.0)
+    bob.allocate(ip_network("10.0.0.0/8"), None, 1, 0.0)
+    tell(bob, alice, BOB, 0.0)
+    chosen, _ = bob.allocated(0.0)
+    assert chosen is not None
+    assert alice.members()[BOB] == ("bob", sorted([chosen, *addresses[:-1]]))
+
+
+def test_a_neighbour_that_names_ever_others_is_not_remembered_without_end() -> None:
+    alice = mesh(ALICE)
+    alice.link_up(BOB, 0.0)
+    for hello in range(9):
+        others = tuple(bytes([hello, number]) * 10 for number in range(256))
+        alice.receive(BOB, msgspec.msgpack.encode(rules.Hello(others, b"")), 1.0)
+        assert len(alice._tried) + len(alice._awaited) <= 2 * 256
 
 
 def test_nobody_is_certain_only_when_there_was_time_to_hear() -> None:

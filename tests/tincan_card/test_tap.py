@@ -120,6 +120,7 @@ def test_tcp_is_told_to_send_segments_that_fit_one_datagram(namespace: Namespace
             ]
             told = {route["dst"]: route["metrics"][0]["advmss"] for route in routes if "metrics" in route}
             assert told == advised
+            assert [route["prefsrc"] for route in routes if "prefsrc" in route] == ["192.168.10.10"]
             assert {"192.168.10.0/24", "fd00::/64"} <= {route["dst"] for route in routes}
         finally:
             card.close()

@@ -97,6 +97,16 @@ def test_a_path_that_is_slow_or_dead_for_a_while_has_its_size_again_soon(
     assert mtu.size == size
 
 
+def test_after_a_long_outage_the_size_is_found_again_within_seconds() -> None:
+    mtu = found(1472)
+    mtu.doubt(100.0)
+    now = rested(mtu, 1472, 100.0, 120.0, lambda _now: None)
+    assert mtu.size == BASE
+    mtu.wanted = True
+    rested(mtu, 1472, now, 10.0, lambda _now: 0.02)
+    assert mtu.size == 1472
+
+
 def test_an_answer_that_came_late_ends_the_search_below_it() -> None:
     mtu = found(1472)
     mtu.doubt(100.0)

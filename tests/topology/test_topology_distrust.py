@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from benchmarks.overlay_net.members import NAMESPACE_KEY, cheap_sign, cheap_verify
-from ipop_modules.topology.protocol import ids, registration, storage
+from ipop_modules.topology.protocol import ids, registration, storage, store
 from ipop_modules.topology.protocol.effects import Effect, Listed, Registered, Resolved, Send, Source
 from ipop_modules.topology.protocol.lookup import LIMIT, OTHER_CLOCK, WAIT
 from ipop_modules.topology.protocol.machine import SURVEYS_AT_ONCE, Machine, Member
@@ -166,6 +166,17 @@ def asked(story: Story) -> list[int]:
 def crowded() -> Story:
     """Neighbours all around the ring, one of them next to every question."""
     return Story(*(ids.from_number(ids.number(KEY) + step * ids.RING // 16) for step in range(16)))
+
+
+def settled() -> Story:
+    """The same, and all of them are members that say who is next to them."""
+    story = crowded()
+    around = sorted([story.me, *story.machine.ring.links])
+    for node in story.machine.ring.links:
+        place = around.index(node)
+        near = tuple(around[(place + step) % len(around)] for step in (-2, -1, 1, 2))
+        story.hear(Hello(True, 1, near, False), node)
+    return story
 
 
 def test_absent_is_believed_once_all_three_say_so() -> None:
@@ -569,12 +580,7 @@ def test_a_claim_is_looked_up_once_and_put_beside_its_key_until_it_is_found() ->
 
 
 def test_who_is_not_to_hold_a_record_refuses_it_from_beside() -> None:
-    story = crowded()
-    around = sorted([story.me, *story.machine.ring.links])
-    for node in story.machine.ring.links:
-        place = around.index(node)
-        near = tuple(around[(place + step) % len(around)] for step in (-2, -1, 1, 2))
-        story.hear(Hello(True, 1, near, False), node)
+    story = settled()
     near_me, far = story.me, ids.from_number(ids.number(story.me) + ids.RING // 2)
     for number, (key, outcome) in enumerate(((near_me, "stored"), (far, "refused"))):
         put = Put(number, node_of(b"alice"), None, member(b"alice", 5, key=key), beside=True)
@@ -722,3 +728,59 @@ def test_a_renewal_that_was_lost_on_the_way_to_the_key_is_made_good_before_repli
         story.hear(PutAnswer(put[1].number, "stored", None), NEXT, proven=False)
         renewed = (claim.due - story.now) / put[1].record.lease
         assert (renewed < 0.2) is is_lost
+
+
+def test_a_storer_that_is_half_full_takes_only_what_it_is_to_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = settled()
+    far = ids.from_number(ids.number(story.me) + ids.RING // 2)
+    for is_half_full in (False, True):
+        monkeypatch.setattr(store, "MAX_RECORDS", 3 if is_half_full else 100)
+        for number, (key, welcome) in enumerate(((story.me, True), (far, not is_half_full))):
+            one, other = (member(b"%d %d" % (number, what), 5 + is_half_full, key=key) for what in (0, 1))
+            put = Put(number, one.owner, None, one)
+            outcome = "stored" if welcome else "refused"
+            assert [answer.outcome for answer in said(story.hear(put, NEXT), PutAnswer)] == [outcome]
+            story.hear(Replicate((Copy(other, 60),)), next(iter(story.machine.ring.links)))
+            assert story.machine.storage.store.holds(other) is welcome
+
+
+def test_that_an_address_is_full_is_a_refusal_and_nothing_is_put_over_and_over() -> None:
+    story = crowded()
+    put = put_of(story.machine.set_addresses([ADDRESS], story.now))
+    assert put is not None
+    places = []
+    for _ in range(9):
+        effects = story.hear(PutAnswer(put[1].number, "full", None), NEXT, proven=False)
+        assert len(said(effects, Put)) <= 1
+        put = put_of(effects) or next_put(story, 2 * registration.REFUSED_RETRY)
+        places.append(put[0])
+    assert KEY in places
+    assert any(place != KEY for place in places)
+    assert story.now > 100.0 + 3 * registration.REFUSED_RETRY
+
+
+def test_a_member_behind_a_full_part_shows_itself_beside_it_until_there_is_room() -> None:
+    story = crowded()
+    first, deeper = (members_key(NAMESPACE_KEY, part) for part in ("", story.me.hex()[0]))
+
+    def puts(effects: list[Effect]) -> list[Put]:
+        return [put for put in said(effects, Put) if put.record.kind == "many"]
+
+    def keys(effects: list[Effect], *, withdrawn: bool = False) -> list[bytes]:
+        return [put.record.key for put in puts(effects) if put.record.withdrawn is withdrawn]
+
+    (put,) = puts(story.machine.set_addresses([ADDRESS], story.now))
+    effects = story.hear(PutAnswer(put.number, "full", None), NEXT, proven=False)
+    assert keys(effects) == [deeper]
+    effects = story.hear(PutAnswer(puts(effects)[0].number, "stored", None), NEXT, proven=False)
+    assert keys(effects) == [first, first], "on both sides"
+    for _ in range(registration.SHORTER):
+        story.now += 600.0
+        effects = story.machine.wake(story.now)
+        renewed = next(put for put in puts(effects) if put.record.key == deeper)
+        story.hear(PutAnswer(renewed.number, "stored", None), NEXT, proven=False)
+    tried = next(put for put in puts(effects) if put.record.key == first)
+    assert not tried.beside
+    effects = story.hear(PutAnswer(tried.number, "stored", None), NEXT, proven=False)
+    assert set(keys(effects, withdrawn=True)) == {deeper}
+    assert first in keys(story.machine.withdraw(story.now), withdrawn=True)

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 from ipop_modules.topology.protocol.effects import Connect, Effect, Release, Weigh
 from ipop_modules.topology.protocol.outbox import Outbox
-from ipop_modules.topology.protocol.shortcuts import HELD, LEAST, LEAVING, TIMES, WEIGH_EVERY, Shortcuts
+from ipop_modules.topology.protocol.shortcuts import (
+    COMPARED,
+    HELD,
+    LEAST,
+    LEAVING,
+    MAX_ASKING,
+    TIMES,
+    WEIGH_EVERY,
+    Shortcuts,
+)
 
 NODES = [bytes([n]) * 20 for n in range(10)]
 
@@ -143,3 +152,28 @@ def test_those_that_gave_way_and_lost_their_link_in_a_restart_are_waited_for_no_
     street.made.relink([NODES[1]], [NODES[1]], street.now)
     street.run(2 * WEIGH_EVERY + 4, {NODES[1]: 1e3, NODES[2]: 1e5})
     assert street.given == {NODES[2]}
+
+
+def test_of_those_that_find_no_room_so_many_are_remembered() -> None:
+    made, _ = shortcuts(1)
+    made.demand(NODES[0], 0.0)
+    others = [number.to_bytes(20, "big") for number in range(1, MAX_ASKING + 2)]
+    for node in others:
+        made.demand(node, HELD)
+    made.weigh(dict.fromkeys(others, 0), HELD)
+    made.weigh({others[0]: 10**9, others[1]: 10**6}, HELD + 1)
+    assert others[0] not in made, "it asked first"
+    assert others[1] in made
+
+
+def test_what_was_weighed_long_ago_is_compared_with_nothing() -> None:
+    made, _ = shortcuts(1)
+    made.demand(NODES[0], 0.0)
+    made.demand(NODES[1], HELD)
+    made.weigh({NODES[1]: 0}, HELD)
+    late = HELD + COMPARED + 1
+    made.demand(NODES[1], late)
+    made.weigh({NODES[1]: 10**9}, late)
+    assert NODES[1] not in made
+    made.weigh({NODES[1]: 2 * 10**9}, late + 1)
+    assert NODES[1] in made

@@ -248,3 +248,14 @@ def test_the_cache_forgets_in_time_and_is_bounded() -> None:
     for number in range(2 * MAX_ENTRIES):
         cache.absent(number.to_bytes(20, "big"), 300.0)
     assert len(cache) == MAX_ENTRIES
+
+
+def test_the_sets_that_turned_somebody_away_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_file, "MAX_IN_SET", 1)
+    monkeypatch.setattr(store_file, "MAX_BEHIND", 2)
+    store = Store()
+    keys = [number.to_bytes(20, "big") for number in range(3)]
+    for key in keys:
+        for owner in ("first", "second"):
+            store.put(record(owner, kind="many", key=key), 600, LINK, 0.0)
+    assert [store.has_turned_away(key, 1.0) for key in keys] == [False, True, True]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from benchmarks.overlay_net.members import LEASE, NAMESPACE_KEY, Kind, Recipe
 from benchmarks.overlay_net.scenarios import Liar
 from benchmarks.overlay_net.thin import Network, Node, nearest
 from ipop_modules.topology.protocol.effects import Listed, Registered
+from ipop_modules.topology.protocol.messages import GetAnswer, PutAnswer, Replicate, decode, encode
 from ipop_modules.topology.protocol.records import address_key, members_key
 from tests.topology.rings import address, look_up, ring, told
 
@@ -50,6 +52,40 @@ def test_members_are_listed_though_the_storer_of_their_set_hides_them() -> None:
     liar = let_lie(network, members_key(NAMESPACE_KEY))
     (newcomer,) = join(network, nodes[0], 101)
     asker = next(node for node in nodes if node is not liar)
+    assert newcomer.id in listed(network, asker)
+
+
+def test_a_member_is_listed_though_the_storer_of_their_set_says_that_it_is_full() -> None:
+    network = Network(3)
+    nodes = ring(network, 24)
+    key = members_key(NAMESPACE_KEY)
+    liar = nearest(network, key)
+    liar.lies = lambda payload: turned_away(payload, key)
+    (newcomer,) = join(network, nodes[0], 101)
+    for wait in (0.0, 0.7 * LEASE, 0.7 * LEASE):
+        network.run(wait)
+        for asker in nodes[::7]:
+            assert newcomer.id in listed(network, asker)
+    network.leave(newcomer)
+    network.run(3.0)
+    assert newcomer.id not in listed(network, nodes[0])
+
+
+def turned_away(payload: bytes, key: bytes) -> bytes:
+    """What a storer says that keeps newcomers out of a set."""
+    match decode(payload):
+        case PutAnswer(outcome="stored") as answer:
+            return encode(PutAnswer(answer.number, "full", None))
+        case Replicate() as replicate:
+            return encode(Replicate(tuple(copy for copy in replicate.copies if copy.record.key != key)))
+        case GetAnswer() as answer:
+            return encode(msgspec.structs.replace(answer, copies=()))
+        case _:
+            return payload
+
+
+def listed(network: Network, asker: Node) -> set[bytes]:
+    before = len(told(asker, Listed))
     network.perform(asker, asker.machine.list_members(network.now))
-    network.run_until(lambda: bool(told(asker, Listed)), 5.0)
-    assert newcomer.id in {member.node for member in told(asker, Listed)[-1].members}
+    network.run_until(lambda: len(told(asker, Listed)) > before, 5.0)
+    return {member.node for member in told(asker, Listed)[-1].members}

@@ -61,6 +61,8 @@ class Claim:
     """The next sequence number is above this one."""
     part: str = parts.FIRST
     """Of the set of members."""
+    renewals: int = 0
+    """Of a place behind a full part."""
 
     def next_beside(self, gap: int) -> int:
         """How far from the key the next Put goes: every other time not at all. `gap`: 1.5 average gaps in the ring."""

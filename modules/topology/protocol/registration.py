@@ -25,7 +25,7 @@ import msgspec
 
 from ipop_modules.topology.protocol import ids, parts
 from ipop_modules.topology.protocol.allocation import Allocation
-from ipop_modules.topology.protocol.chance import Random, pick, request_number, spread
+from ipop_modules.topology.protocol.chance import Random, request_number, spread
 from ipop_modules.topology.protocol.claim import Claim
 from ipop_modules.topology.protocol.effects import Allocated, Registered, Resolved
 from ipop_modules.topology.protocol.messages import Put, PutAnswer
@@ -46,19 +46,25 @@ LONGEST_RETRY: Final = 6.0
 RENEWED: Final = 0.35
 RENEWED_WITHIN: Final = 0.1
 """Parts of a lease: renewed when 0.4 to 0.5 of it have passed."""
+PATIENT: Final = 2.0
+"""Seconds for which an answer to a renewal is waited for at least: there is time, and some answers just come late."""
 TAKEN_RETRY: Final = 30.0
 REFUSED_RETRY: Final = 10.0
 RING_CHANGED: Final = 0.5
 DISPLACED_EVERY: Final = 3.0
 """Seconds between two Puts of one claim because somebody says that it gave way."""
 SHORTER: Final = 4
-"""One in so many renewals among the members tries the part before."""
+"""With so many renewals among the members one tries the part before."""
 YOUNG: Final = 1.0
 """Seconds after joining in which the members around a node may not agree yet on who stores an address."""
 LONGEST_CHECK: Final = 300.0
 """Seconds, growing up to these, between lookups that do not name this node as the owner of what was stored as its."""
 BESIDE: Final = 5.0
 """Seconds until a place among the members that was stored at the key is put beside it, too."""
+SIDES: Final = (1, -1)
+"""Beside a key: one way round, and the other."""
+EVERYWHERE: Final = (0, *SIDES)
+"""Wherever readers ask."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +264,7 @@ class Registrations:
             self._taken(claim, record.owner if record else b"", answer.number, now)
         elif answer.outcome == "taken" and claim.kind == "one" and self._is_passed_over(record, claim):
             self._stored(claim, now, was_beside=was_beside)
-        elif answer.outcome == "full" and (behind := parts.for_node(self._ring.me, claim.part)) is not None:
+        elif answer.outcome == "full" and claim.kind == "many" and (behind := self._behind(claim)) is not None:
             self._full(claim, answer.number, behind, now)
         elif answer.outcome in ("refused", "full"):
             self._refused(claim, answer.number, now)
@@ -269,7 +275,7 @@ class Registrations:
         for claim in list(self._claims.values()):
             if claim.due <= now:
                 self._put(claim, now)
-                self._try_before(claim, now)
+                self._look_before(claim, now)
             if claim.check_at <= now:
                 self._check(claim, now)
 
@@ -302,18 +308,25 @@ class Registrations:
     def _put(self, claim: Claim, now: float) -> None:
         if not claim.numbers or claim.record is None:
             claim.record = self._sign(claim, now)
-        claim.pause = min(2 * claim.pause, LONGEST_RETRY) if claim.tries else self._round_trip.timeout
+        if claim.tries:
+            claim.pause = min(2 * claim.pause, LONGEST_RETRY)
+        else:
+            is_renewal = claim.state == "registered" and claim.asked + RENEWED * self._owner.lease <= now
+            claim.pause = max(PATIENT, self._round_trip.timeout) if is_renewal else self._round_trip.timeout
         claim.asked, claim.due = now, now + claim.pause
         if claim.tries:
             claim.change_side()
         claim.tries += 1
         detour = self._ring.detour() if claim.tries > 1 or not self._ring.attached else None
-        gap = ids.RING * 3 // (2 * max(1, self._ring.size_estimate))
-        beside = claim.next_beside(gap) if self._ring.attached else 0
+        beside = claim.next_beside(self._gap()) if self._ring.attached else 0
         is_beside = beside != 0
         number = claim.number_for(is_beside=is_beside, random=self._random)
         point = ids.from_number(ids.number(claim.key) + beside)
         self._ring.out.to_closest(point, Put(number, self._ring.me, detour, claim.record, is_beside), detour)
+
+    def _gap(self) -> int:
+        """How far beside a key readers ask, too: 1.5 average gaps in the ring."""
+        return ids.RING * 3 // (2 * max(1, self._ring.size_estimate))
 
     def _ask_another(self, claim: Claim, number: int, now: float) -> None:
         """What one storer answered to this number is not enough: put it elsewhere."""
@@ -352,10 +365,12 @@ class Registrations:
         self._settle(claim, "taken", owner, now)
 
     def _withdraw(self, claim: Claim, now: float) -> None:
-        """Nobody waits for the answer: where it gets lost, the lease ends the claim."""
-        if claim.record is not None:
-            put = Put(request_number(self._random), self._ring.me, None, self._sign(claim, now, withdrawn=True))
-            self._ring.out.to_closest(claim.key, put)
+        """Where that gets lost, the lease ends the claim."""
+        if claim.record is None:
+            return
+        self._show(claim, EVERYWHERE, now, withdrawn=True)
+        if claim.part and parts.before(claim.part) not in self._parts:
+            self._show(self._in_part_before(claim), EVERYWHERE, now, withdrawn=True)
 
     def _sign(self, claim: Claim, now: float, *, withdrawn: bool = False) -> Record:
         sequence = claim.floor = max(self._unix_ms(now), claim.floor + 1)
@@ -387,6 +402,8 @@ class Registrations:
             claim.due = claim.due if claim.found else now + spread(self._random, BESIDE)
         elif not claim.found:
             self._plan_check(claim, now)
+        if claim.part and claim.state != "registered":
+            self._knock(claim, now)
         self._settle(claim, "registered", self._ring.me, now)
         if claim.subject is None and any(len(part) > len(claim.part) for part in self._parts):
             self._parts = {claim.part}
@@ -405,10 +422,38 @@ class Registrations:
         self._parts = (self._parts - {claim.part}) or {behind}
         self._claim_all(now)
 
-    def _try_before(self, claim: Claim, now: float) -> None:
-        """With some renewals, see whether there is room in the part before."""
-        is_renewal = claim.subject is None and claim.state == "registered" and self._parts == {claim.part}
-        if is_renewal and claim.part and pick(self._random, range(SHORTER)) == 0:
+    def _knock(self, claim: Claim, now: float) -> None:
+        """Show this node beside the key of the part before its own, lest one storer that says "full" can hide it.
+
+        Whoever has room there lists it; whoever has none tells readers from then on that there are more behind.
+        """
+        self._show(self._in_part_before(claim), SIDES, now)
+
+    def _behind(self, claim: Claim) -> str | None:
+        """The part for this node when its part is full; None behind the deepest."""
+        return parts.for_node(self._ring.me, claim.part)
+
+    def _in_part_before(self, claim: Claim) -> Claim:
+        part = parts.before(claim.part)
+        key = members_key(self._namespace_key, part)
+        return Claim("many", key, None, claim.since, claim.profile, part=part, floor=claim.floor)
+
+    def _show(self, claim: Claim, sides: Iterable[int], now: float, *, withdrawn: bool = False) -> None:
+        """Put it at its key (0) and beside it; nobody waits for the answers."""
+        record = self._sign(claim, now, withdrawn=withdrawn)
+        for side in sides:
+            point = ids.from_number(ids.number(claim.key) + side * self._gap())
+            put = Put(request_number(self._random), self._ring.me, None, record, beside=side != 0 and not withdrawn)
+            self._ring.out.to_closest(point, put)
+
+    def _look_before(self, claim: Claim, now: float) -> None:
+        """With a renewal of a place behind a full part: knock there every other time, and now and then try it."""
+        if not claim.part or claim.state != "registered" or claim.tries > 1 or self._parts != {claim.part}:
+            return
+        claim.renewals += 1
+        if claim.renewals % 2:
+            self._knock(claim, now)
+        elif claim.renewals % SHORTER == 0:
             self._parts = {claim.part, parts.before(claim.part)}
             self._claim_all(now)
 
