@@ -774,13 +774,21 @@ def test_a_member_behind_a_full_part_shows_itself_beside_it_until_there_is_room(
     assert keys(effects) == [deeper]
     effects = story.hear(PutAnswer(puts(effects)[0].number, "stored", None), NEXT, proven=False)
     assert keys(effects) == [first, first], "on both sides"
-    for _ in range(registration.SHORTER):
+    knock = puts(effects)[0]
+    assert not puts(story.hear(PutAnswer(knock.number, "full", None), NEXT, proven=False))
+    knocks = 0
+    for _ in range(4):
         story.now += 600.0
         effects = story.machine.wake(story.now)
-        renewed = next(put for put in puts(effects) if put.record.key == deeper)
+        renewed, *knocking = puts(effects)
+        assert renewed.record.key == deeper
+        assert [(put.record.key, put.beside) for put in knocking] in ([], [(first, True)] * 2)
+        knocks += bool(knocking)
         story.hear(PutAnswer(renewed.number, "stored", None), NEXT, proven=False)
-    tried = next(put for put in puts(effects) if put.record.key == first)
-    assert not tried.beside
+    assert knocks == 2
+    assert knocking
+    (tried,) = puts(story.hear(PutAnswer(knocking[1].number, "stored", None), NEXT, proven=False))
+    assert (tried.record.key, tried.beside) == (first, False)
     effects = story.hear(PutAnswer(tried.number, "stored", None), NEXT, proven=False)
     assert set(keys(effects, withdrawn=True)) == {deeper}
     assert first in keys(story.machine.withdraw(story.now), withdrawn=True)

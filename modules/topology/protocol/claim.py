@@ -61,8 +61,10 @@ class Claim:
     """The next sequence number is above this one."""
     part: str = parts.FIRST
     """Of the set of members."""
-    renewals: int = 0
-    """Of a place behind a full part."""
+    knocks: set[int] = field(default_factory=set)
+    """Of the Puts that may still be answered which show this node in the part before."""
+    is_knocking: bool = True
+    """The last renewal came with such."""
 
     def next_beside(self, gap: int) -> int:
         """How far from the key the next Put goes: every other time not at all. `gap`: 1.5 average gaps in the ring."""

@@ -12,7 +12,7 @@ from ipop_modules.topology.protocol.chance import Random, request_number, spread
 
 FIRST: Final = 0.5
 LONGEST_OUTSIDE: Final = 4.0
-LONGEST_INSIDE: Final = 30.0
+LONGEST_INSIDE: Final = 45.0
 PENDING: Final = 8
 
 

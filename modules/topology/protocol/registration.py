@@ -53,8 +53,6 @@ REFUSED_RETRY: Final = 10.0
 RING_CHANGED: Final = 0.5
 DISPLACED_EVERY: Final = 3.0
 """Seconds between two Puts of one claim because somebody says that it gave way."""
-SHORTER: Final = 4
-"""With so many renewals among the members one tries the part before."""
 YOUNG: Final = 1.0
 """Seconds after joining in which the members around a node may not agree yet on who stores an address."""
 LONGEST_CHECK: Final = 300.0
@@ -250,6 +248,10 @@ class Registrations:
                 claim.due = claim.displaced = due
 
     def on_answer(self, answer: PutAnswer, now: float) -> None:
+        knocking = next((c for c in self._claims.values() if answer.number in c.knocks), None)
+        if knocking is not None:
+            self._on_knock(knocking, answer.number, answer.outcome, now)
+            return
         claim = next((c for c in self._claims.values() if answer.number in c.numbers), None)
         if claim is None or claim.record is None:
             return
@@ -427,7 +429,7 @@ class Registrations:
 
         Whoever has room there lists it; whoever has none tells readers from then on that there are more behind.
         """
-        self._show(self._in_part_before(claim), SIDES, now)
+        claim.knocks = self._show(self._in_part_before(claim), SIDES, now)
 
     def _behind(self, claim: Claim) -> str | None:
         """The part for this node when its part is full; None behind the deepest."""
@@ -438,22 +440,29 @@ class Registrations:
         key = members_key(self._namespace_key, part)
         return Claim("many", key, None, claim.since, claim.profile, part=part, floor=claim.floor)
 
-    def _show(self, claim: Claim, sides: Iterable[int], now: float, *, withdrawn: bool = False) -> None:
-        """Put it at its key (0) and beside it; nobody waits for the answers."""
+    def _show(self, claim: Claim, sides: Iterable[int], now: float, *, withdrawn: bool = False) -> set[int]:
+        """Put it at its key (0) and beside it, once; the numbers of these Puts."""
         record = self._sign(claim, now, withdrawn=withdrawn)
+        numbers = set()
         for side in sides:
+            number = request_number(self._random)
+            numbers.add(number)
             point = ids.from_number(ids.number(claim.key) + side * self._gap())
-            put = Put(request_number(self._random), self._ring.me, None, record, beside=side != 0 and not withdrawn)
+            put = Put(number, self._ring.me, None, record, beside=side != 0 and not withdrawn)
             self._ring.out.to_closest(point, put)
+        return numbers
 
     def _look_before(self, claim: Claim, now: float) -> None:
-        """With a renewal of a place behind a full part: knock there every other time, and now and then try it."""
-        if not claim.part or claim.state != "registered" or claim.tries > 1 or self._parts != {claim.part}:
-            return
-        claim.renewals += 1
-        if claim.renewals % 2:
-            self._knock(claim, now)
-        elif claim.renewals % SHORTER == 0:
+        """With every other renewal of a place behind a full part, knock there."""
+        if claim.part and claim.state == "registered" and claim.tries == 1 and self._parts == {claim.part}:
+            claim.is_knocking = not claim.is_knocking
+            if claim.is_knocking:
+                self._knock(claim, now)
+
+    def _on_knock(self, claim: Claim, number: int, outcome: str, now: float) -> None:
+        """Where somebody has room, there may be some at the key, too: this node is here and there while it tries."""
+        claim.knocks.discard(number)
+        if outcome == "stored" and self._parts == {claim.part}:
             self._parts = {claim.part, parts.before(claim.part)}
             self._claim_all(now)
 
