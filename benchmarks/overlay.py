@@ -38,6 +38,7 @@ AIMS: Final = {
     "partition_success_after": "1",
     "liars_secret_wrong": "0",
     "liars_authority_wrong": "0",
+    "deaths_after_wrong": "0",
     "cpu_s": "under 600 at 4,096",
     "memory_gb": "under 6 at 4,096",
 }

@@ -92,13 +92,28 @@ def idle(overlay: Overlay, settling: float = 120.0, seconds: float = 300.0) -> F
 
 @dataclass
 class Tally:
+    """Lookups of addresses that have an owner, by what the asker was told."""
+
     right: int = 0
     wrong: int = 0
-    failed: int = 0
+    """Another node."""
+    absent: int = 0
+    """That nobody owns it, with certainty: the asker tells its kernel so, and remembers it for a while."""
+    unanswered: int = 0
 
     @property
     def success(self) -> float:
-        return self.right / max(1, self.right + self.wrong + self.failed)
+        return self.right / max(1, self.right + self.wrong + self.absent + self.unanswered)
+
+    def figures(self, name: str) -> Figures:
+        """All that were not right."""
+        return {f"{name}_wrong": self.wrong, f"{name}_absent": self.absent, f"{name}_unanswered": self.unanswered}
+
+    def add(self, other: Tally) -> None:
+        self.right += other.right
+        self.wrong += other.wrong
+        self.absent += other.absent
+        self.unanswered += other.unanswered
 
 
 def look_up(overlay: Overlay, tally: Tally, asker: Node, address: bytes) -> None:
@@ -110,11 +125,13 @@ def look_up(overlay: Overlay, tally: Tally, asker: Node, address: bytes) -> None
         answers = [answer for answer in asker.resolved[before:] if answer.subject == address]
         if not (asker.alive and owner.alive):
             return
-        node = answers[0].node if answers else None
-        if node == owner.id:
+        answer = answers[0] if answers else None
+        if answer is None or (answer.node is None and not answer.certain):
+            tally.unanswered += 1
+        elif answer.node is None:
+            tally.absent += 1
+        elif answer.node == owner.id:
             tally.right += 1
-        elif node is None:
-            tally.failed += 1
         else:
             tally.wrong += 1
 
@@ -137,7 +154,7 @@ def lookups(overlay: Overlay) -> Figures:
     tally = Tally()
     some_lookups(overlay, tally)
     overlay.network.run(13.0)
-    return {"lookup_success": round(tally.success, 5), "lookup_wrong": tally.wrong}
+    return {"lookup_success": round(tally.success, 5), **tally.figures("lookup")}
 
 
 # Changes.
@@ -175,8 +192,8 @@ def deaths(overlay: Overlay) -> Figures:
     network.run(13.0)
     return {
         "deaths_ring_s": round(took, 1),
-        "deaths_failed_meanwhile": meanwhile.failed,
-        "deaths_wrong": meanwhile.wrong + after.wrong,
+        **meanwhile.figures("deaths_meanwhile"),
+        **after.figures("deaths_after"),
         "deaths_success_after": round(after.success, 5),
     }
 
@@ -197,10 +214,8 @@ def churn(overlay: Overlay, minutes: float = 30.0, part: float = 0.1) -> Figures
         settled = Tally()
         some_lookups_of_settled(overlay, settled)
         network.run(60.0)
-        tally.right += settled.right
-        tally.wrong += settled.wrong
-        tally.failed += settled.failed
-    return {"churn_success": round(tally.success, 5), "churn_wrong": tally.wrong, "churn_failed": tally.failed}
+        tally.add(settled)
+    return {"churn_success": round(tally.success, 5), **tally.figures("churn")}
 
 
 def some_lookups_of_settled(overlay: Overlay, tally: Tally, count: int = LOOKUPS) -> None:
@@ -254,7 +269,7 @@ def partition(overlay: Overlay) -> Figures:
     return {
         "partition_two_rings_s": round(apart, 1),
         "partition_one_ring_s": round(together, 1),
-        "partition_wrong": tally.wrong,
+        **tally.figures("partition"),
         "partition_success_after": round(tally.success, 5),
     }
 
@@ -273,11 +288,7 @@ def liars(overlay: Overlay, part: float = 0.1) -> Figures:
     tally = Tally()
     some_lookups(overlay, tally, 2 * LOOKUPS)
     network.run(13.0)
-    figures: Figures = {
-        f"liars_{kind}_wrong": tally.wrong,
-        f"liars_{kind}_failed": tally.failed,
-        f"liars_{kind}_asked": 2 * LOOKUPS,
-    }
+    figures = {**tally.figures(f"liars_{kind}"), f"liars_{kind}_asked": 2 * LOOKUPS}
     askers = overlay.alive
     newcomers = [overlay.newcomer() for _ in range(NEWCOMERS)]
     network.run(30.0)
@@ -288,11 +299,7 @@ def liars(overlay: Overlay, part: float = 0.1) -> Figures:
     network.run(3.0)
     for node in chosen:
         node.lies = None
-    return figures | {
-        f"liars_{kind}_new_wrong": tally.wrong,
-        f"liars_{kind}_new_failed": tally.failed,
-        f"liars_{kind}_new_asked": 5 * NEWCOMERS,
-    }
+    return figures | tally.figures(f"liars_{kind}_new") | {f"liars_{kind}_new_asked": 5 * NEWCOMERS}
 
 
 LIES: Final = ("mine", "nothing", "older", "swallows")

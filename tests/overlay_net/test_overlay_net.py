@@ -11,15 +11,15 @@ import pytest
 
 from benchmarks.overlay_net import full, scenarios, thin
 from benchmarks.overlay_net.growing import Overlay
-from benchmarks.overlay_net.members import Recipe
+from benchmarks.overlay_net.members import NAMESPACE_KEY, Recipe
 from ipop_core.lab.nat import NatKind
 from ipop_core.simulated_nat import SimulatedNat
 from ipop_core.simulation import World
 from ipop_modules.signal.protocol.rendezvous import Rendezvous
-from ipop_modules.topology.protocol import longlinks, lookup, ring
+from ipop_modules.topology.protocol import ids, longlinks, lookup, ring
 from ipop_modules.topology.protocol.longlinks import LongLinks
 from ipop_modules.topology.protocol.lookahead import Lookahead
-from ipop_modules.topology.protocol.records import verify_p256
+from ipop_modules.topology.protocol.records import address_key, verify_p256
 from ipop_modules.topology.protocol.storage import Storage
 
 SIZE = 72
@@ -160,7 +160,11 @@ def test_without_replicas_or_those_handed_to_new_neighbours_the_dead_take_addres
     monkeypatch.setattr(Storage, rule, lambda self, *args: None)
     broken = scenarios.deaths(scenarios.grown(24, 1))
     print(whole, broken)
-    assert (broken["deaths_failed_meanwhile"] or 0) >= 10 + (whole["deaths_failed_meanwhile"] or 0)
+    assert missed_meanwhile(broken) >= 10 + missed_meanwhile(whole)
+
+
+def missed_meanwhile(figures: scenarios.Figures) -> float:
+    return (figures["deaths_meanwhile_absent"] or 0) + (figures["deaths_meanwhile_unanswered"] or 0)
 
 
 @pytest.mark.slow
@@ -170,6 +174,24 @@ def test_where_one_storers_word_is_enough_liars_are_believed(monkeypatch: pytest
     broken = scenarios.liars(scenarios.grown(24, 1))
     print(whole, broken)
     assert (broken["liars_open_wrong"] or 0) >= 20 + (whole["liars_open_wrong"] or 0)
+
+
+def test_that_an_owned_address_is_nobodys_is_no_missing_answer() -> None:
+    overlay = scenarios.grown(16, 1, kind="authority")
+    network, owner = overlay.network, overlay.nodes[3]
+    key = address_key(NAMESPACE_KEY, overlay.address(owner))
+    asker = max(overlay.nodes, key=lambda node: ids.distance(node.id, key))
+    for node in overlay.nodes:
+        node.lies = scenarios.Liar(network, NAMESPACE_KEY, "nothing")
+    told_nobody, told_nothing = scenarios.Tally(), scenarios.Tally()
+    scenarios.look_up(overlay, told_nobody, asker, overlay.address(owner))
+    network.run(3.0)
+    network.weather.loss = 1.0
+    scenarios.look_up(overlay, told_nothing, asker, overlay.address(owner))
+    network.run(3.0)
+    assert told_nobody == scenarios.Tally(absent=1)
+    assert told_nothing == scenarios.Tally(unanswered=1)
+    assert told_nobody.figures("lookup") == {"lookup_wrong": 0, "lookup_absent": 1, "lookup_unanswered": 0}
 
 
 @pytest.mark.slow

@@ -188,6 +188,17 @@ def test_absent_is_believed_once_all_three_say_so() -> None:
     assert resolved(story.hear(GetAnswer(numbers[2], (), 0, True), NEXT, proven=False)) == [None]
 
 
+@pytest.mark.parametrize(("words", "certain"), [(1, False), (2, True)])
+def test_one_storers_word_that_there_is_nobody_is_never_certain(words: int, certain: bool) -> None:
+    story = crowded()
+    effects: list[Effect] = []
+    for number in asked(story)[:words]:
+        effects += story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False)
+    story.now += LIMIT
+    effects += story.machine.wake(story.now)
+    assert [(found.node, found.certain) for found in effects if isinstance(found, Resolved)] == [(None, certain)]
+
+
 def test_what_one_storer_lost_the_others_know_and_it_gets_it_back() -> None:
     story = crowded()
     numbers, copy = asked(story), Copy(record(b"alice"), 60)
