@@ -330,7 +330,7 @@ class Liar:
             return payload
         if self._way == "nothing":
             return encode(msgspec.structs.replace(message, copies=(), keeps=True))
-        copies = tuple(Copy(self._forged(copy.record), copy.remaining) for copy in message.copies)
+        copies = tuple(Copy(self._forged(copy.record), copy.remaining, 2**53) for copy in message.copies)
         return encode(msgspec.structs.replace(message, copies=copies))
 
     def _forged(self, record: Record) -> Record:

@@ -239,6 +239,31 @@ def test_who_is_no_neighbour_displaces_nobody_however_old_it_says_its_claim_is()
     assert kept(story) == [older.record, record(b"alice")]
 
 
+def test_who_hears_of_a_claim_that_waits_hears_of_the_one_that_stands() -> None:
+    story = Story(FAR)
+    alice, bob = record(b"alice", since=9), record(b"bob", since=5, sequence=9)
+    story.hear(Put(1, node_of(b"alice"), None, alice), FAR)
+    (told,) = said(story.hear(Put(2, node_of(b"bob"), None, bob), FAR), Replicate)
+    assert [copy.record for copy in told.copies] == [alice, bob]
+    stale = Copy(record(b"bob", since=5), 60)
+    (told,) = said(story.hear(Replicate((stale,)), FAR), Replicate)
+    assert [copy.record for copy in told.copies] == [alice, bob]
+    assert kept(story) == [alice, bob]
+
+
+def test_claims_to_one_key_are_handed_over_in_one_message() -> None:
+    story = Story(FAR)
+    story.hear(Hello(True, 1, (), ask=False), FAR)
+    for number in range(MAX_COPIES - 1):
+        other = msgspec.structs.replace(record(b"%d" % number), key=ids.from_number(number))
+        story.machine.storage.store.put(other, 600, FAR, story.now)
+    for owner in (b"alice", b"bob"):
+        story.hear(Put(1, node_of(owner), None, record(owner)), FAR)
+    story.now += HANDED_OVER_EVERY
+    handed = said(story.hear(Hello(True, 2, (), ask=False, order=1), FAR), Replicate)
+    assert [len(message.copies) for message in handed] == [MAX_COPIES - 1, 2]
+
+
 def test_a_neighbours_forged_claims_take_nobodys_record_away() -> None:
     """They can be as old as the neighbour likes, and as many: members pass over them and find the owner's."""
     story, alice = Story(FAR), record(b"alice")

@@ -7,6 +7,7 @@ from ipop_modules.topology.protocol import store as store_file
 from ipop_modules.topology.protocol.cache import MAX_ENTRIES, Cache
 from ipop_modules.topology.protocol.records import Kind, Record
 from ipop_modules.topology.protocol.store import (
+    AT_ONCE,
     BEHIND_FOR,
     MAX_CLAIMS,
     MAX_ENDED,
@@ -102,6 +103,30 @@ def test_when_storers_compare_the_older_claim_wins() -> None:
     assert owners(store, 2.0) == [b"alice", b"bob", b"carol"]
     assert store.put(record("dave", since=5), 600, LINK, 3.0, merge=True, behind=record("bob").owner).state == "taken"
     assert owners(store, 4.0) == [b"alice", b"bob", b"dave", b"carol"]
+
+
+def test_of_two_claims_the_one_that_storers_have_seen_for_longer_wins_whatever_its_owners_clock_said() -> None:
+    store = Store()
+    store.put(record("bob", since=1), 600, LINK, 0.0)
+    outcome = store.put(record("alice", since=99), 600, LINK, 1.0, held=60_000, merge=True)
+    assert outcome.displaced == record("bob", since=1)
+    assert store.put(record("bob", since=1), 600, LINK, 2.0, held=30_000, merge=True).state == "taken"
+    later = record("alice", since=200, sequence=2)
+    assert store.put(later, 600, LINK, 100.0).state == "stored", "back from a restart"
+    assert [copy.held for copy in store.to_hand_on(later, 101.0)] == [160_000, 129_000]
+    near = Store()
+    near.put(record("alice", since=99), 600, LINK, 0.0)
+    assert near.put(record("bob", since=1), 600, LINK, AT_ONCE, merge=True).displaced, (
+        "they came at about the same time"
+    )
+
+
+def test_a_claim_that_was_withdrawn_begins_anew() -> None:
+    store = Store()
+    store.put(record(), 600, LINK, 0.0, held=60_000, merge=True)
+    store.put(withdrawn("alice"), 600, LINK, 1.0)
+    store.put(record(sequence=3), 600, LINK, 2.0)
+    assert [copy.held for copy in store.to_hand_on(record(sequence=3), 3.0)] == [1000]
 
 
 def test_of_too_many_claims_the_one_that_came_last_makes_room() -> None:

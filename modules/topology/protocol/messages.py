@@ -78,6 +78,8 @@ class Copy(msgspec.Struct, array_like=True, frozen=True):
     record: Record
     remaining: Annotated[int, Meta(ge=0, le=2**31)]
     """Seconds that are left of the lease: a copy never lives longer than the original."""
+    held: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    """Milliseconds for which storers have seen the owner claim the key; 0 where that does not matter."""
 
 
 Copies: TypeAlias = Annotated[tuple[Copy, ...], Meta(max_length=MAX_COPIES)]

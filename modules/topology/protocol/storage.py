@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from math import inf
 from typing import Final
 
@@ -23,7 +24,7 @@ from ipop_modules.topology.protocol.messages import (
 )
 from ipop_modules.topology.protocol.neighbourhood import NEAR, nearest_members
 from ipop_modules.topology.protocol.readers import Readers
-from ipop_modules.topology.protocol.records import Record, Verify, is_genuine
+from ipop_modules.topology.protocol.records import Kind, Record, Verify, is_genuine
 from ipop_modules.topology.protocol.ring import Ring
 from ipop_modules.topology.protocol.store import Store
 
@@ -64,11 +65,9 @@ class Storage:
             self._ring.out.to_node(put.asker, put.via, PutAnswer(put.number, "refused", None))
             return
         outcome = self.store.put(record, record.lease, source.link, now)
-        if outcome.state == "stored":
-            self._replicate([Copy(record, record.lease)], self._ring.around(SIDE))
-        elif outcome.state == "taken" and outcome.record is not None:
-            first = self.store.copy(outcome.record, now)
-            self._replicate([*([first] if first else []), Copy(record, record.lease)], self._ring.around(SIDE))
+        if outcome.state in ("stored", "taken"):
+            copies = self.store.to_hand_on(record, now) or [Copy(record, record.lease)]
+            self._replicate(copies, self._ring.around(SIDE))
         self._ring.out.to_node(put.asker, put.via, PutAnswer(put.number, outcome.state, outcome.record))
 
     def on_get(self, get: Get, source: Source, now: float) -> None:
@@ -84,12 +83,13 @@ class Storage:
     def on_replicate(self, replicate: Replicate, source: Source, now: float) -> None:
         """Heeded only from direct neighbours that are in the ring; who sent a losing record gets the one that won.
 
-        Of the claims to one key the first stands, as the sender sees it: those behind it lose to nobody.
+        Of the claims to one key the first stands, as the sender sees it: those behind it lose to nobody. Who hears of
+        one claim hears of all that are here, lest it takes one that waits for the first.
         """
         link = self._ring.links.get(source.sender)
         if link is None or not link.member:
             return
-        winners = []
+        winners: list[Copy] = []
         before: dict[bytes, bytes] = {}
         for copy in replicate.copies:
             record = copy.record
@@ -100,15 +100,18 @@ class Storage:
                 continue
             behind = before.get(record.key) if record.kind == "one" else None
             before[record.key] = record.owner
-            outcome = self.store.put(record, copy.remaining, source.sender, now, merge=True, behind=behind)
+            outcome = self.store.put(
+                record, copy.remaining, source.sender, now, held=copy.held, merge=True, behind=behind
+            )
             lost = outcome.state == "stale" or (outcome.state == "taken" and behind is None)
-            won = self.store.copy(outcome.record, now) if lost and outcome.record is not None else None
-            if won is not None:
-                winners.append(won)
+            if lost and outcome.record is not None:
+                winners += self.store.to_hand_on(outcome.record, now)
             if outcome.displaced is not None:
                 self._ring.out.to_node(outcome.displaced.owner, None, Displaced(outcome.displaced.key))
-                self._replicate([copy], (node for node in self._ring.near if node != source.sender))
-        self._replicate(winners, [source.sender])
+                self._replicate(
+                    self.store.to_hand_on(record, now), (node for node in self._ring.near if node != source.sender)
+                )
+        self._replicate(list(dict.fromkeys(winners)), [source.sender])
 
     def on_repair(self, repair: Repair, source: Source, now: float) -> None:
         """Anyone may say so: heeded by members that should hold it, if it is genuine, but behind what is here already.
@@ -180,5 +183,24 @@ class Storage:
                 for copy in copies:
                     self._ring.out.to_node(node, None, Repair(copy))
                 continue
-            for start in range(0, len(copies), MAX_COPIES):
-                self._ring.out.to_neighbour(node, Replicate(tuple(copies[start : start + MAX_COPIES])))
+            for chunk in _chunks(copies):
+                self._ring.out.to_neighbour(node, Replicate(tuple(chunk)))
+
+
+def _chunks(copies: list[Copy]) -> Iterator[list[Copy]]:
+    """So many at once as a message takes: all claims to one key in the same one."""
+    chunk: list[Copy] = []
+    for _, claims in groupby(copies, key=_belongs_to):
+        together = list(claims)
+        if len(chunk) + len(together) > MAX_COPIES:
+            yield chunk
+            chunk = []
+        chunk += together
+    if chunk:
+        yield chunk
+
+
+def _belongs_to(copy: Copy) -> tuple[Kind, bytes, bytes]:
+    """The same for all claims to one key; different for the records of a set, which may be large."""
+    record = copy.record
+    return record.kind, record.key, b"" if record.kind == "one" else record.owner

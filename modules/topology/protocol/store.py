@@ -5,6 +5,11 @@ neither seals nor certificates, so whoever stands may have no right to the key: 
 finds the next one. Whoever stands keeps the key until its lease ends: of too many claims the one that came last makes
 room, of those that wait.
 
+Where storers disagree about who came first, it is whom any of them has seen claim the key before the other. Each notes
+when that began, says so with every record that it hands on, and believes of a neighbour what is earlier. The owners'
+own word on when they began (`since`) decides only between those that came at about the same time: their clocks may be
+wrong, and a restart loses it.
+
 A withdrawn record stands in nobody's way but that of its own owner's older ones, and is the first to make room.
 
 A record lives here for one lease from when it first came, however often it is handed over, and is remembered when it
@@ -31,6 +36,8 @@ MAX_FOR_LINK: Final = 4_096
 MAX_IN_SET: Final = 64
 MAX_CLAIMS: Final = 4
 """Owners that one key of kind `one` is kept for."""
+AT_ONCE: Final = 5.0
+"""Seconds within which two claims came at about the same time: by then every storer has heard of either."""
 MAX_ENDED: Final = 4_096
 """Records that are remembered when they have ended; the one that ended first makes room."""
 BEHIND_FOR: Final = 3600.0
@@ -56,6 +63,8 @@ class _Entry(msgspec.Struct, frozen=True):
     """In which order owners came to the key."""
     last_end: float
     """One lease after this record first came here: whoever hands it over again, it does not live longer."""
+    began: float
+    """Since when the owner claims the key without a break, as this storer or another has seen it."""
 
     @property
     def claims(self) -> bool:
@@ -93,13 +102,15 @@ class Store:
         link: bytes,
         now: float,
         *,
+        held: int = 0,
         merge: bool = False,
         behind: bytes | None = None,
     ) -> Outcome:
         """Store a genuine record that came over `link`, behind those of other owners that claim its key already.
 
-        `merge`: it comes from another storer, so of two owners the one with the older claim stands first; but it stays
-        behind the owner that the other storer named before it.
+        `merge`: it comes from another storer, which has seen its owner claim the key for `held` milliseconds. Of two
+        owners the one with the older claim stands first; but this one stays behind the owner that the other storer
+        named before it.
         """
         owner = record.owner
         self._expire_key(record.kind, record.key, now)
@@ -125,7 +136,8 @@ class Store:
             self._remove(gives_way)
             if gives_way.record.withdrawn:
                 self._remember(gives_way.record, gives_way.last_end)
-        entry = _Entry(record, owner, expires, link, next(self._came) if own is None else own.came, last_end)
+        began = min(now - held / 1000, own.began if own is not None and own.claims else now)
+        entry = _Entry(record, owner, expires, link, next(self._came) if own is None else own.came, last_end, began)
         if own is not None and own.claims and entry.claims:
             self._replace(own, entry)
         else:
@@ -150,10 +162,14 @@ class Store:
             entries.sort(key=lambda entry: entry.owner)
         return [_copy(entry, now) for entry in entries[:MAX_COPIES]]
 
-    def copy(self, record: Record, now: float) -> Copy | None:
-        """This record, if it is here and has not ended."""
-        entry = self._entries.get((record.kind, record.key), {}).get(record.owner)
-        return _copy(entry, now) if entry is not None and entry.record == record and entry.expires > now else None
+    def to_hand_on(self, record: Record, now: float) -> list[Copy]:
+        """This record, if it is here and has not ended; with the others that claim its key, in their order."""
+        here = self._entries.get((record.kind, record.key), {})
+        entry = here.get(record.owner)
+        if entry is None or entry.record != record or entry.expires <= now:
+            return []
+        together = here.values() if record.kind == "one" else (entry,)
+        return [_copy_to_hand_on(entry, now) for entry in together if entry.expires > now]
 
     def count(self, kind: Kind, key: bytes, without: bytes, now: float) -> int:
         """How many owners have records under a key, `without` not counted."""
@@ -166,9 +182,9 @@ class Store:
         return self._behind.get(key, now) > now
 
     def copies(self, now: float) -> Iterator[Copy]:
-        """All records that have not ended."""
+        """All records that have not ended, to be handed on; those of one key together, in their order."""
         for entries in self._entries.values():
-            yield from (_copy(entry, now) for entry in entries.values() if entry.expires > now)
+            yield from (_copy_to_hand_on(entry, now) for entry in entries.values() if entry.expires > now)
 
     def expire(self, now: float) -> None:
         if now < self._first_end:
@@ -217,7 +233,7 @@ class Store:
         order = list(here.values())
         at = order.index(entry)
         first = next((place + 1 for place, other in enumerate(order) if other.owner == behind), 0)
-        place = next((place for place in range(first, at) if _claim(entry) < _claim(order[place])), at)
+        place = next((place for place in range(first, at) if _is_older(entry, order[place])), at)
         if place != at:
             order.insert(place, order.pop(at))
             here.clear()
@@ -304,8 +320,16 @@ class Store:
             del self._by_link[entry.link]
 
 
-def _claim(entry: _Entry) -> tuple[int, bytes]:
-    return entry.record.since, entry.owner
+def _is_older(entry: _Entry, other: _Entry) -> bool:
+    """Whether of two owners' claims the first began before the second."""
+    if abs(entry.began - other.began) > AT_ONCE:
+        return entry.began < other.began
+    return (entry.record.since, entry.owner) < (other.record.since, other.owner)
+
+
+def _copy_to_hand_on(entry: _Entry, now: float) -> Copy:
+    held = int(1000 * (now - entry.began)) if entry.record.kind == "one" and entry.claims else 0
+    return msgspec.structs.replace(_copy(entry, now), held=held)
 
 
 def _copy(entry: _Entry, now: float) -> Copy:
