@@ -95,7 +95,7 @@ def test_a_card_is_made_with_all_that_it_needs(host: HostMaker) -> None:
     inside, port = host(ALICE, 10)
     (link,) = inside.ip("-d", "link", "show", "tapipop")
     assert link["address"] == ALICE_MAC.hex(":")
-    assert (link["mtu"], link["txqlen"]) == (1500, 500)
+    assert (link["mtu"], link["txqlen"]) == (1500, 2000)
     assert link["linkinfo"]["info_data"]["multi_queue"]
     assert link["linkinfo"]["info_data"]["persist"]
     assert inside.carrier("tapipop")
@@ -145,6 +145,28 @@ def test_routes_of_other_cards_stay_as_they_are(namespace: NamespaceMaker) -> No
         assert routes() == before
     finally:
         made.close()
+
+
+def test_after_a_frame_that_came_alone_no_empty_read_is_tried(host: HostMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, port = host(ALICE, 10)
+    card = port.card
+    assert isinstance(card, Tap)
+    inside.ip("neigh", "add", "192.168.10.20", "lladdr", BOB_MAC.hex(":"), "dev", "tapipop")
+    buffer = memoryview(bytearray(4 * (frames.FRAME_HEADER_SIZE + frames.MAX_FRAME)))
+    while select.select([card], [], [], 0.5)[0]:
+        card.read(buffer)
+    with udp_socket(inside, 4000) as sender:
+        for waiting in (1, 3):
+            for _ in range(waiting):
+                sender.sendto(bytes(100), ("192.168.10.20", 5000))
+            reads: list[int] = []
+            readv = os.readv
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "readv", lambda *what: reads.append(1) or readv(*what))  # noqa: B023
+                filled = card.read(buffer)
+                end, left = card.read_more(buffer, 0, filled, 60_000)
+            assert (end, left) == (waiting * filled, frames.NOTHING_WAITS)
+            assert len(reads) == (1 if waiting == 1 else waiting + 1)
 
 
 def test_reading_puts_the_frame_header_before_the_frame(host: HostMaker) -> None:

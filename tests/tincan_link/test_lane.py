@@ -88,6 +88,17 @@ def test_a_socket_that_never_runs_dry(udp: UdpSocket) -> None:
     assert left == WAITING - RECEIVES_A_TURN
 
 
+def test_after_a_datagram_that_came_alone_no_empty_receive_is_tried(
+    udp: UdpSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive, tries = udp.receive, []
+    monkeypatch.setattr(udp, "receive", lambda buffer: tries.append(receive(buffer)) or tries[-1])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(bytes(20), ("127.0.0.1", udp.port))
+    lane(Net(2).peer("10.0.0.1"), udp).socket_ready()
+    assert [got is not None for got in tries] == [True]
+
+
 class ScriptedCard(FloodedCard):
     """A card in which so many frames wait."""
 

@@ -19,8 +19,9 @@ from .errors import CardError
 from .protocol import ethernet, ndp
 from .settings import Interface
 
-_QUEUE: Final = 500
-"""Packets that wait in the kernel for the card."""
+_QUEUE: Final = 2000
+"""Packets that wait in the kernel for the card: 500 small ones are full after 4 ms at 120,000 a second, and so long a
+kernel with 250 ticks a second may keep this process from its turn."""
 _SUPER_FRAME: Final = 62_000
 """Bytes of a super-frame that, sealed and cut, still fit one UDP send of at most 65,507."""
 _ONE_DATAGRAM: Final = 1380

@@ -27,6 +27,7 @@ from ipop_modules.tincan.frames import (
     Refusal,
 )
 
+from ..readiness import Readiness
 from .errors import CardError
 from .protocol import segment, train, virtio
 
@@ -93,6 +94,7 @@ class Tap:
         os.set_blocking(descriptor, False)
         ioctl(descriptor, _TUNSETVNETHDRSZ, _INT.pack(virtio.HEADER_SIZE))
         self.offloads = _negotiate(descriptor)
+        self._readiness = Readiness(descriptor)
 
     @classmethod
     def open(cls, name: str, mac: bytes) -> Tap:
@@ -131,25 +133,21 @@ class Tap:
 
     def read_more(self, view: memoryview, at: int, filled: int, limit: int) -> tuple[int, int]:
         end = at + filled
+        if not self._readiness:
+            return end, NOTHING_WAITS
         like = virtio.likeness(view[at:end]) if end + filled <= limit else None
         if like is None:
             return end, 0
-        head, protocol = like
         header = bytes(view[at : at + FRAME_HEADER_SIZE])
         size = filled - FRAME_HEADER_SIZE + virtio.HEADER_SIZE
-        kind, descriptor, readv = self._kind, self._descriptor, os.readv
+        kind, descriptor, readv, looks = self._kind, self._descriptor, os.readv, virtio.LOOKS.unpack_from
         while end + filled <= limit:
             room = view[end:]
             try:
                 got = readv(descriptor, (kind, room))
             except BlockingIOError:
                 return end, NOTHING_WAITS
-            if (
-                got == size
-                and kind == virtio.PARTIAL
-                and room[virtio.HEAD] == head
-                and room[virtio.FRAGMENT_TO_PROTOCOL] == protocol
-            ):
+            if got == size and kind == virtio.PARTIAL and looks(room) == like:
                 room[:FRAME_HEADER_SIZE] = header
                 end += filled
             elif taken := self._taken(room, got):
@@ -208,6 +206,7 @@ class Tap:
     def close(self) -> None:
         """Let go of the card. It stays, with its addresses, and its carrier while another process holds a duplicate."""
         if self._descriptor >= 0:
+            self._readiness.close()
             os.close(self._descriptor)
             self._descriptor = -1
 

@@ -18,6 +18,7 @@ from ..card.protocol.ethernet import IPV4
 from ..card.protocol.local import GROUP, QUESTION, classify
 from ..card.protocol.neighbours import Neighbours
 from ..frames import FRAME_HEADER_SIZE, MAX_FRAME, NOTHING_WAITS, Card
+from ..readiness import Readiness
 from .protocol.block import GATHERED, MAX_BLOCK
 from .protocol.machine import LinkMachine
 from .shortening import shorten
@@ -48,6 +49,7 @@ class Lane:
     ) -> None:
         self._machine = machine
         self._udp = udp
+        self._waiting: Final = Readiness(udp.fileno())
         self._clock = clock
         self._after = after
         self._card: Card | None = None
@@ -75,13 +77,15 @@ class Lane:
         """One turn of the socket; true when the adapter has something to do."""
         now = self._clock()
         buffer, receive, take = self._in, self._udp.receive, self._machine.receive
-        for _ in range(RECEIVES_A_TURN):
+        for number in range(RECEIVES_A_TURN):
             got = receive(buffer)
             if got is None:
                 break
             filled, segment, endpoint = got
             if filled:
                 take(buffer[:filled], segment, endpoint, now)
+            if not number and filled <= _SMALL and not self._waiting:
+                break
         return self._after()
 
     def card_ready(self) -> bool:

@@ -69,9 +69,9 @@ _BEHIND: Final = Struct("=4x4s12x3s5xHxB")
 fragment field, its bytes swapped or not; protocol."""
 _LIKE: Final = Struct("=20x3s5xHxB")
 """A frame behind its header: as in `_BEHIND`, without the checksum's place."""
-HEAD: Final = slice(4, 23)
-"""Where the checksum's place, the Ethernet header and IP's version lie in the last eight bytes and the frame behind."""
-FRAGMENT_TO_PROTOCOL: Final = slice(28, 32)
+LOOKS: Final = Struct("=4x19s5x4s")
+"""Of the last eight bytes and the frame behind: the checksum's place, the Ethernet header and IP's version; then the
+fragment field to the protocol."""
 _PARTIAL_CARD: Final = bytes((CARD, CHECKSUM_NEEDED))
 _FRAGMENTED: Final = int.from_bytes((0x3FFF).to_bytes(2, "big"), sys.byteorder)
 _PLACES: Final = {protocol: Struct("=HH").pack(_IPV4_TRANSPORT, offset) for protocol, offset in _CHECKSUM_AT.items()}
@@ -92,7 +92,7 @@ def is_ordinary(tail: memoryview) -> bool:
 
 
 def likeness(frame: memoryview) -> tuple[bytes, bytes] | None:
-    """What others for the same card that are ordinary as well have at HEAD and at FRAGMENT_TO_PROTOCOL.
+    """What LOOKS finds in others for the same card that are ordinary as well.
 
     `frame` lies behind its own header; the others still have a PARTIAL header's last eight bytes before them. None
     where `frame` is not ordinary.
@@ -103,7 +103,8 @@ def likeness(frame: memoryview) -> tuple[bytes, bytes] | None:
     place = _PLACES.get(protocol)
     if place is None or head != b"\x08\x00\x45" or fragment & _FRAGMENTED:
         return None
-    return place + bytes(frame[FRAME_HEADER_SIZE : HEAD.stop]), bytes(frame[FRAGMENT_TO_PROTOCOL])
+    head, rest = LOOKS.unpack_from(frame)
+    return place + head[4:], rest
 
 
 def outgoing(flags: int, gso: int, tail: memoryview, frame: memoryview) -> tuple[int, int] | None:
