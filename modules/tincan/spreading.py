@@ -2,6 +2,11 @@
 
 Joins the card, the tree of members (`link/protocol/broadcast.py`) and the directory, which knows the members. IGMP, MLD
 and whatever else the kernel says to routers stay here: there are none on this network.
+
+Ids are free to make up, and whoever hands a frame over can sign it as any of them. So a frame goes on only where its
+origin is in the list of members, as long as that is certain; a newcomer's waits for a newer list. What one member hands
+over has its share of the questions to the directory and of the places to wait in, and this node's own frames have
+theirs.
 """
 
 from __future__ import annotations
@@ -10,7 +15,9 @@ import asyncio
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from ipop_core.bus.api import Bus
@@ -26,6 +33,7 @@ from .card.protocol.source import SourceCheck, source_of
 from .frames import FRAME_HEADER, FRAME_HEADER_SIZE, Card
 from .link.protocol.broadcast import Arrived, Broadcast, Copy, Refused
 from .link.protocol.machine import LinkMachine
+from .link.protocol.shares import Shares
 from .listing import list_members
 from .numbering import first_number
 from .owners import Owners
@@ -38,8 +46,17 @@ LIFETIME_PER_MEMBER: Final = 0.05
 """Seconds for each member, where that is longer: the list of a large namespace is some hundred kilobytes."""
 LIST_RETRY: Final = 1.0
 """Seconds, while no list has come."""
+NEWCOMERS: Final = 5.0
+"""A frame of somebody who is not in the list has it asked for again after this part of the usual time."""
+MAX_OWN: Final = 64
+"""Frames of this node that wait for the first list of members."""
 MAX_WAITING: Final = 64
-"""Frames that wait for the first list of members, or for the directory's word on their source."""
+"""Frames of others that wait for a list of members, or for the directory's word on their source."""
+MAX_OF_ONE: Final = 16
+"""Of these, so many that one member handed over."""
+LOOKUPS_A_SECOND: Final = 10.0
+LOOKUPS_AT_ONCE: Final = 100.0
+"""Questions to the directory about the sources of frames that one member handed over."""
 
 
 class Spreading:
@@ -68,13 +85,23 @@ class Spreading:
         self._number = KeptFile(context.state / "broadcast", "numbers of broadcast frames", log)
         first = first_number(self._number, time.time())
         self._broadcast = Broadcast(identity.node, identity.public_key_der, identity.sign, namespace.key, first)
+        self._own: Final = identity.node
         self._members: list[bytes] = []
+        self._listed: frozenset[bytes] = frozenset()
+        """The same."""
+        self._is_certain = False
+        """Whether the list is: who is not in it is no member, or came later."""
         self._list_at = -math.inf
         """When the list is to be asked for again."""
+        self._newcomers_at = -math.inf
+        """When it may be because of somebody who is not in it."""
         self._is_doubted = False
         """The last list named fewer members, but was not certain."""
         self._listing: asyncio.Task[None] | None = None
+        self._lookups: Final = Shares(LOOKUPS_A_SECOND, LOOKUPS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: Counter[bytes] = Counter()
+        """By who handed them over, this node among them, how many frames wait."""
 
     def close(self) -> None:
         self._number.close()
@@ -89,7 +116,7 @@ class Spreading:
         elif len(frame) > self._longest:
             counters["drop_group_large"] += 1
         else:
-            self._spawn(self._send_own(bytes(frame)))
+            self._wait(self._send_own(bytes(frame)), self._own)
 
     def from_member(self, member: bytes, body: bytes, now: float) -> None:
         """A member (its id) hands over a broadcast frame."""
@@ -99,7 +126,11 @@ class Spreading:
             self._machine.counters[f"drop_{refusal}"] += 1
             return
         self._machine.counters["group_received"] += 1
-        self._spawn(self._take(arrived))
+        if self._members and self._is_member(arrived.origin):
+            self._refresh()
+            self._start(self._take(member, arrived))
+        else:
+            self._wait(self._take_from_newcomer(member, arrived), member)
 
     async def _send_own(self, frame: bytes) -> None:
         await self._know_members()
@@ -111,18 +142,41 @@ class Spreading:
         self._machine.counters["group_sent"] += 1
         self._send(copies)
 
-    async def _take(self, arrived: Arrived) -> None:
+    async def _take_from_newcomer(self, member: bytes, arrived: Arrived) -> None:
+        """A frame whose origin is not in the list of members."""
         await self._know_members()
+        if not self._is_member(arrived.origin):
+            if self._listing is None and self._clock() >= self._newcomers_at:
+                self._listing = self._start(self._list())
+            if self._listing is not None:
+                await asyncio.wait((self._listing,))
+        if self._is_certain and not self._is_member(arrived.origin):
+            self._machine.counters["drop_group_stranger"] += 1
+            return
+        await self._take(member, arrived)
+
+    async def _take(self, member: bytes, arrived: Arrived) -> None:
         self._send(self._broadcast.onward(arrived, self._members, self._is_in_session))
-        frame = memoryview(arrived.frame)
-        _, offload, size, _ = FRAME_HEADER.unpack_from(frame)
-        frame = frame[FRAME_HEADER_SIZE:]
+        frame = memoryview(arrived.frame)[FRAME_HEADER_SIZE:]
         address = source_of(frame)
+        if address is None or address == link_local_of(mac_of(arrived.origin)):
+            self._to_card(arrived, frozenset())
+        elif self._owners.neighbours.owner(address) == arrived.origin:
+            self._to_card(arrived, {address})
+        elif self._lookups.take(member, self._clock()):
+            self._wait(self._look_up(arrived, address), member)
+        else:
+            self._machine.counters["drop_group_lookup_limit"] += 1
+
+    async def _look_up(self, arrived: Arrived, address: bytes) -> None:
+        is_own = await self._owners.owns(arrived.origin, address)
+        self._to_card(arrived, {address} if is_own else frozenset())
+
+    def _to_card(self, arrived: Arrived, addresses: AbstractSet[bytes]) -> None:
+        """Where it comes from one of these addresses of its origin, or from the link-local one."""
+        _, offload, size, _ = FRAME_HEADER.unpack_from(arrived.frame)
+        frame = memoryview(arrived.frame)[FRAME_HEADER_SIZE:]
         mac = mac_of(arrived.origin)
-        is_own = address is not None and (
-            address == link_local_of(mac) or await self._owners.owns(arrived.origin, address)
-        )
-        addresses = [address] if is_own and address is not None else []
         refusal = SourceCheck(mac, self._card.mac, addresses).refusal(frame, broadcast=True)
         if refusal:
             self._machine.counters[f"drop_group_{refusal}"] += 1
@@ -139,10 +193,16 @@ class Spreading:
         session = self._machine.sessions.get(node)
         return session is not None and session.member and session.keys is not None
 
-    async def _know_members(self) -> None:
-        """Wait for the list of members the first time; later the old one serves while a newer is asked for."""
+    def _is_member(self, node: bytes) -> bool:
+        return node in self._listed or self._is_in_session(node)
+
+    def _refresh(self) -> None:
         if self._listing is None and self._clock() >= self._list_at:
             self._listing = self._start(self._list())
+
+    async def _know_members(self) -> None:
+        """Wait for the list of members the first time; later the old one serves while a newer is asked for."""
+        self._refresh()
         if not self._members and self._listing is not None:
             await asyncio.wait((self._listing,))
 
@@ -151,22 +211,33 @@ class Spreading:
             nodes, certain = await list_members(self._bus)
         except BusError as error:
             log.debug("the members are not known", extra={"fields": {"error": str(error)}})
+            self._is_certain = False
         else:
+            self._is_certain = certain
             self._is_doubted = not certain and len(nodes) < len(self._members) and not self._is_doubted
             if not self._is_doubted:
-                self._members = nodes
+                self._members, self._listed = nodes, frozenset(nodes)
         finally:
             count = len(self._members)
             pause = max(LIST_LIFETIME, LIFETIME_PER_MEMBER * count) if count else LIST_RETRY
             self._list_at = self._clock() + pause
+            self._newcomers_at = self._clock() + max(pause / NEWCOMERS, LIST_RETRY)
             self._listing = None
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        if len(self._tasks) >= MAX_WAITING:
+    def _wait(self, work: Coroutine[Any, Any, None], member: bytes) -> None:
+        """Do what may take a while with a frame that a member, or this node, handed over, if it has a place left."""
+        count, others = self._waiting[member], self._waiting.total() - self._waiting[self._own]
+        if count >= MAX_OWN if member == self._own else count >= MAX_OF_ONE or others >= MAX_WAITING:
             self._machine.counters["drop_group_waiting"] += 1
             work.close()
             return
-        self._start(work)
+        self._waiting[member] += 1
+        self._start(work).add_done_callback(lambda _: self._waited(member))
+
+    def _waited(self, member: bytes) -> None:
+        self._waiting[member] -= 1
+        if not self._waiting[member]:
+            del self._waiting[member]
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

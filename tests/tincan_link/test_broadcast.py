@@ -22,6 +22,7 @@ from ipop_modules.tincan.link.protocol.broadcast import (
     Broadcast,
     Copy,
     Refused,
+    most_in_part,
     parts,
 )
 
@@ -64,6 +65,34 @@ def test_a_tree_of_forty_gives_each_one_copy_and_nobody_sends_more_than_its_shar
         assert (arrived.origin, arrived.frame) == (origin.id, FRAME)
         copies += member.tree.onward(arrived, list(members), lambda _: False)
     assert got == Counter(members.keys() - {origin.id})
+
+
+def test_who_hands_everybody_the_whole_circle_makes_them_send_a_few_copies_each() -> None:
+    """Sessions that lie far behind in a part are the worst: whoever is before them gets a copy, too."""
+    members = {member.id: member for member in (Member() for _ in range(300))}
+    circle = sorted(members)
+    origin, *others = circle
+    (copy, *_) = sent_by(members[origin], circle)
+    first = members[copy.node].tree.received(HANDS, body(copy), 0.0)
+    sent = 0
+    for node in others[:50]:
+        if node != copy.node:
+            whole = bytearray(body(copy))
+            whole[8:28] = (int.from_bytes(node) - 1).to_bytes(20)
+            arrived = members[node].tree.received(HANDS, memoryview(whole), 0.0)
+            place = circle.index(node)
+            sent += len(
+                members[node].tree.onward(arrived, circle, lambda other, at=place: circle.index(other) % 19 == at % 19)
+            )  # type: ignore[misc]  # mypy can't infer a lambda's default
+    assert first.sequence > 0
+    assert sent / 50 <= most_in_part(len(circle), 2) == 6
+
+
+@given(st.integers(1, 5000))
+def test_parts_of_honest_members_are_never_cut_short(count: int) -> None:
+    first = -(-count // FANOUT)
+    assert first <= most_in_part(count - 1, 1)
+    assert -(-first // FANOUT) <= most_in_part(count - 1, 2)
 
 
 @given(st.lists(node_ids, min_size=1, max_size=400, unique=True), node_ids, st.integers(0, 2**32))

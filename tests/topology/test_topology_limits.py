@@ -10,9 +10,10 @@ import pytest
 from benchmarks.overlay_net.thin import Network, Node
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.attempts import AT_ONCE, OF_ONE
-from ipop_modules.topology.protocol.effects import Connect, Effect, Routes, Source
+from ipop_modules.topology.protocol.effects import Connect, Effect, Routes, Send, Source
+from ipop_modules.topology.protocol.longlinks import SPARE
 from ipop_modules.topology.protocol.machine import HELLOS_A_SECOND, HELLOS_AT_ONCE
-from ipop_modules.topology.protocol.messages import Hello, encode
+from ipop_modules.topology.protocol.messages import Full, Hello, decode, encode
 from ipop_modules.topology.protocol.sharing import GAP
 from tests.topology.rings import ring
 
@@ -125,3 +126,18 @@ def test_links_of_its_own_are_in_the_table_at_once_and_out_of_it(network: Networ
         assert link in table
         (table,) = next_hops(node.machine.link_down(link, network.now))
         assert link not in table
+
+
+def test_long_links_that_stay_though_they_are_too_many_send_nobody_away_who_was_there_before(
+    network: Network, node: Node
+) -> None:
+    def is_sent_away(link: bytes, order: int, at: float) -> bool:
+        effects = say(node, link, Hello(True, 1, (), False, long=True, order=order), at)
+        return any(isinstance(effect, Send) and isinstance(decode(effect.payload), Full) for effect in effects)
+
+    links = strangers(network, node, SPARE + 1 + 12)
+    # The newest link is wanted as a long one first.
+    came = [links[-1], *links[:-1]]
+    for order in (1, 2):
+        away = [is_sent_away(link, order, network.now + number / 100) for number, link in enumerate(came)]
+        assert away == [False] * (SPARE + 1) + [True] * 12

@@ -36,6 +36,7 @@ class Link:
     """The neighbour's, as in Hello."""
     long: bool = False
     """The neighbour wants it as one of its long links."""
+    long_since: float = 0.0
 
     def said_hello(self, hello: Hello, *, near: bool, random: Random, now: float) -> None:
         """This node has said it; plan the next one."""

@@ -3,8 +3,8 @@
 A node wants about log2 N of them and opens that many; as many come in from others on average. Their distances are drawn
 from the harmonic distribution: 2^(160 - (1-u) log2 N) for u uniform in [0, 1) (Symphony, USITS 2003, section 3), on
 either side. N is the ring's own estimate. The member nearest to the drawn point is asked whether it has room. One that
-has too many says `Full` to the newest, who draws again. When N has grown or shrunk a lot, links are drawn anew one by
-one, and the old one goes when the new one is up.
+has too many says `Full` to the newest, who draws again; who stays all the same takes nobody's place. When N has grown
+or shrunk a lot, links are drawn anew one by one, and the old one goes when the new one is up.
 """
 
 from __future__ import annotations
@@ -96,7 +96,10 @@ class LongLinks:
 
     def is_too_much(self, node: bytes) -> bool:
         """Whether a neighbour that wants its link as a long one should take another."""
-        return self._inbound() > self.wanted + SPARE + 1 and node not in self._wishes and not self._is_near(node)
+        if node in self._wishes or self._is_near(node):
+            return False
+        since = self._links[node].long_since
+        return sum(link.long and link.long_since < since for link in self._links.values()) > self.wanted + SPARE
 
     # What comes of this node's own wishes.
 

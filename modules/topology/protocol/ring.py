@@ -380,6 +380,8 @@ class Ring:
 
     def _note_long(self, sender: bytes, link: Link, hello: Hello, now: float) -> None:
         """The neighbour's wish for a long link: settle crossed ones, refuse what is too much."""
+        if hello.long and not link.long:
+            link.long_since = now
         link.long = hello.long
         if not hello.long:
             return

@@ -6,6 +6,10 @@ every copy, and falls strictly, so no copy circles and nobody gets two (El-Ansar
 of members differ for a while, a copy may be missing or come twice; the second is dropped. Parts go to members with
 which there is a session, if there are any in them: others may be dead, and all behind them would miss the frame.
 
+Nobody signs the end of a range: whoever cuts a part up sets new ones. So a member could hand everybody the whole
+circle. Each that it reaches first then hands the frame on once, and to no more members than a part can have
+(`most_in_part`): six copies each among 300 members, where an honest frame takes one.
+
 A frame is signed by the member that it comes from, as others hand it on. A member's frames are limited in number
 wherever they pass, and no stranger sees any: copies travel in members' sessions. What a frame says of its origin counts
 only once its signature is checked, and what one member hands over to be checked is limited as well: else it could use
@@ -39,17 +43,18 @@ from ipop_core.token_bucket import TokenBucket
 
 from ...frames import BROADCAST, CARD, FRAME_HEADER, FRAME_HEADER_SIZE
 from .replay import ReplayWindow
+from .shares import Shares
 
 HEADER: Final = Struct("!Q20sBB")
 FANOUT: Final = 16
+SPARE: Final = 2
+"""Members that may have come since the sender's list."""
 RATE: Final = 100.0
 """Frames a second, of one origin."""
 BURST: Final = 100.0
 HANDED_RATE: Final = 500.0
 """Frames a second, of all origins, that one member hands over; each costs the check of a signature."""
 HANDED_BURST: Final = 1000.0
-MAX_HANDING: Final = 4096
-"""Members; of more, the one that was silent longest begins anew."""
 MAX_ORIGINS: Final = 256
 MAX_FORMER: Final = 4096
 """Origins that made room and whose last number is remembered."""
@@ -75,6 +80,8 @@ class Arrived:
     """What follows the range on the wire."""
     sequence: int
     until: bytes
+    member: bytes
+    """Who handed it over."""
 
 
 class Refused(ValueError):
@@ -108,8 +115,7 @@ class Broadcast:
         self._sequence = first
         self._bucket: TokenBucket | None = None
         """For this node's own frames."""
-        self._handing: dict[bytes, TokenBucket] = {}
-        """By member."""
+        self._handed: Final = Shares(HANDED_RATE, HANDED_BURST)
         self._origins: dict[bytes, _Origin] = {}
         """Others that have signed a frame; who was silent longest comes first."""
         self._former: dict[bytes, int] = {}
@@ -147,7 +153,7 @@ class Broadcast:
         before = self._origins.get(origin)
         if before is not None and not before.is_new(sequence):
             raise Refused("group_twice")
-        if not self._may_hand_over(member, now):
+        if not self._handed.take(member, now):
             raise Refused("group_limit")
         if not _is_genuine(key, signature, _signed(self._label, sequence, frame)):
             raise Refused("group_forged")
@@ -157,24 +163,26 @@ class Broadcast:
         known.window.mark(sequence)
         if not known.bucket.take(now):
             raise Refused("group_limit")
-        return Arrived(origin, frame, bytes(body[HEADER.size - 2 :]), sequence, until)
+        return Arrived(origin, frame, bytes(body[HEADER.size - 2 :]), sequence, until, member)
 
     def onward(self, arrived: Arrived, members: Sequence[bytes], in_session: Callable[[bytes], bool]) -> list[Copy]:
         """Copies for this node's part of the circle."""
         others = [node for node in members if node != arrived.origin]
-        return self._copies(arrived.sequence, arrived.signed, others, arrived.until, in_session)
+        most = most_in_part(len(others), 1 if arrived.member == arrived.origin else 2)
+        return self._copies(arrived.sequence, arrived.signed, others, arrived.until, in_session, most=most)
 
     def _copies(
-        self, sequence: int, signed: bytes, members: Sequence[bytes], until: bytes, in_session: Callable[[bytes], bool]
+        self,
+        sequence: int,
+        signed: bytes,
+        members: Sequence[bytes],
+        until: bytes,
+        in_session: Callable[[bytes], bool],
+        *,
+        most: int | None = None,
     ) -> list[Copy]:
-        return [Copy(node, _frame(sequence, end, signed)) for node, end in parts(self._own, members, until, in_session)]
-
-    def _may_hand_over(self, member: bytes, now: float) -> bool:
-        bucket = self._handing.pop(member, None) or TokenBucket(HANDED_RATE, HANDED_BURST, now)
-        self._handing[member] = bucket
-        if len(self._handing) > MAX_HANDING:
-            del self._handing[next(iter(self._handing))]
-        return bucket.take(now)
+        found = parts(self._own, members, until, in_session, most)
+        return [Copy(node, _frame(sequence, end, signed)) for node, end in found]
 
     def _origin(self, node: bytes, member: bytes, now: float) -> _Origin:
         """What is known of the frames of an origin that has signed one; made where it is the first."""
@@ -197,17 +205,24 @@ class Broadcast:
             del self._former[next(iter(self._former))]
 
 
+def most_in_part(members: int, cuts: int) -> int:
+    """Twice as many members as there are in a part when the circle has been cut up so often, and a few."""
+    return 2 * -(-members // FANOUT**cuts) + SPARE
+
+
 def parts(
-    own: bytes, members: Sequence[bytes], until: bytes, in_session: Callable[[bytes], bool]
+    own: bytes, members: Sequence[bytes], until: bytes, in_session: Callable[[bytes], bool], most: int | None = None
 ) -> list[tuple[bytes, bytes]]:
     """Who gets a copy, with the end of its range: the members strictly between `own` and `until`, clockwise.
 
-    From an id to itself is once round the circle.
+    From an id to itself is once round the circle. Of more than `most` the rest get none.
     """
     start = int.from_bytes(own)
     span = (int.from_bytes(until) - start) % RING or RING
     inside = sorted((gap, node) for node in set(members) if 0 < (gap := (int.from_bytes(node) - start) % RING) < span)
     nodes = [node for _, node in inside]
+    if most is not None and len(nodes) > most:
+        until, nodes = nodes[most], nodes[:most]
     size = -(-len(nodes) // FANOUT)
     found: list[tuple[bytes, bytes]] = []
     for at in range(0, len(nodes), size or 1):
