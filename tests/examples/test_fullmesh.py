@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sys
 from ipaddress import ip_address, ip_network
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipop_core.bus.api import JsonObject
 from ipop_core.lab import Laboratory, capabilities
+from ipop_core.testing import FakeRole, memory_bus, module_context
 from tests.examples.installing import EXAMPLES, install
 from tests.system.conftest import require
 from tests.system.node import Node
@@ -24,6 +27,7 @@ sys.path.append(str(EXAMPLES / "ipop-fullmesh"))
 from ipop_fullmesh import mesh as rules
 from ipop_fullmesh.allocation import MOST, Allocation
 from ipop_fullmesh.mesh import Mesh
+from ipop_fullmesh.module import FullMesh, Settings
 from ipop_fullmesh.names import read_name
 from ipop_fullmesh.profile import MAX_SEALED, opened, sealed
 
@@ -89,7 +93,7 @@ def test_a_neighbour_that_names_ever_others_is_not_remembered_without_end() -> N
     for hello in range(9):
         others = tuple(bytes([hello, number]) * 10 for number in range(256))
         alice.receive(BOB, msgspec.msgpack.encode(rules.Hello(others, b"")), 1.0)
-        assert len(alice._tried) + len(alice._awaited) <= 2 * 256
+        assert len(alice._attempts) + len(alice._rests) <= 2 * 256
 
 
 def test_nobody_is_certain_only_when_there_was_time_to_hear() -> None:
@@ -137,6 +141,13 @@ def test_garbage_is_dropped_and_counted(data: bytes) -> None:
 
 
 NETWORK = ip_network("192.168.10.0/29")
+PEER: JsonObject = {
+    "addresses": [], "path": "direct", "endpoint": "192.0.2.1:1", "rtt_ms": 1.0, "overlay_hops": None,
+    "kinds": ["mesh"], "member": True, "bytes_in": 0, "bytes_out": 0, "age_s": 1.0,
+}  # fmt: skip
+STATUS: JsonObject = {
+    "node": "ab" * 20, "card": None, "listening": [], "observed": [], "sessions": 0, "counters": {},
+}  # fmt: skip
 
 
 def meet(now: float, *nodes: Mesh) -> None:
@@ -225,6 +236,82 @@ def test_a_network_without_a_free_address_is_full() -> None:
     speak(1.0, alice, bob)
     alice.allocate(NETWORK, None, 1000, 2.0)
     assert alice.allocated(9.0) == (next(NETWORK.hosts()).packed, True)
+
+
+def flood(one: Mesh, neighbour: bytes, seconds: int) -> int:
+    """A neighbour names 256 others each second that nobody has; how many attempts that brings."""
+    attempts = 0
+    for second in range(1, seconds + 1):
+        names = tuple(bytes([second, number % 256]) * 10 for number in range(256))
+        data = msgspec.msgpack.encode(rules.Hello(names, bytes([second])))
+        attempts += len(one.receive(neighbour, data, float(second)).connect)
+        attempts += len(one.wake(second + 0.5).connect)
+    return attempts
+
+
+def test_who_names_ever_others_brings_few_attempts_and_keeps_nothing_from_being_certain() -> None:
+    alice, bob = mesh(ALICE), mesh(BOB)
+    tell(bob, alice, BOB, 0.0)
+    alice.link_up(CAROL, 0.0)
+    alice.allocate(NETWORK, None, 1000, 0.0)
+    attempts = flood(alice, CAROL, 55)
+    print(f"{attempts} attempts in 55 s")
+    assert attempts <= rules.OF_ONE * 55 / rules.CONNECT_AGAIN
+    assert alice.allocated(56.0)[1]
+    assert alice.owner(ADDRESS, 56.0) == (None, True)
+    bob.link_up(b"d" * 20, 56.0)
+    assert tell(bob, alice, BOB, 56.0).connect == [(b"d" * 20, BOB)]
+    assert alice.owner(ADDRESS, 56.1 + rules.YOUNG) == (None, False), "whom another names may own it"
+
+
+def test_of_many_that_a_neighbour_names_the_next_is_tried_when_one_is_linked() -> None:
+    alice = Mesh(ALICE, KEY, 64, random.Random(1).randbytes)
+    alice.link_up(BOB, 0.0)
+    others = [bytes([number]) * 20 for number in range(1, 31)]
+    data = msgspec.msgpack.encode(rules.Hello(tuple(others), b""))
+    tried = [node for node, _ in alice.receive(BOB, data, 0.0).connect]
+    assert tried == others[: rules.OF_ONE]
+    for number in range(30):
+        tried += [node for node, _ in alice.link_up(others[number], 0.1).connect]
+    assert tried == others
+
+
+def test_who_was_tried_in_vain_is_tried_again_after_a_rest() -> None:
+    alice, bob = mesh(ALICE), mesh(BOB)
+    bob.link_up(CAROL, 0.0)
+    times = [0.0] if tell(bob, alice, BOB, 0.0).connect else []
+    times += [float(now) for now in range(1, 45) if alice.wake(float(now)).connect]
+    assert times == [0, 3, 6, 9, 30, 33, 36, 39]
+
+
+def test_links_that_ended_while_the_link_module_was_away_are_gone(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with memory_bus() as bus:
+            direct = [{**PEER, "node": node.hex()} for node in (BOB, CAROL)]
+            link = FakeRole(bus, "link", {"peers": {"peers": direct}, "status": STATUS, "routes": {}, "send": {}})
+            await link.start()
+            client = await bus.connect("topology")
+            module = FullMesh(module_context(Settings(), bus=client, folder=tmp_path))
+            await module.start()
+            client.started()
+            guest, core = await bus.connect(None), await bus.connect("core")
+
+            async def linked(*nodes: bytes) -> None:
+                async with asyncio.timeout(5.0):
+                    while True:
+                        status = (await guest.request("topology", "status")).body
+                        if [item["node"] for item in status["neighbours"]] == [node.hex() for node in nodes]:
+                            return
+
+            try:
+                await linked(BOB, CAROL)
+                link.answer("peers", {"peers": direct[1:]})
+                core.publish("core.module", {"name": "tincan", "state": "running"})
+                await linked(CAROL)
+            finally:
+                await module.stop()
+
+    asyncio.run(scene())
 
 
 @given(

@@ -1,12 +1,15 @@
 """The rules of a full mesh: input, time and random bytes go in, what to do comes out; no clock, no socket.
 
 A node tells each direct neighbour which others it is linked to, and which addresses and host name it owns, sealed for
-members of its namespace (`profile.py`). It links to everyone it hears of. A neighbour is proven by its link, so what it
+members of its namespace (`profile.py`). It links to everyone it hears of, to a few at once: ids are free to make up, so
+of what one neighbour names only some are tried at a time, and where all of that comes to nothing, nobody waits any more
+for what else it names. A neighbour is proven by its link, so what it
 says it owns is its own word; of two that own one address or name, the older claim counts. An address of the mesh's
 choosing is claimed like any other, and is this node's when nobody else has claimed it for a while.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated
@@ -21,7 +24,13 @@ CONNECT_AGAIN = 3.0
 YOUNG = 2.0
 """Seconds without news after which nobody else is about to turn up."""
 AWAITED = 10.0
-"""Seconds for which a node that was heard of, and is not linked yet, may still turn out to own an address."""
+"""Seconds for which a node that was heard of is tried; until they end, it may still turn out to own an address."""
+REST = 20.0
+"""Seconds after which a node is tried again that was tried in vain."""
+AT_ONCE = 32
+"""Nodes that are tried at once."""
+OF_ONE = 8
+"""Of these, so many that one neighbour named; and after so many in vain, its names are not waited for."""
 MOST_ADDRESSES = 16
 
 Id = Annotated[bytes, msgspec.Meta(min_length=20, max_length=20)]
@@ -47,6 +56,15 @@ class Doings:
     """Links or claims have changed: routes, registrations and lookups may have, too."""
 
 
+@dataclass
+class Attempt:
+    named_by: bytes
+    since: float
+    again_at: float
+    is_awaited: bool
+    """It may own an address."""
+
+
 class Mesh:
     def __init__(self, me: bytes, namespace_key: bytes | None, most: int, random: Callable[[int], bytes]) -> None:
         self._me = me
@@ -63,9 +81,12 @@ class Mesh:
         """By neighbour, what it said last."""
         self._claims: dict[bytes, dict[Subject, int]] = {}
         """By neighbour that is a member, what it claims."""
-        self._tried: dict[bytes, float] = {}
-        self._awaited: dict[bytes, float] = {}
-        """When each node that is not linked yet was first tried."""
+        self._attempts: dict[bytes, Attempt] = {}
+        """By node that is tried and is not linked yet."""
+        self._rests: dict[bytes, float] = {}
+        """By node that was tried in vain, until when it is left alone."""
+        self._vain: Counter[bytes] = Counter()
+        """By neighbour, how many of those that it named were tried in vain since one was linked."""
         self._tell_at = 0.0
         self._changed_at = 0.0
         self.links: set[bytes] = set()
@@ -110,16 +131,22 @@ class Mesh:
         return allocation.address, allocation.is_settled
 
     def link_up(self, node: bytes, now: float) -> Doings:
-        self.links.add(node)
-        self._awaited.pop(node, None)
+        self._linked(node)
         self._changed_at = now
-        return self._tell(now)
+        return self._look_around(now)
 
     def link_down(self, node: bytes, now: float) -> Doings:
-        self.links.discard(node)
-        self._told.pop(node, None)
-        self._claims.pop(node, None)
+        self._unlinked(node)
         return self._tell(now)
+
+    def relink(self, up: Collection[bytes], now: float) -> Doings:
+        """The link module, or this one, was restarted: these nodes have links, and no others."""
+        for node in self.links.difference(up):
+            self._unlinked(node)
+        for node in up:
+            self._linked(node)
+        self._changed_at = now
+        return self._look_around(now)
 
     def receive(self, sender: bytes, data: bytes, now: float) -> Doings:
         try:
@@ -136,17 +163,16 @@ class Mesh:
         before = self._told.get(sender)
         if before != hello:
             self._told[sender] = hello
-            self._changed_at = now
             doings.news = True
+            claims = self._claims.get(sender)
             if (before is None or before.profile != hello.profile) and self._namespace_key is not None:
                 self._claims[sender] = opened(hello.profile, sender, self._namespace_key)
+            if before is None or claims != self._claims.get(sender):
+                self._changed_at = now
         return doings
 
     def wake(self, now: float) -> Doings:
-        doings = self._tell(now)
-        for neighbour, hello in self._told.items():
-            doings.connect += self._wish(now, neighbour, hello).connect
-        return doings
+        return self._look_around(now)
 
     def next_wake(self) -> float:
         return self._tell_at
@@ -173,7 +199,7 @@ class Mesh:
 
     def _is_quiet(self, since: float, now: float) -> bool:
         """Whether who else claims something that is claimed since then would have turned up."""
-        is_awaited = any(now < at + AWAITED for at in self._awaited.values())
+        is_awaited = any(attempt.is_awaited and now < attempt.since + AWAITED for attempt in self._attempts.values())
         return self.joined and now > max(since, self._changed_at) + YOUNG and not is_awaited
 
     def _others(self, address: bytes, unix_ms: int) -> bool:
@@ -203,15 +229,51 @@ class Mesh:
     def _hello(self) -> bytes:
         return msgspec.msgpack.encode(Hello(tuple(sorted(self.links)), self._profile))
 
+    def _linked(self, node: bytes) -> None:
+        self.links.add(node)
+        self._rests.pop(node, None)
+        attempt = self._attempts.pop(node, None)
+        if attempt is not None:
+            self._vain.pop(attempt.named_by, None)
+
+    def _unlinked(self, node: bytes) -> None:
+        self.links.discard(node)
+        for known in (self._told, self._claims, self._vain):
+            known.pop(node, None)
+
+    def _look_around(self, now: float) -> Doings:
+        """Tell all neighbours, and try whom they name."""
+        doings = self._tell(now)
+        for neighbour, hello in self._told.items():
+            doings.connect += self._wish(now, neighbour, hello).connect
+        return doings
+
     def _wish(self, now: float, neighbour: bytes, hello: Hello) -> Doings:
+        self._give_up(now)
         doings = Doings()
         for node in hello.neighbours:
-            due = self._tried.get(node, now - CONNECT_AGAIN) + CONNECT_AGAIN <= now
-            if node != self._me and node not in self.links and due and len(self.links) < self._most:
-                self._tried[node] = now
-                self._awaited.setdefault(node, now)
+            if node == self._me or node in self.links or len(self.links) >= self._most:
+                continue
+            attempt = self._attempts.get(node) or self._attempt(node, neighbour, now)
+            if attempt is not None and attempt.again_at <= now:
+                attempt.again_at = now + CONNECT_AGAIN
                 doings.connect.append((node, neighbour))
-        if len(self._tried) > 4 * self._most:
-            self._tried.clear()
-            self._awaited.clear()
         return doings
+
+    def _attempt(self, node: bytes, named_by: bytes, now: float) -> Attempt | None:
+        """Begin to try a node, if there is room for one more that this neighbour named."""
+        of_one = sum(attempt.named_by == named_by for attempt in self._attempts.values())
+        if node in self._rests or of_one >= OF_ONE or len(self._attempts) >= AT_ONCE:
+            return None
+        attempt = self._attempts[node] = Attempt(named_by, now, now, self._vain[named_by] < OF_ONE)
+        return attempt
+
+    def _give_up(self, now: float) -> None:
+        """On those that were tried for long enough; others have their places then."""
+        for node in [node for node, until in self._rests.items() if until <= now]:
+            del self._rests[node]
+        for node, attempt in [*self._attempts.items()]:
+            if attempt.since + AWAITED <= now:
+                del self._attempts[node]
+                self._rests[node] = now + REST
+                self._vain[attempt.named_by] += attempt.named_by in self.links

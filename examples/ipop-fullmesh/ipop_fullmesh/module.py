@@ -49,6 +49,8 @@ class FullMesh:
         self._registered: dict[Subject, tuple[str, str]] = {}
         """By address or name, its state and its owner as they were told last."""
         self._was_joined = False
+        self._meanwhile: dict[bytes, bool] = {}
+        """Links that came, or went, since the list of all was last asked for: that is newer."""
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -60,7 +62,8 @@ class FullMesh:
         await self._bus.subscribe("link.up", self._on_link_up)
         await self._bus.subscribe("link.down", self._on_link_down)
         await self._bus.subscribe("link.card", lambda event: self._on_card(event.body))
-        self._spawn(self._adopt())
+        await self._bus.subscribe("core.module", self._on_module)
+        self._adopting = self._spawn(self._adopt())
         self._spawn(self._keep_telling())
 
     async def stop(self) -> None:
@@ -149,10 +152,19 @@ class FullMesh:
     # What the link module says.
 
     def _on_link_up(self, event: Event) -> None:
-        self._do(self._mesh.link_up(bytes.fromhex(event.body["node"]), clock()))
+        node = bytes.fromhex(event.body["node"])
+        self._meanwhile[node] = True
+        self._do(self._mesh.link_up(node, clock()))
 
     def _on_link_down(self, event: Event) -> None:
-        self._do(self._mesh.link_down(bytes.fromhex(event.body["node"]), clock()))
+        node = bytes.fromhex(event.body["node"])
+        self._meanwhile[node] = False
+        self._do(self._mesh.link_down(node, clock()))
+
+    def _on_module(self, event: Event) -> None:
+        """Links that ended while the link module was away are told of by nobody."""
+        if event.body["state"] == "running" and self._adopting.done():
+            self._adopting = self._spawn(self._adopt())
 
     def _on_card(self, card: Any) -> None:
         """`card`: as in link.card, or null on a node that has none."""
@@ -162,15 +174,15 @@ class FullMesh:
     async def _adopt(self) -> None:
         """Take over the links and addresses that the link module has."""
         while True:
+            self._meanwhile.clear()
             try:
                 peers = (await self._bus.request("link", "peers")).body["peers"]
                 card = (await self._bus.request("link", "status")).body["card"]
             except BusError:
                 await asyncio.sleep(ADOPT_RETRY)
                 continue
-            for peer in peers:
-                if peer["path"] == "direct":
-                    self._do(self._mesh.link_up(bytes.fromhex(peer["node"]), clock()))
+            up = {bytes.fromhex(peer["node"]): True for peer in peers if peer["path"] == "direct"} | self._meanwhile
+            self._do(self._mesh.relink([node for node, is_up in up.items() if is_up], clock()))
             self._on_card(card)
             return
 
@@ -242,10 +254,11 @@ class FullMesh:
             await asyncio.sleep(max(0.1, self._mesh.next_wake() - clock()))
             self._do(self._mesh.wake(clock()))
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _found(node: bytes | None, certain: bool, me: bytes) -> JsonObject:

@@ -207,7 +207,8 @@ class Broadcast:
 
 def most_in_part(members: int, cuts: int) -> int:
     """Twice as many members as there are in a part when the circle has been cut up so often, and a few."""
-    return 2 * -(-members // FANOUT**cuts) + SPARE
+    size: int = FANOUT**cuts
+    return 2 * -(-members // size) + SPARE
 
 
 def parts(
