@@ -1,14 +1,15 @@
 """The reader's side of the directory: who owns an address or a host name.
 
 A lookup asks three members at once: the one nearest to the key, and those nearest to the points 1.5 average gaps beside
-it, which hold replicas. The ways there differ, so a storer that lies speaks for itself alone. One that says that it
-would not hold the record, being too far from the key or new in its place, is passed by for one nearer, or asked later.
-Records bear their owner's signature and the seal of the namespace, which no stranger can make. In an open namespace
-anyone can, so there what two of the three say counts; where there is an authority, a record counts that bears its
-certificate for the address; in a secret namespace the first record does. A record that ended an hour ago counts only
-where two storers have it, or all that answer. A storer that missed the record gets it. A
-record that its owner withdrew counts for nobody, whoever still has an older one. Where none of those in a short answer
-counts (`readers.py`), the storer is asked for the rest.
+it, which hold replicas. Each question leaves by another neighbour (`ways.py`), so who lies, as a storer or on the way,
+speaks for one alone. That nobody owns a subject is asked once more by fresh ways before it is certain, unless the
+questions went straight to their storers. One that says that it would not hold the record, being too far from the key
+or new in its place, is passed by for one nearer, or asked later. Records bear their owner's signature and the seal of
+the namespace, which no stranger can make. In an open namespace anyone can, so there what two of the three say counts;
+where there is an authority, a record counts that bears its certificate for the address; in a secret namespace the
+first record does. A record that ended an hour ago counts only where two storers have it, or all that answer. A storer
+that missed the record gets it. A record that its owner withdrew counts for nobody, whoever still has an older one.
+Where none of those in a short answer counts (`readers.py`), the storer is asked for the rest.
 
 Messages get lost, so it asks again after a while, each time by way of other neighbours, there and back: a node that
 has just died, or that swallows messages, is passed by. It ends within LIMIT.
@@ -31,6 +32,7 @@ from ipop_modules.topology.protocol.proof import Proof
 from ipop_modules.topology.protocol.records import Record, subject_key
 from ipop_modules.topology.protocol.ring import Ring
 from ipop_modules.topology.protocol.roundtrip import RoundTrip
+from ipop_modules.topology.protocol.ways import Ways
 
 LIMIT: Final = 2.4
 YOUNG: Final = 5.0
@@ -55,6 +57,7 @@ class _Lookup:
     beside: dict[int, int]
     """By request number, how far from the key the question goes at first."""
     started: float
+    ways: Ways
     is_asked: bool = False
     """Somebody waits for a Resolved."""
     is_check: bool = False
@@ -66,6 +69,8 @@ class _Lookup:
     """When it was asked last."""
     nearer: Counter[int] = field(default_factory=Counter)
     """By request number, how often it was turned nearer to the key."""
+    is_second: bool = False
+    """It asks once more, since all that answered said that there is nobody."""
     via: dict[int, bytes | None] = field(default_factory=dict)
     """By request number, the way back that was named last."""
     asked_for_more: Counter[int] = field(default_factory=Counter)
@@ -136,7 +141,7 @@ class Lookups:
         """The one that is under way, or a new one; None while there are too many."""
         lookup = self._by_key.get(key)
         if lookup is None and len(self._by_key) < MAX_LOOKUPS:
-            lookup = self._by_key[key] = _Lookup(subject, key, {}, now)
+            lookup = self._by_key[key] = _Lookup(subject, key, {}, now, Ways(self._ring))
             if self._ring.attached:
                 self._begin(lookup, now)
         return lookup
@@ -201,7 +206,7 @@ class Lookups:
         lookup.tries += 1
         for number in lookup.beside:
             if number not in lookup.votes:
-                self._send(lookup, number, self._detour(lookup))
+                self._send(lookup, number, self._way(lookup, number))
 
     def _turn_nearer(self, lookup: _Lookup, number: int) -> None:
         """The storer near this point says that it is none for the key, where nodes lie closer together than elsewhere.
@@ -210,10 +215,10 @@ class Lookups:
         """
         if lookup.beside[number] and lookup.nearer[number] < NEARER:
             lookup.nearer[number] += 1
-            self._send(lookup, number, self._detour(lookup))
+            self._send(lookup, number, self._way(lookup, number))
 
-    def _detour(self, lookup: _Lookup) -> bytes | None:
-        return self._ring.detour() if lookup.tries > 1 else None
+    def _way(self, lookup: _Lookup, number: int) -> bytes | None:
+        return lookup.ways.first(number, lookup.point(number)) if lookup.tries == 1 else lookup.ways.other(number)
 
     def _send(self, lookup: _Lookup, number: int, detour: bytes | None, token: bytes = b"") -> None:
         lookup.via[number] = detour
@@ -287,8 +292,24 @@ class Lookups:
             lookup.votes.clear()
             lookup.decide_at = inf
             lookup.try_at = now + YOUNG_RETRY
+        elif len(lookup.votes) >= ENOUGH and not self._is_confirmed(lookup) and now < lookup.started + LIMIT:
+            self._ask_once_more(lookup, now)
         else:
             self._end_without_owner(lookup, now)
+
+    def _is_confirmed(self, lookup: _Lookup) -> bool:
+        """Whether so many say that there is nobody that one node on the way of all of them can't have said it."""
+        return lookup.is_second or lookup.ways.are_straight(lookup.votes) >= ENOUGH
+
+    def _ask_once_more(self, lookup: _Lookup, now: float) -> None:
+        """By fresh ways, with fresh numbers, so that what answered the first time can't answer this time unasked."""
+        lookup.is_second = True
+        lookup.decide_at = inf
+        for number in lookup.beside:
+            del self._by_number[number]
+        lookup.votes.clear()
+        lookup.beside.clear()
+        self._begin(lookup, now)
 
     def _found(self, lookup: _Lookup, copy: Copy, now: float) -> None:
         lease = float(min(copy.remaining, copy.record.lease))
@@ -306,7 +327,7 @@ class Lookups:
         return not self._ring.near or self._ring.joined_at is None or now < self._ring.joined_at + YOUNG
 
     def _end_without_owner(self, lookup: _Lookup, now: float) -> None:
-        certain = len(lookup.votes) >= ENOUGH and bool(self._ring.near)
+        certain = len(lookup.votes) >= ENOUGH and self._is_confirmed(lookup) and bool(self._ring.near)
         if certain and not self._may_yet_come(now):
             self._cache.absent(lookup.key, now)
         took = now - lookup.started

@@ -9,7 +9,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from itertools import chain
 from math import inf
 from typing import Final
@@ -324,10 +324,22 @@ class Ring:
             self._estimate = estimate_size(self.me, set(chain.from_iterable(known)) - {self.me})
         return self._estimate
 
-    def detour(self) -> bytes | None:
+    def detour(self, avoiding: Container[bytes] = ()) -> bytes | None:
         """Some neighbour in the ring, for a question that was not answered by the shortest way."""
-        members = self._member_links()
+        members = [node for node in self._member_links() if node not in avoiding]
         return pick(self._random, members) if members else None
+
+    def way(self, point: bytes, avoiding: Container[bytes] = ()) -> tuple[bytes, bytes] | None:
+        """Of the nodes to which a way is known, the one nearest to `point`, and the neighbour that its way begins with.
+
+        Of those that begin with others than `avoiding`. A node outside the ring hands everything to the neighbour that
+        is nearest itself.
+        """
+        hops = self._sharing.hops
+        if not self.member:
+            hops = {node: hop for node, hop in hops.items() if node == hop}
+        nearest = ids.closest(point, (node for node, hop in hops.items() if hop not in avoiding))
+        return None if nearest is None else (nearest, hops[nearest])
 
     def around(self, count: int) -> tuple[bytes, ...]:
         """Up to `count` members on each side, as far as this node and its near neighbours know."""

@@ -54,6 +54,11 @@ class Sharing:
         if self._tell_at == inf:
             self._tell_at = now + CHANGES
 
+    @property
+    def hops(self) -> Mapping[bytes, bytes]:
+        """The table of routes that was pushed last: nodes, and the neighbour through which each is reached."""
+        return self._routes.hops if self._routes is not None else {}
+
     def forget(self) -> None:
         """The link module was restarted: it has no table."""
         self._neighbours = None

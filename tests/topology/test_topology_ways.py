@@ -1,0 +1,112 @@
+"""A node on the way of a reader's questions: what it can make the reader believe."""
+
+from __future__ import annotations
+
+import msgspec
+
+from benchmarks.overlay_net.members import Recipe
+from benchmarks.overlay_net.thin import Network, Node, Packet
+from ipop_modules.topology.protocol import ids
+from ipop_modules.topology.protocol.effects import Effect, Resolved, Send
+from ipop_modules.topology.protocol.messages import Get, GetAnswer, Neighbours, decode, encode
+from ipop_modules.topology.protocol.roundtrip import UNKNOWN
+from tests.topology.rings import address, look_up, ring
+from tests.topology.test_topology_distrust import NEXT, Story, resolved, said
+
+LISTED = 64
+
+
+class Forging(Network):
+    """One node answers whatever question to the directory passes through it, in the storer's place: nobody."""
+
+    forger: bytes | None = None
+
+    def _arrive(self, before: Node, node: Node, packet: Packet) -> None:
+        get = decode(packet.send.payload) if packet.send.mode == "closest" else None
+        if node.id == self.forger and isinstance(get, Get):
+            answer = encode(GetAnswer(get.number, (), 0, True))
+            self._forward(node, Packet(Send(get.asker, "exact", get.via, answer), node.id))
+        else:
+            super()._arrive(before, node, packet)
+
+
+def forge(network: Forging, forger: Node) -> None:
+    """It says that it has neighbours all around the ring, and so draws questions to itself."""
+    first = ids.number(forger.id) + ids.RING // (2 * LISTED)
+    everywhere = sorted(ids.from_number(first + step * ids.RING // LISTED) for step in range(LISTED))
+
+    def lies(payload: bytes) -> bytes:
+        message = decode(payload)
+        if isinstance(message, Neighbours):
+            return encode(msgspec.structs.replace(message, nodes=tuple(everywhere)))
+        return payload
+
+    forger.lies = lies
+    for neighbour in sorted(forger.links):
+        network.perform(forger, [Send(neighbour, "link", None, encode(Neighbours(())))])
+    network.forger = forger.id
+    network.run(12.0)
+
+
+def test_a_node_that_lies_about_its_neighbours_and_forges_answers_is_seldom_believed() -> None:
+    """By its neighbours, in 14 of 38 lookups, if questions leave by the shortest ways."""
+    network = Forging(11, recipe=Recipe(kind="authority", long_links=None))
+    members = ring(network, 40)
+    network.run(30.0)
+    forger = sorted(members[1:], key=lambda node: len(node.links))[len(members) // 2]
+    forge(network, forger)
+    readers, wrong = [network.nodes[node] for node in sorted(forger.links)], 0
+    for number, owner in enumerate(members, start=1):
+        reader = readers[number % len(readers)]
+        if owner not in (reader, forger):
+            found = look_up(network, reader, address(number))
+            wrong += found.node is None and found.certain
+    print(f"{wrong} of {len(members)} lookups said that there is nobody")
+    assert wrong <= 3
+
+
+def in_a_large_ring() -> Story:
+    """The near neighbours lie so close that the three points of a lookup are next to the same long neighbour."""
+    me = ids.number(Story().me)
+    near = [step * ids.RING // 4000 for step in (-2, -1, 1, 2)]
+    long = [step * ids.RING // 16 for step in range(1, 16)]
+    return Story(*(ids.from_number(me + steps) for steps in near + long))
+
+
+def first_hops(story: Story, effects: list[Effect]) -> list[bytes]:
+    """The neighbours that the questions leave by."""
+    hops = []
+    for effect in effects:
+        if isinstance(effect, Send) and isinstance(decode(effect.payload), Get):
+            way = story.machine.ring.way(effect.to)
+            assert way is not None
+            hops.append(effect.via or way[1])
+    return hops
+
+
+def test_no_two_questions_leave_by_the_same_neighbour_nor_what_is_asked_again() -> None:
+    story = in_a_large_ring()
+    asked = first_hops(story, story.resolve()[1])
+    assert len(asked) == len(set(asked)) == 3
+    story.now += UNKNOWN
+    again = first_hops(story, story.machine.wake(story.now))
+    assert len(again) == 3
+    assert len({*asked, *again}) == 6
+
+
+def test_that_there_is_nobody_is_asked_once_more_by_fresh_ways_where_relays_had_a_part_in_it() -> None:
+    story = in_a_large_ring()
+    effects = story.resolve()[1]
+    asked, numbers = first_hops(story, effects), [get.number for get in said(effects, Get)]
+    effects = [effect for number in numbers for effect in nobody(story, number)]
+    assert not resolved(effects)
+    again, fresh = first_hops(story, effects), [get.number for get in said(effects, Get)]
+    assert len({*asked, *again}) == 6
+    for number in numbers:
+        assert not resolved(nobody(story, number)), "an answer to what was asked before"
+    effects = [effect for number in fresh for effect in nobody(story, number)]
+    assert [(found.node, found.certain) for found in effects if isinstance(found, Resolved)] == [(None, True)]
+
+
+def nobody(story: Story, number: int) -> list[Effect]:
+    return story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False)
