@@ -51,7 +51,7 @@ class Peer:
         self.joined: Final[asyncio.Future[None]] = loop.create_future()
         self._udp: Final = UdpSocket.open(0, small=True)
         pressure = Pressure(boot_clock, lambda _is_paused: None)
-        sockets = Sockets(self._udp, lambda _view, _segment, _endpoint: False, set, pressure)
+        sockets = Sockets(self._udp, lambda _sock, _number: bool, set, pressure)
         self._machine: Final = LinkMachine(node, sockets, lambda _offload, _size, _frame: False, os.urandom)
         self._timer: asyncio.TimerHandle | None = None
         loop.add_reader(self._udp.fileno(), self._receive)

@@ -45,6 +45,10 @@ Refusal: TypeAlias = Callable[[memoryview], str]
 """Why an Ethernet frame must be dropped, as a counter's name; empty when it may pass."""
 
 
+class CardGone(OSError):
+    """The card was taken away: its descriptor will give nothing but this error."""
+
+
 class Card(Protocol):
     """The card's door: a TAP in the kernel (`card/tap.py`) or a small IP endpoint in user space (`card/user.py`)."""
 
@@ -64,7 +68,7 @@ class Card(Protocol):
         """Fill `into` with one frame, header first; at least FRAME_HEADER_SIZE + MAX_FRAME bytes must be there.
 
         Returns the bytes filled, 0 when no frame waits. A frame that cannot travel (odd offload) is counted and
-        skipped. Raises OSError when the card is gone.
+        skipped. Raises CardGone.
         """
         ...
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from math import inf
@@ -55,6 +56,8 @@ log = logging.getLogger("ipop.tincan")
 BRING_UP_AFTER: Final = 1.0
 TEST_AGAIN: Final = 30.0
 """Seconds for which the answers of peers to a test of the NAT's filter are believed."""
+WAKE_AGAIN: Final = 1.0
+"""Seconds after a fault that nothing foresaw: it may come again at once, and what else is due must come some time."""
 PATIENCE_AT_START: Final = 20
 PATIENCE: Final = 3
 """Seconds for which the kernel holds packets for an unknown neighbour; three is its own default."""
@@ -111,7 +114,7 @@ class Tincan:
         self.gateway = Gateway(self.udp.port, nonce, boot_clock, self._mapping_changed)
         self.reach = Reach(self.udp, boot_clock, lambda: self.gateway.mapped)
         self.pressure = Pressure(boot_clock, self._pause)
-        self.sockets = Sockets(self.udp, self._received, self._endpoints, self.pressure)
+        self.sockets = Sockets(self.udp, self._server, self._endpoints, self.pressure)
         automatic = self._automatic(card_settings)
         looking = loop.create_task(self.reach.look_around())
         self._kept_card = context.descriptors.take(_CARD)
@@ -243,9 +246,8 @@ class Tincan:
     def _endpoints(self) -> set[Endpoint]:
         return self.machine.endpoints()
 
-    def _received(self, buffer: memoryview, segment: int, endpoint: Endpoint) -> bool:
-        self.machine.receive(buffer, segment, endpoint, boot_clock())
-        return self._after_turn()
+    def _server(self, sock: UdpSocket, number: int) -> Callable[[], bool]:
+        return self.lane.server(sock, number)
 
     def settle(self) -> None:
         """Tell what happened and plan the next wake-up; called after anything that touched the machine."""
@@ -262,7 +264,12 @@ class Tincan:
 
     def _wake(self) -> None:
         self._timer = None
-        self.machine.wake(boot_clock())
+        try:
+            self.machine.wake(boot_clock())
+        except BaseException:
+            self._deadline = boot_clock() + WAKE_AGAIN
+            self._timer = asyncio.get_running_loop().call_later(WAKE_AGAIN, self._wake)
+            raise
         self.settle()
 
     def _after_turn(self) -> bool:

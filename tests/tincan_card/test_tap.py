@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from fcntl import ioctl
 
 import pytest
 
@@ -376,8 +377,29 @@ def test_a_removed_card_is_an_error_on_reading(host: HostMaker) -> None:
     assert inside.run(lambda: netlink.remove("tapipop"))
     assert not inside.run(lambda: netlink.remove("tapipop"))
     assert not port.card.write(0, 0, memoryview(ethernet(ip4(udp(b""), UDP))))
-    with pytest.raises(OSError, match="bad state"):
+    with pytest.raises(frames.CardGone, match="bad state"):
         port.card.read(memoryview(bytearray(70_000)))
+
+
+def test_a_kept_descriptor_that_is_no_card_of_ours_is_closed(namespace: NamespaceMaker) -> None:
+    kept, other = os.pipe()
+    card = namespace().run(lambda: opened(SETTINGS, ALICE, time.monotonic, kept))
+    card.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(kept)
+    os.close(other)
+    inside = namespace()
+
+    def plain() -> int:
+        descriptor = os.open("/dev/net/tun", os.O_RDWR)
+        ioctl(descriptor, 0x400454CA, struct.pack("16sH22x", b"tapipop", 0x0002 | 0x1000))
+        return descriptor
+
+    kept = inside.run(plain)
+    with pytest.raises(CardError, match="not one of ours"):
+        inside.run(lambda: opened(SETTINGS, ALICE, time.monotonic, kept))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(kept)
 
 
 def test_a_held_card_is_refused_and_a_left_one_taken_over(host: HostMaker) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from math import inf
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -133,6 +134,26 @@ def test_the_window_agrees_with_a_set(moves: list[tuple[int, bool]]) -> None:
             model.mark(number)
     for number in range(max(0, model.highest - WINDOW - 20), model.highest + 20, 7):
         assert window.check(number) == model.check(number)
+
+
+class Counting(bytearray):
+    writes = 0
+
+    def __setitem__(self, *what: Any) -> None:
+        self.writes += 1
+        super().__setitem__(*what)
+
+
+@pytest.mark.parametrize("start", [0, 100, WINDOW - 8])
+def test_a_number_that_is_far_ahead_costs_few_writes(start: int) -> None:
+    """Any member may skip numbers in every block."""
+    window = ReplayWindow()
+    window.mark(start)
+    window._bitmap = bitmap = Counting(window._bitmap)
+    window.mark(start + WINDOW - 1)
+    assert bitmap.writes <= 3
+    assert not window.check(start)
+    assert window.check(start + WINDOW // 2)
 
 
 def test_a_whole_window_below_the_highest_is_kept() -> None:

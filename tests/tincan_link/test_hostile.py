@@ -9,14 +9,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ipop_modules.tincan.frames import BROADCAST, CARD, CONTROL, FRAME_HEADER, RELAY
+from ipop_modules.tincan.frames import BROADCAST, CARD, CONTROL, FRAME_HEADER, RELAY, SEGMENT_UDP
 from ipop_modules.tincan.link.protocol import control, overlay
 from ipop_modules.tincan.link.protocol.backlog import HELD, PART_OF_CONTROL, Load
 from ipop_modules.tincan.link.protocol.conversation import PONGS_A_SECOND
 from ipop_modules.tincan.link.protocol.events import Observed, PingAnswered
 from ipop_modules.tincan.link.protocol.keys import MAX_NUMBER
 from ipop_modules.tincan.link.protocol.loss import MOST_DATAGRAMS
-from ipop_modules.tincan.link.protocol.machine import MAX_OTHERS
+from ipop_modules.tincan.link.protocol.machine import MAX_CARD, MAX_OTHERS, WORK_OF_GREETING, WORK_OF_OTHER
 from ipop_modules.tincan.link.protocol.relays import MAX_TOLD, SOONEST
 from ipop_modules.tincan.link.protocol.state import State
 from ipop_modules.tincan.link.protocol.wire import FRAGMENT, FRAGMENT_HEADER
@@ -105,6 +105,32 @@ def test_one_block_is_answered_once() -> None:
     give(rogue, peer, control.frame(control.Probe(bytes(8))) * MAX_OTHERS)
     assert [target for _, source, target, _ in net.sent[before:] if source == peer.endpoint] == [rogue.endpoint]
     assert peer.machine.counters["drop_second_answer"] == MAX_OTHERS - 1
+
+
+def test_a_block_holds_so_many_frames_for_the_card_and_no_more() -> None:
+    _, peer, rogue = linked(315)
+    give(rogue, peer, FRAME_HEADER.pack(CARD, 0, 0, 0) * 7000)
+    assert peer.machine.counters["drop_not_member"] == MAX_CARD
+    assert peer.machine.counters["drop_many_frames"] == 1
+
+
+def test_a_receive_tells_how_much_work_it_was() -> None:
+    net, peer, rogue = linked(316)
+    plain = FRAME_HEADER.pack(CARD, 0, 0, 100) + bytes(100)
+    cut = FRAME_HEADER.pack(CARD, SEGMENT_UDP, 10, 100) + bytes(100)
+    asking = control.frame(control.Ping(bytes(8)))
+    wrapped = overlay.frame(
+        overlay.Packet(peer.id, rogue.id, overlay.DATAGRAM, sealed(rogue, peer, plain * 3), False, None, None)
+    )
+
+    def work(datagram: bytes) -> int:
+        return peer.machine.receive(memoryview(datagram), len(datagram), rogue.endpoint, net.now)
+
+    assert work(sealed(rogue, peer, plain)) == 1
+    assert work(sealed(rogue, peer, plain * 5 + cut)) == 6 + 10
+    assert work(sealed(rogue, peer, asking * 2)) == 2 * WORK_OF_OTHER
+    assert work(sealed(rogue, peer, wrapped + plain * 2)) == WORK_OF_OTHER + 3 + 2
+    assert work(b"\x01" + bytes(1199)) == WORK_OF_GREETING
 
 
 def test_a_block_of_packets_for_others_brings_few_sends() -> None:

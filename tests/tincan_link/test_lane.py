@@ -11,12 +11,14 @@ import pytest
 from ipop_modules.tincan.card.protocol.ethernet import mac_of
 from ipop_modules.tincan.card.protocol.neighbours import Neighbours
 from ipop_modules.tincan.frames import CARD, FRAME_HEADER
-from ipop_modules.tincan.link.lane import BLOCKS_A_TURN, FRAMES_A_TURN, RECEIVES_A_TURN, Lane
+from ipop_modules.tincan.link.lane import BLOCKS_A_TURN, FRAMES_A_TURN, RECEIVES_A_TURN, WORK_A_TURN, Lane
+from ipop_modules.tincan.link.protocol import blocks
 from ipop_modules.tincan.link.protocol.block import GATHERED
 from ipop_modules.tincan.link.udp import RECEIVE_SIZE, UdpSocket
 
 from .net import Net, Peer
 from .test_arrivals import linked
+from .test_hostile import sealed
 
 WAITING = 200
 
@@ -97,6 +99,59 @@ def test_after_a_datagram_that_came_alone_no_empty_receive_is_tried(
         sender.sendto(bytes(20), ("127.0.0.1", udp.port))
     lane(Net(2).peer("10.0.0.1"), udp).socket_ready()
     assert [got is not None for got in tries] == [True]
+
+
+def test_a_socket_whose_blocks_are_full_of_tiny_frames(udp: UdpSocket) -> None:
+    """A receive that holds very much to do ends the turn: 64 KB can hold 7,750 frames."""
+    net = Net(5)
+    peer, rogue = linked(net)
+    blocks_sent, frames = 20, 100
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for number in range(blocks_sent):
+            tiny = [FRAME_HEADER.pack(CARD, 0, 0, size) + bytes(size) for size in (0, number % 3 + 1)]
+            sender.sendto(sealed(rogue, peer, b"".join(tiny) * (frames // 2)), ("127.0.0.1", udp.port))
+    served = lane(peer, udp)
+    before = peer.machine.sessions[rogue.id].counters.blocks_in
+    served.socket_ready()
+    a_turn = peer.machine.sessions[rogue.id].counters.blocks_in - before
+    assert (a_turn - 1) * frames <= WORK_A_TURN < a_turn * frames
+    for _ in range(blocks_sent):
+        served.socket_ready()
+    assert peer.machine.sessions[rogue.id].counters.blocks_in == before + blocks_sent, "nothing is lost by that"
+
+
+@pytest.mark.parametrize("number", [None, 7], ids=["the first socket", "a further socket"])
+def test_a_block_that_comes_in_one_train_is_not_read_datagram_by_datagram(
+    udp: UdpSocket, monkeypatch: pytest.MonkeyPatch, number: int | None
+) -> None:
+    net = Net(6)
+    peer, other = linked(net)
+    read = 0
+    read_runs = blocks.read_runs
+
+    def counted(buffer: memoryview, segment: int) -> object:
+        nonlocal read
+        read += 1
+        return read_runs(buffer, segment)
+
+    monkeypatch.setattr(blocks, "read_runs", counted)
+    frame = net.random_bytes(20_000)
+    wire = len(net.sent)
+    other.machine.send_card(peer.id, FRAME_HEADER.pack(CARD, 0, 0, len(frame)) + frame, net.now)
+    ((_, _, _, datagrams),) = net.sent[wire:]
+    path = other.machine.sessions[peer.id].paths.active
+    assert path is not None
+    size = path.mtu.size
+    sender = UdpSocket.open(0)
+    target = sender.endpoint(IPv4Address("127.0.0.1"), udp.port)
+    assert target is not None
+    sender.transmit(target, [datagrams[at : at + size] for at in range(0, len(datagrams), size)], size)
+    sender.close()
+    peer.card.clear()
+    served = lane(peer, udp)
+    (served.socket_ready if number is None else served.server(udp, number))()
+    assert [got for _, _, got in peer.card] == [frame]
+    assert not read
 
 
 class ScriptedCard(FloodedCard):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ipop_modules.tincan.frames import CardGone
 from ipop_modules.tincan.link.loop import LOGGED_BURST, LaneLoop, LaneSelector, add_lane, faults, remove_lane
 
 
@@ -104,8 +105,9 @@ def test_asyncio_has_its_turn_when_the_lane_asks_for_it(flood: Flood) -> None:
 
 
 @pytest.mark.timeout(10)
+@pytest.mark.parametrize("fault", [RecursionError("too deep"), OSError("no descriptor is free")], ids=["any", "system"])
 def test_a_fault_in_a_turn_is_counted_and_logged_and_ends_nothing(
-    flood: Flood, caplog: pytest.LogCaptureFixture
+    flood: Flood, caplog: pytest.LogCaptureFixture, fault: Exception
 ) -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
@@ -115,7 +117,7 @@ def test_a_fault_in_a_turn_is_counted_and_logged_and_ends_nothing(
             flood.turns += 1
             if faults(loop) >= 20 and not enough.done():
                 enough.set_result(None)
-            raise RecursionError("too deep")
+            raise fault
 
         remove_lane(loop, flood.descriptor)
         add_lane(loop, flood.descriptor, serve)
@@ -128,10 +130,10 @@ def test_a_fault_in_a_turn_is_counted_and_logged_and_ends_nothing(
 
 def test_a_card_that_is_gone_ends_the_loop(flood: Flood) -> None:
     def serve() -> bool:
-        raise OSError("the card is gone")
+        raise CardGone("the card is gone")
 
     selector = LaneSelector()
     selector.add_lane(flood.descriptor, serve)
-    with pytest.raises(OSError, match="the card is gone"):
+    with pytest.raises(CardGone, match="the card is gone"):
         selector.select(1)
     selector.close()

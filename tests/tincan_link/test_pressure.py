@@ -44,7 +44,7 @@ class Street:
         self._telling: asyncio.Future[None] | None = None
         self.now = 0.0
         self.pressure = Pressure(lambda: self.now, self._tell)
-        self.sockets = Sockets(self.near, lambda _view, _segment, _endpoint: False, set, self.pressure)
+        self.sockets = Sockets(self.near, lambda _sock, _number: bool, set, self.pressure)
         endpoint = self.near.endpoint(ip_address("127.0.0.1"), self.far.port)
         assert endpoint is not None
         self.endpoint = endpoint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ipop_modules.tincan.link import sockets as further
 from ipop_modules.tincan.link.pressure import Pressure
 from ipop_modules.tincan.link.protocol.backlog import STUCK_AFTER, Load, Unsent
 from ipop_modules.tincan.link.sockets import Sockets
@@ -54,12 +56,35 @@ def test_segmentation_that_was_refused_is_tried_again() -> None:
         sender.close()
 
 
+def test_a_further_socket_for_which_there_is_no_room_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def full(_loop: asyncio.AbstractEventLoop, descriptor: int, _serve: object) -> None:
+        made.append(descriptor)
+        if len(made) > 1:
+            raise OSError(errno.ENOSPC, "no room for another descriptor")
+
+    async def story() -> None:
+        main = UdpSocket.open(0)
+        monkeypatch.setattr(further, "add_lane", full)
+        monkeypatch.setattr(further, "remove_lane", lambda _loop, _descriptor: None)
+        sockets = Sockets(main, lambda _sock, _number: bool, set, Pressure(time.monotonic, lambda _is_paused: None))
+        endpoint = main.endpoint(ip_address("127.0.0.1"), 9)
+        assert endpoint is not None
+        assert sockets.branch(endpoint, 4) == [(*endpoint, 1)]
+        assert len(sockets) == 2
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(made[1])
+        sockets.close()
+        main.close()
+
+    asyncio.run(story())
+
+
 def test_a_further_socket_that_carries_traffic_is_large_and_its_losses_count() -> None:
     async def story() -> None:
         main, flood = UdpSocket.open(0), UdpSocket.open(0)
-        sockets = Sockets(
-            main, lambda _view, _segment, _endpoint: False, set, Pressure(time.monotonic, lambda _is_paused: None)
-        )
+        sockets = Sockets(main, lambda _sock, _number: bool, set, Pressure(time.monotonic, lambda _is_paused: None))
         endpoint = main.endpoint(ip_address("127.0.0.1"), flood.port)
         assert endpoint is not None
         (branch,) = sockets.branch(endpoint, 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from .errors import CardError
 from .protocol.ethernet import mac_of
@@ -45,7 +47,11 @@ def _adopt(descriptor: int | None, mac: bytes, name: str) -> Tap | None:
         return None
     try:
         tap = Tap(descriptor, mac)
-    except OSError:
+    except (CardError, OSError) as error:
+        with suppress(OSError):
+            os.close(descriptor)
+        if isinstance(error, CardError):
+            raise
         return None
     if tap.name == name:
         return tap

@@ -24,6 +24,7 @@ from ipop_modules.tincan.frames import (
     NOTHING_WAITS,
     SEGMENT_MASK,
     SEGMENT_UDP,
+    CardGone,
     Refusal,
 )
 
@@ -127,6 +128,8 @@ class Tap:
                 filled = os.readv(self._descriptor, (self._kind, into))
             except BlockingIOError:
                 return 0
+            except OSError as error:
+                raise CardGone(error.errno, error.strerror) from error
             taken = self._taken(into, filled)
             if taken:
                 return taken

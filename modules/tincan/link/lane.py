@@ -4,13 +4,15 @@ Out: one read of the card gives a frame behind its header. Frames for one peer t
 behind the other into the same buffer, those of one flow in one go, and the run is sealed as one block; it is never
 waited for more.
 In: one receive of the socket gives a datagram or a train of equal ones; the machine joins, opens and delivers.
-A turn is bounded, so a flood on one side starves neither the other side nor the timers.
+A turn is bounded in receives and in what those hold, so a flood on one side starves neither the other side nor the
+timers.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from struct import Struct
 from typing import Final
 
@@ -27,6 +29,9 @@ from .udp import UdpSocket
 FRAMES_A_TURN: Final = 64
 BLOCKS_A_TURN: Final = 8
 RECEIVES_A_TURN: Final = 8
+WORK_A_TURN: Final = 512
+"""After so many frames (`LinkMachine.receive`) the socket is not asked for more: as many as 8 full turns of a peer's
+card. What one receive holds is taken whole, 1,300 frames without payload at most."""
 _FRAME_SPACE: Final = FRAME_HEADER_SIZE + MAX_FRAME
 _BUFFER: Final = MAX_BLOCK + _FRAME_SPACE
 _SMALL: Final = 2048
@@ -75,16 +80,29 @@ class Lane:
 
     def socket_ready(self) -> bool:
         """One turn of the socket; true when the adapter has something to do."""
+        return self._serve(self._udp, self._waiting)
+
+    def server(self, sock: UdpSocket, number: int) -> Callable[[], bool]:
+        """What gives a further socket a turn; its endpoints have that number behind them.
+
+        There may be very many, so none has a descriptor more for the question whether something waits.
+        """
+        return partial(self._serve, sock, None, (number,))
+
+    def _serve(self, sock: UdpSocket, waiting: Readiness | None, number: tuple[int, ...] = ()) -> bool:
         now = self._clock()
-        buffer, receive, take = self._in, self._udp.receive, self._machine.receive
-        for number in range(RECEIVES_A_TURN):
+        buffer, receive, take = self._in, sock.receive, self._machine.receive
+        work = 0
+        for turn in range(RECEIVES_A_TURN):
             got = receive(buffer)
             if got is None:
                 break
             filled, segment, endpoint = got
             if filled:
-                take(buffer[:filled], segment, endpoint, now)
-            if not number and filled <= _SMALL and not self._waiting:
+                work += take(buffer[:filled], segment, endpoint + number if number else endpoint, now)
+                if work > WORK_A_TURN:
+                    break
+            if not turn and filled <= _SMALL and waiting is not None and not waiting:
                 break
         return self._after()
 

@@ -3,8 +3,8 @@
 asyncio spends tens of microseconds on each wake-up. The lane is served straight from the wait; asyncio gets
 its turn when one of its own descriptors is ready, when a timer is due, or when a callback asks for it.
 
-What a packet brings about in a callback is counted and logged, and ends nothing. An OSError is the descriptor's own, as
-when a card was taken away, and ends the loop: it would be told again at once, for ever.
+What a packet brings about in a callback is counted and logged, and ends nothing. A card that was taken away ends the
+loop: it would be told again at once, for ever.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ipop_core.token_bucket import TokenBucket
+
+from ..frames import CardGone
 
 log = logging.getLogger("ipop.tincan")
 
@@ -43,8 +45,8 @@ class LaneSelector(selectors.EpollSelector):
         self._logged: Final = TokenBucket(LOGGED_RATE, LOGGED_BURST, time.monotonic())
 
     def add_lane(self, descriptor: int, callback: LaneCallback) -> None:
-        self._lanes[descriptor] = callback
         self._both.register(descriptor, select.EPOLLIN)
+        self._lanes[descriptor] = callback
 
     def remove_lane(self, descriptor: int) -> None:
         if self._lanes.pop(descriptor, None) is not None:
@@ -62,7 +64,7 @@ class LaneSelector(selectors.EpollSelector):
                 if lane is not None:
                     try:
                         turn = lane() or turn
-                    except OSError:
+                    except CardGone:
                         raise
                     except Exception as error:
                         turn = True

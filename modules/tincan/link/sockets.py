@@ -13,28 +13,25 @@ from typing import Final
 
 from ipop_core.errors import IpopError
 
-from .loop import add_lane, remove_lane
+from .loop import LaneCallback, add_lane, remove_lane
 from .pressure import Pressure
 from .protocol.backlog import Load, Unsent
 from .protocol.block import Buffer
 from .protocol.events import Endpoint
-from .udp import RECEIVE_SIZE, UdpSocket
+from .udp import UdpSocket
 
 SWEEP: Final = 5.0
-RECEIVES_A_TURN: Final = 8
 
-Receive = Callable[[memoryview, int, Endpoint], bool]
-"""Takes what one receive gave, (buffer, segment, endpoint); true when asyncio should have its turn next."""
+Server = Callable[[UdpSocket, int], LaneCallback]
+"""Makes what serves a further socket, which has this number."""
 
 
 class Sockets:
     """Implements the link machine's `Wire`. `used` tells which endpoints are still needed."""
 
-    def __init__(
-        self, main: UdpSocket, receive: Receive, used: Callable[[], set[Endpoint]], pressure: Pressure
-    ) -> None:
+    def __init__(self, main: UdpSocket, server: Server, used: Callable[[], set[Endpoint]], pressure: Pressure) -> None:
         self._main: Final = main
-        self._receive: Final = receive
+        self._server: Final = server
         self._used: Final = used
         self._pressure: Final = pressure
         self._length: Final = main.endpoint_length
@@ -44,7 +41,6 @@ class Sockets:
         self._lost = 0
         """What those of them that are closed had no room for."""
         self._number = 0
-        self._buffer: Final = memoryview(bytearray(RECEIVE_SIZE))
         self._sweeping: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -87,14 +83,19 @@ class Sockets:
         loop = asyncio.get_running_loop()
         branches: list[Endpoint] = []
         for _ in range(count):
+            number = self._number + 1
             try:
                 sock = UdpSocket.open(0, small=True)
             except (IpopError, OSError):
                 break
-            self._number += 1
-            self._further[self._number] = sock
-            add_lane(loop, sock.fileno(), self._server(self._number, sock))
-            branches.append((*endpoint[: self._length], self._number))
+            try:
+                add_lane(loop, sock.fileno(), self._server(sock, number))
+            except OSError:
+                sock.close()
+                break
+            self._number = number
+            self._further[number] = sock
+            branches.append((*endpoint[: self._length], number))
         if self._sweeping is None:
             self._sweeping = loop.call_later(SWEEP, self._sweep)
         return branches
@@ -106,20 +107,6 @@ class Sockets:
         for number in list(self._further):
             self._close(number)
         self._pressure.close()
-
-    def _server(self, number: int, sock: UdpSocket) -> Callable[[], bool]:
-        def serve() -> bool:
-            turn = False
-            for _ in range(RECEIVES_A_TURN):
-                got = sock.receive(self._buffer)
-                if got is None:
-                    break
-                filled, segment, endpoint = got
-                if filled:
-                    turn = self._receive(self._buffer[:filled], segment, (*endpoint, number)) or turn
-            return turn
-
-        return serve
 
     def _sweep(self) -> None:
         needed = {endpoint[-1] for endpoint in self._used() if len(endpoint) > self._length}

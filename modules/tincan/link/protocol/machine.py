@@ -13,7 +13,7 @@ from typing import Final
 
 from ipop_core.authority.revocation import RevocationList
 
-from ...frames import BROADCAST, CARD, CONTROL, FRAME_HEADER, FRAME_HEADER_SIZE, RELAY
+from ...frames import BROADCAST, CARD, CONTROL, FRAME_HEADER, FRAME_HEADER_SIZE, RELAY, SEGMENT_MASK, SEGMENT_UDP
 from . import control, overlay
 from .answering import Answering
 from .backlog import Load
@@ -47,6 +47,13 @@ __all__ = ["LinkMachine", "Node", "Wire"]
 
 MAX_OTHERS: Final = 8
 """Frames in one block that are not the card's: each may become a send, and nobody sends more than one."""
+MAX_CARD: Final = 256
+"""Frames for the card in one block, a train counting as one: four times what is gathered (`lane.FRAMES_A_TURN`)."""
+
+WORK_OF_OTHER: Final = 8
+"""A frame that is not the card's, told in frames that are."""
+WORK_OF_GREETING: Final = 32
+"""A datagram that is no part of a block, which may be the beginning of a handshake."""
 
 
 class LinkMachine:
@@ -73,8 +80,10 @@ class LinkMachine:
         self.stirred = False
         """More than packets came since the adapter last asked for `next_wake`: it may be earlier now."""
         self._state: Final = state
+        self._work = 0
+        """Of the receive that is being taken."""
         self._blocks: Final = Blocks(state, self._opened, self._over_overlay)
-        self._relaying: Final = Relaying(state, self._blocks.send_straight, self.receive)
+        self._relaying: Final = Relaying(state, self._blocks.send_straight, self._handed_over)
         self.routes: Final = self._relaying.routes
         self._seeking: Final = Seeking(state)
         courtesy = Courtesy()
@@ -305,23 +314,35 @@ class LinkMachine:
         """The buffer to receive into, from its beginning: from there whole blocks are taken in the shortest way."""
         return self._blocks.trains.space
 
-    def receive(self, buffer: memoryview, segment: int, source: Source, now: float) -> None:
-        """Take what one receive gave: datagrams of `segment` bytes, the last one at most that."""
+    def receive(self, buffer: memoryview, segment: int, source: Source, now: float) -> int:
+        """Take what one receive gave: datagrams of `segment` bytes, the last one at most that.
+
+        Returns how much work that was: frames for the card, and the segments that UDP super-frames ask for.
+        """
+        self._work = 0
         for datagram in self._blocks.receive(buffer, segment, source, now):
             self.stirred = True
+            self._work += WORK_OF_GREETING
             if datagram and datagram[0] == FRAGMENT:
                 self.counters["drop_bad_fragment"] += 1
             elif datagram and datagram[0] == ECHO:
                 self.filtering.echoed(datagram)
             else:
                 self._establishing.receive(datagram, source, now)
+        return self._work
+
+    def _handed_over(self, buffer: memoryview, segment: int, source: Source, now: float) -> None:
+        """Take what came in a packet over the overlay, while the block is taken that it was in."""
+        work = self._work
+        self._work = work + self.receive(buffer, segment, source, now)
 
     def _opened(  # noqa: PLR0912 - one branch for each kind of frame
         self, session: Session, keys: Keys, view: memoryview, source: Source, now: float
     ) -> None:
         """Give every frame of a block to the part that it is for."""
         at, end = 0, len(view)
-        card, trains, others = False, True, 0
+        cards = others = 0
+        trains = True
         while at < end:
             start = at
             if at + FRAME_HEADER_SIZE > end:
@@ -335,7 +356,13 @@ class LinkMachine:
                 self.counters["drop_bad_frame"] += 1
                 return
             if kind == CARD:
-                card = True
+                cards += 1
+                self._work += 1
+                if cards > MAX_CARD:
+                    self.counters["drop_many_frames"] += 1
+                    return
+                if size and offload & SEGMENT_MASK == SEGMENT_UDP:
+                    self._work += length // size
                 # Most blocks hold one frame, or datagrams of one flow: a block is not searched further.
                 taken = self._cards.received_train(session, view[start:]) if trains and at < end else 0
                 trains = taken > 0
@@ -345,6 +372,7 @@ class LinkMachine:
                     self._cards.received(session, offload, size, body, now)
                 continue
             others += 1
+            self._work += WORK_OF_OTHER
             if others > MAX_OTHERS:
                 self.counters["drop_many_frames"] += 1
                 return
@@ -361,7 +389,7 @@ class LinkMachine:
             if (kind == CONTROL or at < end) and self.sessions.get(session.node) is not session:
                 self.counters["drop_no_session"] += at < end
                 return  # that frame, or what it carried, ended the session
-        if card and session.member:
+        if cards and session.member:
             session.last_card = now
             if session.idle_told or not keys.pair.is_short_lived or session.paths.active is None:
                 self._cards.flows(session, keys, now)

@@ -33,13 +33,17 @@ class ReplayWindow:
         highest = self.highest
         if number > highest:
             self.highest = number
-            self._clear_between(highest >> 3, number >> 3)
+            if number >> 3 != highest >> 3:
+                self._clear_between(highest >> 3, number >> 3)
         self._bitmap[(number >> 3) % _BLOCKS] |= 1 << (number & 7)
 
     def _clear_between(self, old: int, new: int) -> None:
         """Empty the blocks after `old` up to and with `new`, which come into use again."""
-        if new - old >= _BLOCKS:
+        count = new - old
+        if count >= _BLOCKS:
             self._bitmap = bytearray(_BLOCKS)
             return
-        for block in range(old + 1, new + 1):
-            self._bitmap[block % _BLOCKS] = 0
+        start, bitmap = (old + 1) % _BLOCKS, self._bitmap
+        before = min(count, _BLOCKS - start)
+        bitmap[start : start + before] = bytes(before)
+        bitmap[: count - before] = bytes(count - before)
