@@ -180,7 +180,7 @@ class Owners:
         self._plan()
 
     async def _resolve(self, address: bytes) -> None:
-        node, certain = await self._ask(address)
+        node, certain, _ = await self._ask(address)
         if node is not None:
             # The kernel's packet comes as soon as it has its answer: the session may be ready by then.
             self._machine.want_member(node, self._clock())
@@ -194,8 +194,10 @@ class Owners:
 
     async def _look_up(self, address: bytes, *, fresh: bool) -> bytes | None:
         """The owner that the directory names and that may have the address; the table learns it."""
-        node, _ = await self._ask(address, fresh=fresh)
-        if node is None or not await self._is_vouched_for(address, node):
+        node, _, certificate = await self._ask(address, fresh=fresh)
+        if node is None or not (
+            self._is_shown(address, node, certificate) or await self._is_vouched_for(address, node)
+        ):
             return None
         self._learn(address, node)
         return node
@@ -227,6 +229,13 @@ class Owners:
         check = SourceCheck(mac_of(node), self._card.mac, granted)
         self._machine.confirm_source(node, check, self._clock())
 
+    def _is_shown(self, address: bytes, node: bytes, certificate: bytes) -> bool:
+        """Whether the directory showed the authority's certificate: then there need be no session to see it in."""
+        session = self._machine.sessions.get(node)
+        if not certificate or not self._is_certified() or (session is not None and session.member):
+            return False
+        return self._machine.is_given(address, node, certificate, self._clock())
+
     async def _is_vouched_for(self, address: bytes, node: bytes) -> bool:
         """Whether the authority, where there is one, gave this node the address: the directory takes anyone's word."""
         if not self._is_certified():
@@ -254,15 +263,17 @@ class Owners:
             if not proof.done():
                 proof.set_result(None)
 
-    async def _ask(self, address: bytes, *, fresh: bool = False) -> tuple[bytes | None, bool]:
+    async def _ask(self, address: bytes, *, fresh: bool = False) -> tuple[bytes | None, bool, bytes]:
+        """The owner, whether that is certain, and the certificate of the authority that the directory has of it."""
         body = {"address": str(ip_address(address)), "fresh": fresh}
         try:
             reply = await self._bus.request("topology", "resolve", body, timeout=LOOKUP_SECONDS)
         except BusError as error:
             log.debug("lookup failed", extra={"fields": {"address": body["address"], "error": str(error)}})
-            return None, False
+            return None, False, b""
         node = reply.body["node"]
-        return (None if node is None else bytes.fromhex(node)), bool(reply.body["certain"])
+        certificate = bytes.fromhex(reply.body.get("certificate", ""))
+        return (None if node is None else bytes.fromhex(node)), bool(reply.body["certain"]), certificate
 
     def _plan(self) -> None:
         due = self.neighbours.next_wake()

@@ -155,4 +155,5 @@ def _found(resolved: Resolved) -> JsonObject:
         "certain": resolved.certain,
         "source": resolved.source,
         "lease_s": resolved.lease,
+        **({"certificate": resolved.certificate.hex()} if resolved.certificate else {}),
     }

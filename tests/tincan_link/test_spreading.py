@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ipop_core.bus.api import Call, JsonObject
+from ipop_core.identity import node_of
 from ipop_core.testing import FakeRole, memory_bus, module_context
 from ipop_modules.tincan.card.protocol.ethernet import mac_of
 from ipop_modules.tincan.card.protocol.neighbours import Neighbours
-from ipop_modules.tincan.frames import CARD, FRAME_HEADER
+from ipop_modules.tincan.frames import CARD, FRAME_HEADER, FRAME_HEADER_SIZE
 from ipop_modules.tincan.link.protocol.broadcast import Broadcast
 from ipop_modules.tincan.link.protocol.events import GroupFrame
 from ipop_modules.tincan.owners import Owners
@@ -109,6 +110,68 @@ def test_a_broadcast_from_a_squatted_address_goes_no_further(tmp_path: Path, sou
 
     asyncio.run(scene())
     assert (len(heard), here.counters["drop_group_source_address"]) == ((1, 0) if passes else (0, 1))
+
+
+@pytest.mark.parametrize(("given", "revoked", "passes"), [(51, False, True), (52, False, False), (51, True, False)])
+def test_who_heard_a_broadcast_needs_no_session_with_its_origin_to_see_its_certificate(
+    tmp_path: Path, given: int, revoked: bool, passes: bool
+) -> None:
+    """The directory shows it; one that was revoked, or that gives another address, is none."""
+    town, net, source = Authority(), Net(3), "192.168.10.51"
+    keys = p256(), p256()
+    certificate = town.member(keys[1], f"192.168.10.{given}")
+    lists = [town.revoke(certificate)] if revoked else []
+    here = Member(net, "10.0.0.1", town.namespace, town.member(keys[0], "192.168.10.10"), keys[0], lists)
+    der = keys[1].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    origin = node_of(keys[1].public_key())
+    voice = Broadcast(origin, der, lambda data: keys[1].sign(data, ec.ECDSA(SHA256())), town.namespace.key, 10**15)
+    packet = ip4(udp(b"all of you"), UDP, source=ip_address(source).packed, destination=b"\xff" * 4)
+    frame = ethernet(packet, source=mac_of(origin), destination=BROADCAST_MAC)
+    (copy,) = voice.originate(FRAME_HEADER.pack(CARD, 0, 0, len(frame)) + frame, [here.id], lambda _: True, 0.0)
+    heard: list[bytes] = []
+
+    async def scene() -> None:
+        async with memory_bus() as bus:
+            shown = certificate.public_bytes(Encoding.DER).hex()
+            named = {"address": source, "node": origin.hex(), "certain": True, "source": "directory"}
+            members = {"certain": True, "nodes": [origin.hex()], "members": []}
+            topology = FakeRole(bus, "topology", {"resolve": {**named, "certificate": shown}, "members": members})
+            await topology.start()
+            link = await bus.connect("link")
+            card, neighbours = NoCard(here.id), Neighbours(here.id, [IPv4Interface("192.168.10.10/24")])
+            owners = Owners(
+                link,
+                here.machine,
+                neighbours,
+                card,
+                namespace=town.namespace,
+                clock=lambda: net.now,
+                after=lambda: None,
+            )
+            spreading = Spreading(
+                module_context(None, bus=link, folder=tmp_path, namespace=town.namespace),
+                town.namespace,
+                here.machine,
+                owners,
+                card,
+                deliver=lambda offload, size, frame: not heard.append(bytes(frame)),
+                mtu=1500,
+                clock=lambda: net.now,
+                after=lambda: None,
+            )
+            try:
+                spreading.from_member(b"h" * 20, copy.frame[FRAME_HEADER_SIZE:], net.now)
+                await until(lambda: bool(heard or here.machine.sessions))
+                if passes:
+                    assert not here.machine.sessions
+                else:
+                    assert not heard
+            finally:
+                spreading.close()
+                owners.close()
+
+    asyncio.run(scene())
+    assert len(heard) == passes
 
 
 class Crowd:

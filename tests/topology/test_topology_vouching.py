@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from benchmarks.overlay_net.growing import Overlay
-from benchmarks.overlay_net.members import NAMESPACE_KEY, Kind, Recipe
+from benchmarks.overlay_net.members import NAMESPACE_KEY, Kind, Recipe, cheap_certificate
 from benchmarks.overlay_net.scenarios import liars, new_network
 from benchmarks.overlay_net.thin import Network
 from ipop_core.identity import CERTIFICATE_FILE, Identity, load_or_create, node_of
@@ -94,3 +94,16 @@ def test_without_an_authority_they_are() -> None:
     overlay = Overlay(new_network(7, kind="open"))
     overlay.grow(24)
     assert liars(overlay, part=0.25)["liars_open_wrong"] != 0
+
+
+@pytest.mark.parametrize("kind", ["authority", "secret"])
+def test_an_answer_shows_the_certificate_that_it_comes_from(kind: Kind) -> None:
+    network = Network(4, recipe=Recipe(kind=kind))
+    nodes = ring(network, 8)
+    asker, owner = nodes[0], nodes[4]
+    found = look_up(network, asker, address(5))
+    network.resolve(asker, address(5))
+    for answer in (found, asker.resolved[-1]):
+        assert answer.node == owner.id
+        assert answer.certificate == (cheap_certificate(owner.id) if kind == "authority" else b"")
+    assert asker.resolved[-1].source == "cache"

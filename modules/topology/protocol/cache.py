@@ -18,6 +18,8 @@ class Cached:
     lease_ends: float | None
     addresses: tuple[bytes, ...] = ()
     """What the owner says of itself."""
+    certificate: bytes = b""
+    """The same."""
 
 
 class Cache:
@@ -33,9 +35,18 @@ class Cache:
             return None
         return entry
 
-    def found(self, key: bytes, node: bytes, lease: float, now: float, addresses: tuple[bytes, ...] = ()) -> None:
+    def found(
+        self,
+        key: bytes,
+        node: bytes,
+        lease: float,
+        now: float,
+        addresses: tuple[bytes, ...] = (),
+        *,
+        certificate: bytes = b"",
+    ) -> None:
         """`lease`: seconds that are left of the owner's lease."""
-        self._add(key, Cached(node, now + min(POSITIVE_LIFETIME, lease), now + lease, addresses))
+        self._add(key, Cached(node, now + min(POSITIVE_LIFETIME, lease), now + lease, addresses, certificate))
 
     def absent(self, key: bytes, now: float) -> None:
         self._add(key, Cached(None, now + NEGATIVE_LIFETIME, None))

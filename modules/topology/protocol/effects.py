@@ -95,6 +95,8 @@ class Resolved(msgspec.Struct, frozen=True):
     """Seconds."""
     addresses: tuple[bytes, ...] = ()
     """Of a name: the addresses that its owner says it has."""
+    certificate: bytes = b""
+    """The authority's, DER, by which the owner has it; empty where the namespace has none."""
 
 
 class Surveyed(msgspec.Struct, frozen=True):

@@ -121,7 +121,8 @@ class Lookups:
         cached = None if fresh else self._cache.get(key, now)
         if cached is not None:
             lease = cached.lease_ends - now if cached.lease_ends is not None else None
-            self._ring.out.emit(Resolved(subject, cached.node, True, "cache", lease, 0.0, cached.addresses))
+            told = Resolved(subject, cached.node, True, "cache", lease, 0.0, cached.addresses, cached.certificate)
+            self._ring.out.emit(told)
             return
         lookup = self._lookup(subject, key, now)
         if lookup is None:
@@ -314,13 +315,14 @@ class Lookups:
     def _found(self, lookup: _Lookup, copy: Copy, now: float) -> None:
         lease = float(min(copy.remaining, copy.record.lease))
         owner = copy.record.owner
-        addresses = opened(copy.record, self._namespace_key).addresses if isinstance(lookup.subject, str) else ()
-        self._cache.found(lookup.key, owner, lease, now, addresses)
+        says = opened(copy.record, self._namespace_key)
+        addresses = says.addresses if isinstance(lookup.subject, str) else ()
+        self._cache.found(lookup.key, owner, lease, now, addresses, certificate=says.certificate)
         for number, named in lookup.votes.items():
             if named is None:
                 self._ring.out.to_closest(lookup.point(number), Repair(copy))
         took = now - lookup.started
-        self._end(lookup, Resolved(lookup.subject, owner, True, "directory", lease, took, addresses))
+        self._end(lookup, Resolved(lookup.subject, owner, True, "directory", lease, took, addresses, says.certificate))
 
     def _may_yet_come(self, now: float) -> bool:
         """A node that has no neighbours only knows what it stored itself: more may come with the next link."""

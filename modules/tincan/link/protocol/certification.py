@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ipop_core.authority.peers import BadCertificate, PeerCertificate
+from ipop_core.authority.peers import BadCertificate, PeerCertificate, read_certificate
 from ipop_core.authority.revocation import RevocationList
 from ipop_core.authority.verifying import Verifier
 
@@ -52,6 +52,16 @@ class Certification:
         session.vouched = certificate.addresses
         self._revocations.greet(session.node, now)
         self._send(now)
+
+    def gives(self, der: bytes, node: bytes, address: bytes, now: float) -> bool:
+        """Whether a certificate (DER) that somebody showed is a node's, holds, and gives it an address (packed)."""
+        try:
+            certificate = read_certificate(der)
+            self._verifier.verify(certificate, self._state.node.unix_time(), now)
+        except BadCertificate:
+            return False
+        is_its_own = certificate.node == node and address in {given.packed for given in certificate.addresses}
+        return is_its_own and not self.is_revoked(certificate)
 
     def vouches_for(self, session: Session) -> bool:
         """Whether a peer that proved to know the namespace is a member; says once why it is not."""

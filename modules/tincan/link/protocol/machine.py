@@ -290,6 +290,10 @@ class LinkMachine:
         """
         return self._certification.learn(der, now)
 
+    def is_given(self, address: bytes, node: bytes, certificate: bytes, now: float) -> bool:
+        """Whether a certificate (DER) of the authority gives a node an address (packed), and is not revoked."""
+        return self._certification.gives(certificate, node, address, now)
+
     def exchange_revocations(self, node: bytes, now: float) -> None:
         """Find out whether this node, a member, has newer lists or older ones: a session with it does that."""
         self._lifecycle.ensure(node, now)
