@@ -13,7 +13,8 @@ from ipop_modules.tincan.frames import BROADCAST, CARD, CONTROL, FRAME_HEADER, R
 from ipop_modules.tincan.link.protocol import control, overlay
 from ipop_modules.tincan.link.protocol.backlog import HELD, PART_OF_CONTROL, Load
 from ipop_modules.tincan.link.protocol.conversation import PONGS_A_SECOND
-from ipop_modules.tincan.link.protocol.events import Observed, PingAnswered
+from ipop_modules.tincan.link.protocol.events import Observed, PingAnswered, RoleData
+from ipop_modules.tincan.link.protocol.hearing import HANDED_A_SECOND, HANDED_AT_ONCE, SAID_A_SECOND, SAID_AT_ONCE
 from ipop_modules.tincan.link.protocol.keys import MAX_NUMBER
 from ipop_modules.tincan.link.protocol.loss import MOST_DATAGRAMS
 from ipop_modules.tincan.link.protocol.machine import MAX_CARD, MAX_OTHERS, WORK_OF_GREETING, WORK_OF_OTHER
@@ -256,6 +257,34 @@ def test_nothing_is_held_for_a_session_that_the_same_block_ended() -> None:
         assert rogue.id not in peer.machine.sessions
         assert peer.machine._state.room.used == 0
         assert peer.machine.counters["drop_no_session"] == 1
+
+
+@pytest.mark.parametrize("is_routed", [False, True], ids=["said", "handed over"])
+def test_one_peer_fills_no_other_process_with_messages_to_its_role(is_routed: bool) -> None:
+    """Each goes over the bus, and eight of them fit into some 250 bytes."""
+    net, peer, rogue = linked(317)
+    other = net.peer("10.0.0.3")
+    link(net, peer, other)
+    at_once, a_second = (HANDED_AT_ONCE, HANDED_A_SECOND) if is_routed else (SAID_AT_ONCE, SAID_A_SECOND)
+    payload = overlay.encode_message("topology", bytes(8))
+
+    def message() -> bytes:
+        if not is_routed:
+            return control.frame(control.RoleMessage("topology", bytes(8)))
+        return overlay.frame(overlay.Packet(peer.id, net.random_bytes(20), overlay.MESSAGE, payload))
+
+    def heard(by: Peer, blocks: int) -> int:
+        before = len(peer.machine.events)
+        for _ in range(blocks):
+            give(by, peer, b"".join(message() for _ in range(MAX_OTHERS)))
+        return sum(isinstance(event, RoleData) for event in peer.machine.events[before:])
+
+    assert heard(rogue, 500) == at_once
+    assert peer.machine.counters["drop_role_limit"] == 500 * MAX_OTHERS - at_once
+    assert heard(other, 100) == 100 * MAX_OTHERS, "another peer's are heard"
+    peer.machine.events.clear()
+    net.now += 1.0
+    assert heard(rogue, 500) == a_second
 
 
 def test_one_peer_that_asks_for_answers_takes_no_room_from_others() -> None:

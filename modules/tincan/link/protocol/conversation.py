@@ -12,6 +12,7 @@ from .certification import Certification
 from .ending import end_session
 from .events import PingAnswered, RoleData
 from .filtering import FilteringTest
+from .hearing import Hearing
 from .measuring import LifetimeTest
 from .parting import Parting
 from .probing import Probing
@@ -45,6 +46,7 @@ class Conversation:
         filtering: FilteringTest,
         lifetime: LifetimeTest,
         parting: Parting,
+        hearing: Hearing,
     ) -> None:
         self._state: Final = state
         self._blocks: Final = blocks
@@ -57,6 +59,7 @@ class Conversation:
         self._filtering: Final = filtering
         self._lifetime: Final = lifetime
         self._parting: Final = parting
+        self._hearing: Final = hearing
         self._pings: Final[dict[bytes, tuple[bytes, float]]] = {}
         """By token, the node that was asked and when; in order of their times."""
 
@@ -104,7 +107,8 @@ class Conversation:
             case control.ProbeAnswer():
                 self._probing.answered(session, message, source, now)
             case control.RoleMessage(role=role, data=data):
-                self._state.events.append(RoleData(role, session.node, data))
+                if self._hearing.admits(session, now):
+                    self._state.events.append(RoleData(role, session.node, data))
                 if not isinstance(source, Overlay):
                     self._state.owe(session, now)
             case control.Member():

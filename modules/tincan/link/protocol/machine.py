@@ -26,6 +26,7 @@ from .courtesy import Courtesy
 from .events import Endpoint
 from .filtering import FilteringTest
 from .handshake import Credentials
+from .hearing import Hearing
 from .lifecycle import Lifecycle
 from .measuring import LifetimeTest
 from .parting import Parting
@@ -82,8 +83,9 @@ class LinkMachine:
         self._state: Final = state
         self._work = 0
         """Of the receive that is being taken."""
+        hearing = Hearing(state)
         self._blocks: Final = Blocks(state, self._opened, self._over_overlay)
-        self._relaying: Final = Relaying(state, self._blocks.send_straight, self._handed_over)
+        self._relaying: Final = Relaying(state, self._blocks.send_straight, self._handed_over, hearing)
         self.routes: Final = self._relaying.routes
         self._seeking: Final = Seeking(state)
         courtesy = Courtesy()
@@ -111,6 +113,7 @@ class LinkMachine:
             filtering=self.filtering,
             lifetime=self.lifetime,
             parting=parting,
+            hearing=hearing,
         )
         self._lifecycle: Final = Lifecycle(
             state,

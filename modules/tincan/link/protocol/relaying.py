@@ -10,6 +10,7 @@ from ipop_core.token_bucket import TokenBucket
 from . import overlay
 from .backlog import Load
 from .events import RoleData, TraceAnswered
+from .hearing import Hearing
 from .hospitality import Hospitality
 from .overlay import BadPacket, Packet
 from .routes import Routes, Step
@@ -34,11 +35,12 @@ Receive: TypeAlias = Callable[[memoryview, int, Source, float], None]
 class Relaying:
     """All overlay packets that pass through one node."""
 
-    def __init__(self, state: State, send: Send, receive: Receive) -> None:
+    def __init__(self, state: State, send: Send, receive: Receive, hearing: Hearing) -> None:
         self._state: Final = state
         self._counters: Final = state.counters
         self._send: Final = send
         self._receive: Final = receive
+        self._hearing: Final = hearing
         self.routes: Final = Routes(state.own)
         self.hospitality: Final = Hospitality(state)
         self._traces: Final = TokenBucket(TRACES_A_SECOND, TRACES_A_SECOND, 0.0)
@@ -197,5 +199,6 @@ class Relaying:
         except BadPacket:
             self._counters["drop_bad_packet"] += 1
             return
-        event = RoleData(role, packet.sender, data, packet.to, packet.from_via, link, packet.hops)
-        self._state.events.append(event)
+        if self._hearing.admits_from(link, now):
+            event = RoleData(role, packet.sender, data, packet.to, packet.from_via, link, packet.hops)
+            self._state.events.append(event)

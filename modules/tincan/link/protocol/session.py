@@ -141,6 +141,10 @@ class Session:
     """When it was told last that the peer sends from an address that is not known to be its own."""
     pongs: TokenBucket | None = None
     """How many more of the peer's pings are answered; from the first one on."""
+    said: TokenBucket | None = None
+    """How many more messages to roles are heard that the peer says (hearing.py); from the first one on."""
+    handed: TokenBucket | None = None
+    """And of those for roles here that it hands over as a neighbour."""
     torn_told: float = -inf
     """When the peer was told last that only parts of its blocks come."""
     waiting: Waiting = field(default_factory=Waiting)
