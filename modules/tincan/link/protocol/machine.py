@@ -343,7 +343,7 @@ class LinkMachine:
         work = self._work
         self._work = work + self.receive(buffer, segment, source, now)
 
-    def _opened(  # noqa: PLR0912 - one branch for each kind of frame
+    def _opened(  # noqa: PLR0912, PLR0915 - one branch for each kind of frame
         self, session: Session, keys: Keys, view: memoryview, source: Source, now: float
     ) -> None:
         """Give every frame of a block to the part that it is for."""
@@ -354,20 +354,19 @@ class LinkMachine:
             start = at
             if at + FRAME_HEADER_SIZE > end:
                 self.counters["drop_bad_frame"] += 1
-                return
+                break
             kind, offload, size, length = FRAME_HEADER.unpack_from(view, at)
             at += FRAME_HEADER_SIZE
             body = view[at : at + length]
             at += length
             if at > end:
                 self.counters["drop_bad_frame"] += 1
-                return
+                break
             if kind == CARD:
                 cards += 1
-                self._work += 1
                 if cards > MAX_CARD:
                     self.counters["drop_many_frames"] += 1
-                    return
+                    break
                 if size and offload & SEGMENT_MASK == SEGMENT_UDP:
                     self._work += length // size
                 # Most blocks hold one frame, or datagrams of one flow: a block is not searched further.
@@ -382,7 +381,7 @@ class LinkMachine:
             self._work += WORK_OF_OTHER
             if others > MAX_OTHERS:
                 self.counters["drop_many_frames"] += 1
-                return
+                break
             if kind == RELAY:
                 self._relaying.relayed(session, body, source, now)
             elif kind == BROADCAST:
@@ -395,11 +394,13 @@ class LinkMachine:
                 self.counters["drop_unknown_frame"] += 1
             if (kind == CONTROL or at < end) and self.sessions.get(session.node) is not session:
                 self.counters["drop_no_session"] += at < end
-                return  # that frame, or what it carried, ended the session
-        if cards and session.member:
-            session.last_card = now
-            if session.idle_told or not keys.pair.is_short_lived or session.paths.active is None:
-                self._cards.flows(session, keys, now)
+                break  # that frame, or what it carried, ended the session
+        else:
+            if cards and session.member:
+                session.last_card = now
+                if session.idle_told or not keys.pair.is_short_lived or session.paths.active is None:
+                    self._cards.flows(session, keys, now)
+        self._work += cards
 
     def _ask(self, node: bytes, message: control.AnyControl, now: float) -> None:
         self._conversation.send(self._lifecycle.ensure(node, now), message, now)
