@@ -18,7 +18,7 @@ SAID_A_SECOND: Final = 100.0
 SAID_AT_ONCE: Final = 1000.0
 HANDED_A_SECOND: Final = 500.0
 HANDED_AT_ONCE: Final = 2000.0
-"""While two rings of 500 become one, no peer and no neighbour needs a twentieth of these."""
+"""While two rings of 100 became one, nobody had to say more than 15 at once or to hand over more than 3."""
 
 
 class Hearing:
