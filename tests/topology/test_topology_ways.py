@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
-from benchmarks.overlay_net.members import Recipe
+from benchmarks.overlay_net.members import NAMESPACE_KEY, Recipe
+from benchmarks.overlay_net.scenarios import Liar
 from benchmarks.overlay_net.thin import Network, Node, Packet
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.effects import Effect, Resolved, Send
 from ipop_modules.topology.protocol.messages import Get, GetAnswer, Neighbours, decode, encode
 from ipop_modules.topology.protocol.roundtrip import UNKNOWN
 from tests.topology.rings import address, look_up, ring
-from tests.topology.test_topology_distrust import NEXT, Story, resolved, said
+from tests.topology.test_topology_distrust import ADDRESS, NEXT, Story, resolved, said
 
 LISTED = 64
 
@@ -50,7 +52,7 @@ def forge(network: Forging, forger: Node) -> None:
 
 def test_a_node_that_lies_about_its_neighbours_and_forges_answers_is_seldom_believed() -> None:
     """By its neighbours, in 14 of 38 lookups, if questions leave by the shortest ways."""
-    network = Forging(11, recipe=Recipe(kind="authority", long_links=None))
+    network = Forging(14, recipe=Recipe(kind="authority", long_links=None))
     members = ring(network, 40)
     network.run(30.0)
     forger = sorted(members[1:], key=lambda node: len(node.links))[len(members) // 2]
@@ -63,6 +65,33 @@ def test_a_node_that_lies_about_its_neighbours_and_forges_answers_is_seldom_beli
             wrong += found.node is None and found.certain
     print(f"{wrong} of {len(members)} lookups said that there is nobody")
     assert wrong <= 3
+
+
+@pytest.mark.parametrize("size", [3, 4, 6])
+def test_in_a_small_open_ring_a_lying_storer_has_one_vote(size: int) -> None:
+    """Points beside a key are often nearest to the same node there."""
+    network = Network(31, recipe=Recipe(long_links=None))
+    members = ring(network, size)
+    network.run(10.0)
+    liar = members[1]
+    liar.lies = Liar(network, NAMESPACE_KEY, "mine")
+    for reader in members:
+        for number, owner in enumerate(members, start=1):
+            if reader is not liar and owner not in (reader, liar):
+                assert look_up(network, reader, address(number)).node == owner.id
+
+
+@pytest.mark.parametrize("neighbours", [1, 2, 3])
+def test_no_member_of_a_small_ring_is_asked_twice(neighbours: int) -> None:
+    me = ids.number(Story().me)
+    story = Story(*(ids.from_number(me + ids.RING // 3 + step) for step in range(neighbours)))
+    effects = story.machine.resolve(ADDRESS, story.now, fresh=True)
+    asked = [effect.to for effect in effects if isinstance(effect, Send) and isinstance(decode(effect.payload), Get)]
+    assert story.machine.lookups
+    (lookup,) = story.machine.lookups._by_key.values()
+    storers = [ids.closest(lookup.point(number), [story.me, *story.machine.ring.links]) for number in lookup.beside]
+    assert len(storers) == len(set(storers)) == min(3, neighbours + 1)
+    assert len(asked) == len([storer for storer in storers if storer != story.me])
 
 
 def in_a_large_ring() -> Story:

@@ -67,6 +67,8 @@ class _Lookup:
     tries: int = 0
     asked: float = 0.0
     """When it was asked last."""
+    at: dict[int, bytes | None] = field(default_factory=dict)
+    """By request number, the member that is asked instead where that at the point is asked already."""
     nearer: Counter[int] = field(default_factory=Counter)
     """By request number, how often it was turned nearer to the key."""
     is_second: bool = False
@@ -85,6 +87,9 @@ class _Lookup:
 
     def point(self, number: int) -> bytes:
         """Where a question goes: every other time farther from the key, lest one dead node is the nearest to all."""
+        storer = self.at.get(number)
+        if storer is not None and self.tries % 2 and not self.nearer[number]:
+            return storer
         beside = self.beside[number] * (1 if self.tries % 2 else 2)
         return ids.from_number(ids.number(self.key) + beside // 2 ** self.nearer[number])
 
@@ -196,8 +201,16 @@ class Lookups:
 
     def _begin(self, lookup: _Lookup, now: float) -> None:
         gap = ids.RING * 3 // (2 * max(1, self._ring.size_estimate))
+        storers: list[bytes] = []
         for beside in (0, gap, -gap):
             number = request_number(self._random)
+            storer = self._ring.nearest_known(ids.from_number(ids.number(lookup.key) + beside))
+            if storer in storers and self._ring.is_small:
+                storer = lookup.at[number] = self._ring.nearest_known(lookup.key, storers)
+                if storer is None:
+                    break
+            if storer is not None:
+                storers.append(storer)
             lookup.beside[number] = beside
             self._by_number[number] = lookup
         self._ask(lookup, now)

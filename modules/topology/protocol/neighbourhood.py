@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Container, Iterable
+from itertools import chain
 from typing import Final
 
 from ipop_modules.topology.protocol import ids
@@ -37,6 +39,23 @@ def nearest_members(me: bytes, members: Collection[bytes], count: int = NEAR) ->
     """Up to `count` members on each side, each once."""
     forward, backward = ids.around(me, members)
     return tuple(dict.fromkeys(forward[:count] + backward[:count]))
+
+
+def next_to(
+    me: bytes, near: Collection[bytes], named: Iterable[Collection[bytes]], linked: Container[bytes]
+) -> set[bytes]:
+    """The members next to `me`, as far as it and its near neighbours know; `named` is what each of these names.
+
+    One neighbour alone may name whom it likes. Who is among the three next to this node on a side is linked, or named
+    by two of the near neighbours, being near to both; so what one alone names counts only where it lies beyond those.
+    """
+    count = Counter(chain.from_iterable(map(set, named)))
+    count.pop(me, None)
+    sure = {*near, *(node for node, times in count.items() if times > 1 or node in linked)}
+    side = min(NEAR + 1, len(sure) // 2)
+    forward, backward = ids.around(me, sure)
+    start, end = (forward[side - 1], backward[side - 1]) if side else (me, me)
+    return sure | {node for node in count if node not in sure and ids.between(start, node, end)}
 
 
 def estimate_size(me: bytes, around: Collection[bytes]) -> int:

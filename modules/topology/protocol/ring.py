@@ -10,7 +10,6 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
-from itertools import chain
 from math import inf
 from typing import Final
 
@@ -38,7 +37,7 @@ from ipop_modules.topology.protocol.messages import (
     Survey,
     SurveyAnswer,
 )
-from ipop_modules.topology.protocol.neighbourhood import NEAR, estimate_size, near_targets, nearest_members
+from ipop_modules.topology.protocol.neighbourhood import NEAR, estimate_size, near_targets, nearest_members, next_to
 from ipop_modules.topology.protocol.outbox import Outbox
 from ipop_modules.topology.protocol.probing import Probing
 from ipop_modules.topology.protocol.sharing import Sharing
@@ -95,9 +94,11 @@ class Ring:
         self._nearest: tuple[bytes, ...] = ()
         self._nearest_of: tuple[bytes, ...] = ()
         """The direct neighbours in the ring that the nearest were chosen from."""
-        self._estimate = 0
-        self._estimated_from: list[tuple[bytes, ...]] = []
-        """The near neighbours and their lists, which the estimate of the ring's size comes from."""
+        self._estimate = 1
+        self._next_to: set[bytes] = set()
+        self._seen_from: list[tuple[bytes, ...]] = [()]
+        """The near neighbours and their lists, which this and the estimate of the ring's size come from."""
+        self._seen_linked: tuple[bytes, ...] = ()
         self._probing = Probing(random)
         self._sharing = Sharing(me, self.out, self.links)
         self._long = LongLinks(
@@ -318,10 +319,7 @@ class Ring:
         """How many nodes the ring has, from the density of ids around this one; 0 while it has no place there."""
         if not self.attached:
             return 0
-        known = [self.near, *[self.links[neighbour].near for neighbour in self.near]]
-        if known != self._estimated_from:
-            self._estimated_from = known
-            self._estimate = estimate_size(self.me, set(chain.from_iterable(known)) - {self.me})
+        self._look_around()
         return self._estimate
 
     def detour(self, avoiding: Container[bytes] = ()) -> bytes | None:
@@ -341,10 +339,32 @@ class Ring:
         nearest = ids.closest(point, (node for node, hop in hops.items() if hop not in avoiding))
         return None if nearest is None else (nearest, hops[nearest])
 
+    def nearest_known(self, point: bytes, others: Container[bytes] = ()) -> bytes | None:
+        """Of this member, its neighbours and those next to it, the one nearest to `point` that is none of `others`."""
+        known = {*self._member_links(), *self._look_around()}
+        if self.member:
+            known.add(self.me)
+        return ids.closest(point, (node for node in known if node not in others))
+
+    @property
+    def is_small(self) -> bool:
+        """Whether this node sees all of the ring around it, or is linked to half of it, as far as it can say."""
+        sees_all = len(self._look_around()) < 4 * NEAR and all(self.links[node].near for node in self.near)
+        return sees_all or 2 * (1 + len(self._member_links())) >= self.size_estimate
+
     def around(self, count: int) -> tuple[bytes, ...]:
         """Up to `count` members on each side, as far as this node and its near neighbours know."""
-        beyond = (node for neighbour in self.near for node in self.links[neighbour].near)
-        return nearest_members(self.me, {*self.near, *beyond} - {self.me}, count)
+        return nearest_members(self.me, self._look_around(), count)
+
+    def _look_around(self) -> set[bytes]:
+        """Who is next to this node, worked out when somebody's list of near neighbours, or some link, has changed."""
+        known = [self.near, *[self.links[neighbour].near for neighbour in self.near]]
+        members = self._member_links()
+        if known != self._seen_from or members is not self._seen_linked:
+            self._seen_from, self._seen_linked = known, members
+            self._next_to = next_to(self.me, self.near, known[1:], members)
+            self._estimate = estimate_size(self.me, self._next_to)
+        return self._next_to
 
     def neighbours(self) -> list[tuple[bytes, str]]:
         """Direct neighbours: near, long (of either side's making), shortcut, another member, or not in the ring."""
