@@ -41,7 +41,7 @@ class KnownPeers:
         self._file = KeptFile(path, "known peers", _log)
         self._linked = linked
         self._endpoints = _load(path)
-        """By node, the oldest first."""
+        """By node, the oldest first; that which is linked no more makes room for others."""
         self._changed = False
 
     def note(self, node: str, endpoint: str) -> None:
@@ -50,7 +50,9 @@ class KnownPeers:
         self._endpoints.pop(node, None)
         self._endpoints[node] = endpoint
         if len(self._endpoints) > MOST:
-            del self._endpoints[next(iter(self._endpoints))]
+            linked = self._linked()
+            gone = (other for other in self._endpoints if other not in linked and other != node)
+            del self._endpoints[next(gone, next(iter(self._endpoints)))]
 
     async def keep(self) -> None:
         """Save what changes; ask known peers when this node has been alone for a while, and lost ones now and then."""

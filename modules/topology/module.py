@@ -39,7 +39,8 @@ class Topology:
         self._bus = context.bus
         self._machine = _make_machine(context)
         self._meanwhile: dict[bytes, list[str] | None] = {}
-        """Links that came (with their kinds) or went (None) since the list of all was last asked for: that is newer."""
+        """While the list of all links is being asked for, those that came (with their kinds) or went (None)."""
+        self._adopting: asyncio.Task[None] | None = None
         self._surveys: dict[int, asyncio.Future[Surveyed]] = {}
         self._known = KnownPeers(self._bus, context.state / "known-peers.json", self._linked)
 
@@ -83,6 +84,7 @@ class Topology:
             try:
                 peers = await self._bus.request("link", "peers")
                 self._relink(peers.body["peers"])
+                self._meanwhile.clear()
                 status = await self._bus.request("link", "status")
             except BusError as fault:
                 _log.debug("the link module does not answer yet", extra={"fields": {"fault": str(fault)}})
@@ -100,6 +102,10 @@ class Topology:
                 up.setdefault(node, kinds)
         self._driver.perform(self._machine.relink(up, boot_clock()))
 
+    def _note(self, node: bytes, kinds: list[str] | None) -> None:
+        if self._adopting is not None and not self._adopting.done():
+            self._meanwhile[node] = kinds
+
     def _linked(self) -> set[str]:
         return {node.hex() for node in self._machine.ring.links}
 
@@ -112,14 +118,14 @@ class Topology:
 
     def _on_link_up(self, event: Event) -> None:
         node, kinds = _node(event.body), event.body["kinds"]
-        self._meanwhile[node] = kinds
+        self._note(node, kinds)
         self._known.note(event.body["node"], event.body["endpoint"])
         initiator = event.body["initiator"] or bool(kinds)
         self._driver.perform(self._machine.link_up(node, boot_clock(), initiator=initiator))
 
     def _on_link_down(self, event: Event) -> None:
         node = _node(event.body)
-        self._meanwhile[node] = None
+        self._note(node, None)
         self._driver.perform(self._machine.link_down(node, boot_clock()))
 
     def _on_demand(self, event: Event) -> None:
@@ -141,7 +147,7 @@ class Topology:
             self._adopt_again()
 
     def _adopt_again(self) -> None:
-        if self._adopting.done():
+        if self._adopting is None or self._adopting.done():
             self._adopting = self._driver.spawn(self._adopt())
 
     # What others ask.

@@ -118,3 +118,16 @@ def test_a_node_with_links_asks_a_lost_peer_now_and_then_and_no_linked_one(
 
     asyncio.run(story())
     assert order[:4] == ["connect", "release", "connect", "release"]
+
+
+def test_who_is_linked_all_the_time_stays_known_however_many_others_come_and_go(tmp_path: Path) -> None:
+    stable = [f"stable {number}" for number in range(8)]
+    peers = KnownPeers(None, tmp_path / "known.json", lambda: stable)  # type: ignore[arg-type]
+    for number, node in enumerate([*stable, *(f"visitor {number}" for number in range(2 * MOST))]):
+        peers.note(node, f"192.0.2.1:{number + 1}")
+    newest = [f"visitor {number}" for number in range(MOST + 8, 2 * MOST)]
+    assert list(peers._endpoints) == [*stable, *newest]
+    all_linked = KnownPeers(None, tmp_path / "known.json", lambda: list(all_linked._endpoints))  # type: ignore[arg-type]
+    for number in range(MOST + 1):
+        all_linked.note(f"{number}", ENDPOINT)
+    assert list(all_linked._endpoints) == [f"{number}" for number in range(1, MOST + 1)]

@@ -31,7 +31,8 @@ OTHER = "ab" * 20
 
 
 class World:
-    def __init__(self, link: FakeRole, guest: BusClient, node: str, asked: asyncio.Event) -> None:
+    def __init__(self, module: Topology, link: FakeRole, guest: BusClient, node: str, asked: asyncio.Event) -> None:
+        self.module = module
         self.link = link
         self.guest = guest
         self.node = node
@@ -100,7 +101,7 @@ async def world(
         await module.start()
         client.started()
         try:
-            yield World(link, await bus.connect(), context.identity.hex, asked)
+            yield World(module, link, await bus.connect(), context.identity.hex, asked)
         finally:
             await module.stop()
 
@@ -207,6 +208,23 @@ def test_after_its_own_restart_it_is_in_the_ring_at_once_and_releases_nothing(tm
             assert all(call.body["member"] and call.body["routes"] for call in w.link.called("routes"))
             assert (await w.guest.request("topology", "status")).body["joined"]
             assert not w.link.called("release")
+
+    asyncio.run(story())
+
+
+def test_links_that_come_and_go_leave_nothing_behind(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as w:
+            assert w.module._adopting is not None
+            await w.module._adopting
+            for number in range(20):
+                node = f"{number:040x}"
+                w.link.publish("link.up", {"node": node, "endpoint": "192.0.2.1:1", "kinds": [], "initiator": False})
+                w.link.publish("link.down", {"node": node, "reason": "silent"})
+            for _ in range(3):
+                w.link.publish("link.demand", {"node": OTHER})
+            await w.until(lambda: any(call.body["kind"] == "shortcut" for call in w.link.called("connect")))
+            assert not w.module._meanwhile
 
     asyncio.run(story())
 

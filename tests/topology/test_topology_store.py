@@ -231,6 +231,19 @@ def test_an_owner_and_a_link_have_quotas_and_expiry_frees_them() -> None:
     assert store.put(record("bob"), 600, b"other link" * 2, 701.0).state == "stored"
 
 
+def test_at_its_quota_an_owners_oldest_withdrawn_record_makes_room() -> None:
+    store = Store()
+    keys = [number.to_bytes(20, "big") for number in range(MAX_FOR_OWNER + 3)]
+    for key in keys[:MAX_FOR_OWNER]:
+        store.put(record(key=key), 600, LINK, 0.0)
+    for key in (keys[7], keys[3]):
+        store.put(msgspec.structs.replace(withdrawn("alice"), key=key), 600, LINK, 1.0)
+    later = [store.put(record(key=key), 600, LINK, 2.0).state for key in keys[MAX_FOR_OWNER:]]
+    assert later == ["stored", "stored", "refused"]
+    assert len(store) == MAX_FOR_OWNER
+    assert store.put(record(key=keys[7]), 600, LINK, 3.0).state == "stale", "it is remembered that it was withdrawn"
+
+
 def test_a_full_store_takes_the_newest_of_the_link_that_has_most_out_for_one_that_has_fewer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

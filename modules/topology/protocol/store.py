@@ -10,7 +10,8 @@ when that began, says so with every record that it hands on, and believes of a n
 own word on when they began (`since`) decides only between those that came at about the same time: their clocks may be
 wrong, and a restart loses it.
 
-A withdrawn record stands in nobody's way but that of its own owner's older ones, and is the first to make room.
+A withdrawn record stands in nobody's way but that of its own owner's older ones, and is the first to make room: for
+another owner at its key, and for a further record of its own owner's.
 
 A record lives here for one lease from when it first came, however often it is handed over, and is remembered when it
 has ended: else whoever kept a copy could hold an address for an owner that is gone.
@@ -18,7 +19,6 @@ has ended: else whoever kept a copy could hold an address for an owner that is g
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 from math import inf
@@ -80,7 +80,8 @@ class Store:
         self._behind: dict[bytes, float] = {}
         """By key of a set that has turned an owner away, until when there may be more in its parts."""
         self._came = count()
-        self._by_owner: Counter[bytes] = Counter()
+        self._by_owner: dict[bytes, dict[tuple[Kind, bytes], None]] = {}
+        """By owner, the kind and key of its records, the newest last; one that was withdrawn is new then."""
         self._by_link: dict[bytes, dict[tuple[Kind, bytes, bytes], None]] = {}
         """By link, the kind, key and owner of its records, the newest last."""
         self._size = 0
@@ -126,16 +127,12 @@ class Store:
             gives_way = self._who_gives_way(here, record)
             if gives_way is None:
                 return self._find_no_room(record, last_end, now)
-        if own is None and (self._by_owner[owner] >= MAX_FOR_OWNER or (gives_way is None and not self._has_room(link))):
+        if own is None and not self._make_room(owner, link, gives_way):
             return Outcome("refused")
         expires = min(now + remaining, last_end)
         if own is not None:
             expires = max(expires, min(own.expires, last_end))
         stood = self._standing(record.kind, here)
-        if gives_way is not None:
-            self._remove(gives_way)
-            if gives_way.record.withdrawn:
-                self._remember(gives_way.record, gives_way.last_end)
         began = min(now - held / 1000, own.began if own is not None and own.claims else now)
         entry = _Entry(record, owner, expires, link, next(self._came) if own is None else own.came, last_end, began)
         if own is not None and own.claims and entry.claims:
@@ -268,6 +265,25 @@ class Store:
         if len(self._behind) > MAX_BEHIND:
             del self._behind[next(iter(self._behind))]
 
+    def _make_room(self, owner: bytes, link: bytes, gives_way: _Entry | None) -> bool:
+        """For one more record of an owner, in the place of `gives_way` if that is not None; whether there is any."""
+        is_at_quota = len(self._by_owner.get(owner, ())) >= MAX_FOR_OWNER
+        spare = self._oldest_withdrawn(owner) if is_at_quota else None
+        if is_at_quota and spare is None:
+            return False
+        if gives_way is None and spare is None and not self._has_room(link):
+            return False
+        for entry in (gives_way, spare):
+            if entry is not None:
+                self._remove(entry)
+                if entry.record.withdrawn:
+                    self._remember(entry.record, entry.last_end)
+        return True
+
+    def _oldest_withdrawn(self, owner: bytes) -> _Entry | None:
+        entries = (self._entries[at][owner] for at in self._by_owner.get(owner, ()))
+        return next((entry for entry in entries if entry.record.withdrawn), None)
+
     @property
     def is_half_full(self) -> bool:
         return 2 * len(self) > MAX_RECORDS
@@ -287,7 +303,7 @@ class Store:
 
     def _add(self, entry: _Entry) -> None:
         self._entries.setdefault((entry.record.kind, entry.record.key), {})[entry.owner] = entry
-        self._by_owner[entry.owner] += 1
+        self._by_owner.setdefault(entry.owner, {})[entry.record.kind, entry.record.key] = None
         self._note_link(entry)
         self._size += 1
         self._first_end = min(self._first_end, entry.expires)
@@ -305,7 +321,7 @@ class Store:
         if not self._entries[at]:
             del self._entries[at]
         self._size -= 1
-        self._by_owner[entry.owner] -= 1
+        del self._by_owner[entry.owner][at]
         if not self._by_owner[entry.owner]:
             del self._by_owner[entry.owner]
         self._forget_link(entry)
