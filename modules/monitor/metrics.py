@@ -167,7 +167,7 @@ def _ring(topology: Mapping[str, Any]) -> Iterator[Metric]:
     yield GaugeMetricFamily("ipop_directory_records", "Records that this node keeps for the directory.", records)
     dropped = topology["counters"]["dropped"]
     yield CounterMetricFamily("ipop_topology_dropped_total", "Messages of the ring that made no sense.", dropped)
-    limits = ("hello", "repair", "replica", "survey")
+    limits = ("hello", "put", "repair", "replica", "survey")
     limited = {kind: topology["counters"].get(f"drop_{kind}_limit", 0) for kind in limits}
     help_text = "Messages of the ring beyond what one neighbour may hand over, by kind."
     yield _counter("ipop_topology_limited_total", help_text, "kind", limited)

@@ -212,6 +212,7 @@ class Topology:
                 "shortcuts": len(machine.shortcuts),
                 "shortcuts_displaced": machine.shortcuts.displaced,
                 "drop_hello_limit": machine.hellos.refused,
+                "drop_put_limit": machine.storage.puts.refused,
                 "drop_repair_limit": machine.storage.repairs.refused,
                 "drop_replica_limit": machine.storage.replicas.refused,
                 "drop_survey_limit": machine.surveys.refused,

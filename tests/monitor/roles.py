@@ -99,6 +99,7 @@ def answers() -> dict[str, dict[str, Any]]:
             "records": 5,
             "shortcuts": 1,
             "drop_hello_limit": 6,
+            "drop_put_limit": 4,
             "drop_repair_limit": 8,
             "drop_survey_limit": 0,
         },

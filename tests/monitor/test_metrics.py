@@ -75,6 +75,7 @@ def test_figures_of_a_node() -> None:
         "ipop_ring_neighbours{kind=near}": 1,
         "ipop_namespace_members{}": 3,
         "ipop_topology_limited_total{kind=hello}": 6,
+        "ipop_topology_limited_total{kind=put}": 4,
         "ipop_topology_limited_total{kind=repair}": 8,
         "ipop_topology_limited_total{kind=replica}": 0,
         "ipop_directory_lookups_total{answer=found}": 3,

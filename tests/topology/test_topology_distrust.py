@@ -688,6 +688,20 @@ def test_of_replicas_by_one_neighbour_so_many_are_checked_that_two_rings_can_mer
     assert record(b"alice") in kept(story), "another neighbour has an allowance of its own"
 
 
+def test_of_puts_by_one_neighbour_so_many_are_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 64
+    monkeypatch.setattr(storage, "PUTS_AT_ONCE", float(most))
+    story = Story(FAR, NEXT)
+    story.hear(Hello(True, 1, (), ask=False), NEXT)
+    puts = [Put(n, node_of(b"%d" % n), None, member(b"%d" % n, 5, key=b"%020d" % n)) for n in range(most + 7)]
+    effects = [effect for put in puts for effect in story.route(put, FAR)]
+    assert (len(said(effects, PutAnswer)), story.machine.storage.puts.refused) == (most, 7)
+    assert said(effects, Replicate)
+    again = [effect for _ in range(50) for effect in story.route(puts[0], FAR)]
+    assert (len(said(again, PutAnswer)), len(said(again, Replicate))) == (50, 0), "what is here is only answered"
+    assert said(story.route(puts[-1], NEXT), PutAnswer), "another neighbour has an allowance of its own"
+
+
 def old(owner: bytes, since: int = 5) -> Copy:
     """Of an owner that is gone; handed over by somebody who has kept it."""
     return Copy(record(owner, since=since, sequence=5), 600)

@@ -38,6 +38,10 @@ REPAIRS_AT_ONCE: Final = 200.0
 REPLICAS_A_SECOND: Final = 200.0
 REPLICAS_AT_ONCE: Final = 4096.0
 """Of one neighbour, records that are new here: when rings merge there are many at once."""
+PUTS_A_SECOND: Final = 50.0
+PUTS_AT_ONCE: Final = 2048.0
+"""Of one neighbour: each may cost the check of a signature and six replicas. When rings merge a thousand nodes may put
+themselves among the members by way of one, and an owner whose Put is dropped goes another way."""
 HANDED_OVER_EVERY: Final = 10.0
 """Seconds between handing everything over to one neighbour, whatever it says of itself."""
 
@@ -48,6 +52,7 @@ class Storage:
         self._verify = verify
         self._readers = Readers(random)
         self.repairs = Allowance(REPAIRS_A_SECOND, REPAIRS_AT_ONCE)
+        self.puts = Allowance(PUTS_A_SECOND, PUTS_AT_ONCE)
         self.replicas = Allowance(REPLICAS_A_SECOND, REPLICAS_AT_ONCE)
         self.store = Store()
         self._sweep_at = now + SWEEP
@@ -57,15 +62,19 @@ class Storage:
         """When it is to be handed over again."""
 
     def on_put(self, put: Put, source: Source, now: float) -> None:
+        """Beyond its allowance a neighbour gets answers about what is stored already, and no more."""
         if not self._ring.member:
             return
         record = put.record
+        is_allowed = self.puts.take(source.link, now)
+        if not is_allowed and not self.store.holds(record):
+            return
         is_misplaced = (put.beside and not self._is_place(record.key, now)) or not self._is_welcome(record.key)
         if is_misplaced or record.owner != put.asker or not self._is_genuine(put.record):
             self._ring.out.to_node(put.asker, put.via, PutAnswer(put.number, "refused", None))
             return
         outcome = self.store.put(record, record.lease, source.link, now)
-        if outcome.state in ("stored", "taken"):
+        if is_allowed and outcome.state in ("stored", "taken"):
             copies = self.store.to_hand_on(record, now) or [Copy(record, record.lease)]
             self._replicate(copies, self._ring.around(SIDE))
         self._ring.out.to_node(put.asker, put.via, PutAnswer(put.number, outcome.state, outcome.record))
