@@ -50,10 +50,10 @@ NEWCOMERS: Final = 5.0
 """A frame of somebody who is not in the list has it asked for again after this part of the usual time."""
 MAX_OWN: Final = 64
 """Frames of this node that wait for the first list of members."""
-MAX_WAITING: Final = 64
+MAX_WAITING: Final = 256
 """Frames of others that wait for a list of members, or for the directory's word on their source."""
-MAX_OF_ONE: Final = 16
-"""Of these, so many that one member handed over."""
+MAX_OF_ONE: Final = 64
+"""Of these, so many that one member handed over: a burst of frames may come before the first list."""
 LOOKUPS_A_SECOND: Final = 10.0
 LOOKUPS_AT_ONCE: Final = 100.0
 """Questions to the directory about the sources of frames that one member handed over."""
@@ -153,9 +153,17 @@ class Spreading:
         if self._is_certain and not self._is_member(arrived.origin):
             self._machine.counters["drop_group_stranger"] += 1
             return
-        await self._take(member, arrived)
+        address = self._hand_on(member, arrived)
+        if address is not None:
+            await self._look_up(arrived, address)
 
     async def _take(self, member: bytes, arrived: Arrived) -> None:
+        address = self._hand_on(member, arrived)
+        if address is not None:
+            self._wait(self._look_up(arrived, address), member)
+
+    def _hand_on(self, member: bytes, arrived: Arrived) -> bytes | None:
+        """To other members, and to the card; or the source that the directory is to be asked about first."""
         self._send(self._broadcast.onward(arrived, self._members, self._is_in_session))
         frame = memoryview(arrived.frame)[FRAME_HEADER_SIZE:]
         address = source_of(frame)
@@ -164,9 +172,10 @@ class Spreading:
         elif self._owners.neighbours.owner(address) == arrived.origin:
             self._to_card(arrived, {address})
         elif self._lookups.take(member, self._clock()):
-            self._wait(self._look_up(arrived, address), member)
+            return address
         else:
             self._machine.counters["drop_group_lookup_limit"] += 1
+        return None
 
     async def _look_up(self, arrived: Arrived, address: bytes) -> None:
         is_own = await self._owners.owns(arrived.origin, address)

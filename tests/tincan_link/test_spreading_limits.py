@@ -197,3 +197,18 @@ def test_frames_that_wait_leave_places_for_other_members_and_for_this_nodes_own(
             await square.still()
 
     asyncio.run(scene())
+
+
+def test_a_burst_of_one_members_frames_before_the_first_list_comes_through(tmp_path: Path) -> None:
+    square, voice = Square(), Voice()
+    square.members.append(voice.id)
+    square.owner = voice.id
+
+    async def scene() -> None:
+        async with square.open(tmp_path):
+            for _ in range(40):
+                square.hand_over(voice, "192.168.10.20", voice.id)
+            await square.still()
+            await until(lambda: len(square.heard) == 40)
+
+    asyncio.run(scene())
