@@ -842,3 +842,38 @@ def test_a_member_behind_a_full_part_shows_itself_beside_it_until_there_is_room(
     effects = story.hear(PutAnswer(tried.number, "stored", None), NEXT, proven=False)
     assert set(keys(effects, withdrawn=True)) == {deeper}
     assert first in keys(story.machine.withdraw(story.now), withdrawn=True)
+
+
+def test_what_is_put_beside_a_key_goes_to_those_who_should_hold_it() -> None:
+    story = settled()
+    around = sorted([story.me, *story.machine.ring.links], key=lambda node: ids.clockwise(story.me, node))
+    key = around[2]
+    put = Put(1, node_of(b"alice"), None, member(b"alice", 5, key=key), beside=True)
+    effects = story.hear(put, NEXT)
+    told = {
+        effect.to
+        for effect in effects
+        if isinstance(effect, Send) and isinstance(decode(effect.payload), Replicate | Repair)
+    }
+    assert told == {around[at] for at in (-1, 1, 2, 3, 4, 5)}
+
+
+def test_that_there_is_nobody_is_asked_of_others_the_second_time() -> None:
+    story = crowded()
+    numbers = asked(story)
+    assert story.machine.lookups
+    (lookup,) = story.machine.lookups._by_key.values()
+    first = {lookup.point(number) for number in numbers}
+    lookup.ways._straight.clear()
+    for number in numbers:
+        effects = story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False)
+    assert resolved(effects) == [], "not certain yet"
+    second = {lookup.point(get.number) for get in said(effects, Get)}
+    assert len(second) == 3
+    assert second.isdisjoint(first)
+    assert len({place_of(story, point) for point in first | second}) > 3, "other storers"
+
+
+def place_of(story: Story, point: bytes) -> bytes | None:
+    """Who is nearest to it."""
+    return ids.closest(point, story.machine.ring.links)

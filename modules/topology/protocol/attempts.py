@@ -21,9 +21,14 @@ class Attempts:
     def __contains__(self, node: bytes) -> bool:
         return node in self._named_by
 
+    @property
+    def are_few(self) -> bool:
+        """Whoever named it, one more may begin."""
+        return len(self._named_by) < OF_ONE
+
     def may_begin(self, named_by: bytes | None) -> bool:
         """Whether there is room for one more that this neighbour named."""
-        if len(self._named_by) < OF_ONE:
+        if self.are_few:
             return True
         return len(self._named_by) < AT_ONCE and list(self._named_by.values()).count(named_by) < OF_ONE
 

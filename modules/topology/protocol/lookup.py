@@ -2,14 +2,14 @@
 
 A lookup asks three members at once: the one nearest to the key, and those nearest to the points 1.5 average gaps beside
 it, which hold replicas. Each question leaves by another neighbour (`ways.py`), so who lies, as a storer or on the way,
-speaks for one alone. That nobody owns a subject is asked once more by fresh ways before it is certain, unless the
-questions went straight to their storers. One that says that it would not hold the record, being too far from the key
-or new in its place, is passed by for one nearer, or asked later. Records bear their owner's signature and the seal of
-the namespace, which no stranger can make. In an open namespace anyone can, so there what two of the three say counts;
-where there is an authority, a record counts that bears its certificate for the address; in a secret namespace the
-first record does. A record that ended an hour ago counts only where two storers have it, or all that answer. A storer
-that missed the record gets it. A record that its owner withdrew counts for nobody, whoever still has an older one.
-Where none of those in a short answer counts (`readers.py`), the storer is asked for the rest.
+speaks for one alone. That nobody owns a subject is asked once more, of others and by fresh ways, before it is certain,
+unless the questions went straight to their storers. One that says that it would not hold the record, being too far from
+the key or new in its place, is passed by for one nearer, or asked later. Records bear their owner's signature and the
+seal of the namespace, which no stranger can make. In an open namespace anyone can, so there what two of the three say
+counts; where there is an authority, a record counts that bears its certificate for the address; in a secret namespace
+the first record does. A record that ended an hour ago counts only where two storers have it, or all that answer. A
+storer that missed the record gets it. A record that its owner withdrew counts for nobody, whoever still has an older
+one. Where none of those in a short answer counts (`readers.py`), the storer is asked for the rest.
 
 Messages get lost, so it asks again after a while, each time by way of other neighbours, there and back: a node that
 has just died, or that swallows messages, is passed by. It ends within LIMIT.
@@ -202,7 +202,7 @@ class Lookups:
     def _begin(self, lookup: _Lookup, now: float) -> None:
         gap = ids.RING * 3 // (2 * max(1, self._ring.size_estimate))
         storers: list[bytes] = []
-        for beside in (0, gap, -gap):
+        for beside in (gap // 2, -gap // 2, gap * 5 // 3) if lookup.is_second else (0, gap, -gap):
             number = request_number(self._random)
             storer = self._ring.nearest_known(ids.from_number(ids.number(lookup.key) + beside))
             if storer in storers and self._ring.is_small:

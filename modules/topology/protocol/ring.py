@@ -431,7 +431,9 @@ class Ring:
         return "member" if link.member else "outside"
 
     def _targets(self, now: float) -> list[bytes]:
-        heard = [node for node in self._heard.candidates(now) if node in self._wanted or self._may_try(node)]
+        heard = self._heard.candidates(now)
+        if not self._attempts.are_few:
+            heard = [node for node in heard if node in self._wanted or self._may_try(node)]
         return near_targets(self.me, dict.fromkeys([*self.links, *heard]), self._counts)
 
     def _may_try(self, node: bytes) -> bool:

@@ -76,7 +76,7 @@ class Storage:
         outcome = self.store.put(record, record.lease, source.link, now)
         if is_allowed and outcome.state in ("stored", "taken"):
             copies = self.store.to_hand_on(record, now) or [Copy(record, record.lease)]
-            self._replicate(copies, self._ring.around(SIDE))
+            self._replicate(copies, (node for node in self._keepers(record.key) if node != self._ring.me))
         self._ring.out.to_node(put.asker, put.via, PutAnswer(put.number, outcome.state, outcome.record))
 
     def on_get(self, get: Get, source: Source, now: float) -> None:
@@ -179,9 +179,13 @@ class Storage:
 
     def _keeps(self, key: bytes) -> bool:
         """Whether this node should hold what lies under a key."""
+        return self._ring.me in self._keepers(key)
+
+    def _keepers(self, key: bytes) -> tuple[bytes, ...]:
+        """Who should hold what lies under a key, as far as this node knows: the nearest member, SIDE more on a side."""
         known = (self._ring.me, *self._ring.around(SIDE + NEAR))
         first = ids.closest(key, known) or self._ring.me
-        return self._ring.me in (first, *nearest_members(first, known, SIDE))
+        return (first, *nearest_members(first, known, SIDE))
 
     def _is_genuine(self, record: Record) -> bool:
         return self.store.holds(record) or is_genuine(record, self._verify)
