@@ -4,9 +4,9 @@ Joins the card, the tree of members (`link/protocol/broadcast.py`) and the direc
 and whatever else the kernel says to routers stay here: there are none on this network.
 
 Ids are free to make up, and whoever hands a frame over can sign it as any of them. So a frame goes on only where its
-origin is in the list of members, as long as that is certain; a newcomer's waits for a newer list. What one member hands
-over has its share of the questions to the directory and of the places to wait in, and this node's own frames have
-theirs.
+origin is in the list of members, as long as that is certain; a newcomer's has the list asked for anew, if it is not too
+new. What one member hands over has its share of the questions to the directory and of the places to wait in, and this
+node's own frames have theirs.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def test_a_card_is_made_with_all_that_it_needs(host: HostMaker) -> None:
     inside, port = host(ALICE, 10)
     (link,) = inside.ip("-d", "link", "show", "tapipop")
     assert link["address"] == ALICE_MAC.hex(":")
-    assert (link["mtu"], link["txqlen"]) == (1500, 2000)
+    assert (link["mtu"], link["txqlen"]) == (1500, 1000)
     assert link["linkinfo"]["info_data"]["multi_queue"]
     assert link["linkinfo"]["info_data"]["persist"]
     assert inside.carrier("tapipop")

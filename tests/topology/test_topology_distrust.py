@@ -17,6 +17,7 @@ from ipop_modules.topology.protocol.machine import SURVEYS_AT_ONCE, Machine, Mem
 from ipop_modules.topology.protocol.members import LONGEST
 from ipop_modules.topology.protocol.messages import (
     MAX_COPIES,
+    MAX_HELD,
     Copy,
     Displaced,
     Get,
@@ -43,6 +44,7 @@ from ipop_modules.topology.protocol.records import (
     signed_record,
 )
 from ipop_modules.topology.protocol.registration import DISPLACED_EVERY, Owner
+from ipop_modules.topology.protocol.ring import Ring
 from ipop_modules.topology.protocol.storage import HANDED_OVER_EVERY, REPAIRS_A_SECOND, REPAIRS_AT_ONCE
 from ipop_modules.topology.protocol.store import MAX_CLAIMS
 
@@ -91,13 +93,13 @@ def member(owner: bytes, sequence: int, size: int = 0, *, key: bytes = KEY) -> R
 class Story:
     """A member of the ring whose neighbours are FAR or NEXT, as told."""
 
-    def __init__(self, *neighbours: bytes) -> None:
+    def __init__(self, *neighbours: bytes, leaf: bool = False) -> None:
         self.key = b"own key"
         self.me = node_of(self.key)
         self.now = 100.0
         owner = Owner(key=self.key, sign=cheap_sign(self.key), epoch=0.0, lease=600)
         member = Member(namespace_key=NAMESPACE_KEY, owner=owner)
-        self.machine = Machine(self.me, member, random.Random(1).randbytes, 0.0, verify=cheap_verify)
+        self.machine = Machine(self.me, member, random.Random(1).randbytes, 0.0, verify=cheap_verify, leaf=leaf)
         self.machine.relink({node: ["near"] for node in neighbours}, 0.0)
         self.machine.wake(self.now)
 
@@ -844,7 +846,9 @@ def test_a_member_behind_a_full_part_shows_itself_beside_it_until_there_is_room(
     assert first in keys(story.machine.withdraw(story.now), withdrawn=True)
 
 
-def test_what_is_put_beside_a_key_goes_to_those_who_should_hold_it() -> None:
+def test_what_is_put_beside_a_key_goes_to_those_who_should_hold_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a ring that is larger than what this node sees of it."""
+    monkeypatch.setattr(Ring, "is_small", False)
     story = settled()
     around = sorted([story.me, *story.machine.ring.links], key=lambda node: ids.clockwise(story.me, node))
     key = around[2]
@@ -855,7 +859,7 @@ def test_what_is_put_beside_a_key_goes_to_those_who_should_hold_it() -> None:
         for effect in effects
         if isinstance(effect, Send) and isinstance(decode(effect.payload), Replicate | Repair)
     }
-    assert told == {around[at] for at in (-1, 1, 2, 3, 4, 5)}
+    assert told == {around[at] for at in (-1, 1, 2, 3, 4)}
 
 
 def test_that_there_is_nobody_is_asked_of_others_the_second_time() -> None:
@@ -877,3 +881,45 @@ def test_that_there_is_nobody_is_asked_of_others_the_second_time() -> None:
 def place_of(story: Story, point: bytes) -> bytes | None:
     """Who is nearest to it."""
     return ids.closest(point, story.machine.ring.links)
+
+
+def test_two_storers_that_saw_two_claims_in_different_orders_do_not_tell_each_other_for_ever() -> None:
+    story = Story(FAR)
+    story.hear(Hello(True, 1, (), False), FAR)
+    first, second = record(b"alice", since=9), record(b"bob", since=1)
+    story.hear(Replicate((Copy(first, 600, 10_000),)), FAR)
+    (told,) = said(story.hear(Replicate((Copy(second, 600, 2_000),)), FAR), Replicate)
+    assert [copy.record for copy in told.copies] == [first, second], "it may not know the first"
+    back = Replicate((Copy(second, 600, 6_500), Copy(first, 600, 10_000)))
+    assert not said(story.hear(back, FAR), Replicate), "it knows both"
+
+
+def test_what_a_neighbour_says_of_the_time_can_be_handed_on() -> None:
+    story = Story(FAR)
+    story.hear(Hello(True, 1, (), False), FAR)
+    story.hear(Replicate((Copy(record(b"alice"), 600, MAX_HELD),)), FAR)
+    story.now += 5.0
+    effects = story.hear(Hello(True, 2, (), False), FAR)
+    assert [copy.record for message in said(effects, Replicate) for copy in message.copies] == [record(b"alice")]
+
+
+@pytest.mark.parametrize("steps", [(1,), (1, -1)])
+def test_a_leaf_is_certain_that_there_is_nobody_when_all_whom_it_can_ask_have_said_so_twice(
+    steps: tuple[int, ...],
+) -> None:
+    story = Story(leaf=True)
+    for step in steps:
+        node = ids.from_number(ids.number(story.me) + step * ids.RING // 1000)
+        story.machine.relink({node: ["near"]}, 0.0)
+        story.machine.wake(story.now)
+        story.hear(Hello(True, 1, (), False), node)
+    story.now += 10.0
+    story.machine.wake(story.now)
+    numbers, rounds = asked(story), 0
+    while numbers:
+        rounds += 1
+        for number in numbers:
+            effects = story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False)
+        numbers = [get.number for get in said(effects, Get)]
+    assert [(effect.node, effect.certain) for effect in effects if isinstance(effect, Resolved)] == [(None, True)]
+    assert rounds == 2

@@ -276,4 +276,5 @@ class Mesh:
             if attempt.since + AWAITED <= now:
                 del self._attempts[node]
                 self._rests[node] = now + REST
-                self._vain[attempt.named_by] += attempt.named_by in self.links
+                if attempt.named_by in self.links:
+                    self._vain[attempt.named_by] += 1

@@ -50,7 +50,8 @@ class FullMesh:
         """By address or name, its state and its owner as they were told last."""
         self._was_joined = False
         self._meanwhile: dict[bytes, bool] = {}
-        """Links that came, or went, since the list of all was last asked for: that is newer."""
+        """While the list of all links is being asked for, those that came or went."""
+        self._adopting: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -153,17 +154,21 @@ class FullMesh:
 
     def _on_link_up(self, event: Event) -> None:
         node = bytes.fromhex(event.body["node"])
-        self._meanwhile[node] = True
+        self._note(node, is_up=True)
         self._do(self._mesh.link_up(node, clock()))
 
     def _on_link_down(self, event: Event) -> None:
         node = bytes.fromhex(event.body["node"])
-        self._meanwhile[node] = False
+        self._note(node, is_up=False)
         self._do(self._mesh.link_down(node, clock()))
+
+    def _note(self, node: bytes, *, is_up: bool) -> None:
+        if self._adopting is not None and not self._adopting.done():
+            self._meanwhile[node] = is_up
 
     def _on_module(self, event: Event) -> None:
         """Links that ended while the link module was away are told of by nobody."""
-        if event.body["state"] == "running" and self._adopting.done():
+        if event.body["state"] == "running" and (self._adopting is None or self._adopting.done()):
             self._adopting = self._spawn(self._adopt())
 
     def _on_card(self, card: Any) -> None:

@@ -19,9 +19,10 @@ from .errors import CardError
 from .protocol import ethernet, ndp
 from .settings import Interface
 
-_QUEUE: Final = 2000
-"""Packets that wait in the kernel for the card: 500 small ones are full after 4 ms at 120,000 a second, and so long a
-kernel with 250 ticks a second may keep this process from its turn."""
+_QUEUE: Final = 1000
+"""Packets that wait in the kernel for the card, as many as for other cards of that kind: 500 small ones are full after
+4 ms at 120,000 a second, and so long a kernel with 250 ticks a second may keep this process from its turn. The longer
+the queue, the longer a ping waits behind a flow when this machine's own link is the narrow one."""
 _SUPER_FRAME: Final = 62_000
 """Bytes of a super-frame that, sealed and cut, still fit one UDP send of at most 65,507."""
 _ONE_DATAGRAM: Final = 1380

@@ -31,7 +31,7 @@ BLOCKS_A_TURN: Final = 8
 RECEIVES_A_TURN: Final = 8
 WORK_A_TURN: Final = 512
 """After so many frames (`LinkMachine.receive`) the socket is not asked for more: as many as 8 full turns of a peer's
-card. What one receive holds is taken whole, 1,300 frames without payload at most."""
+card. What one receive holds is taken whole, some 8,000 frames without payload at most."""
 _FRAME_SPACE: Final = FRAME_HEADER_SIZE + MAX_FRAME
 _BUFFER: Final = MAX_BLOCK + _FRAME_SPACE
 _SMALL: Final = 2048

@@ -37,6 +37,7 @@ class Link:
     long: bool = False
     """The neighbour wants it as one of its long links."""
     long_since: float = 0.0
+    """When that began, in seconds."""
 
     def said_hello(self, hello: Hello, *, near: bool, random: Random, now: float) -> None:
         """This node has said it; plan the next one."""

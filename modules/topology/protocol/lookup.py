@@ -85,12 +85,18 @@ class _Lookup:
     """By owner, its record that makes those before it void."""
     decide_at: float = inf
 
+    @property
+    def enough(self) -> int:
+        """So many say together that there is nobody: a leaf of a ring of one member can ask that one alone."""
+        return min(ENOUGH, len(self.beside))
+
     def point(self, number: int) -> bytes:
         """Where a question goes: every other time farther from the key, lest one dead node is the nearest to all."""
         storer = self.at.get(number)
-        if storer is not None and self.tries % 2 and not self.nearer[number]:
+        is_first = self.tries % 2 != self.is_second
+        if storer is not None and is_first and not self.nearer[number]:
             return storer
-        beside = self.beside[number] * (1 if self.tries % 2 else 2)
+        beside = self.beside[number] * (1 if is_first else 2)
         return ids.from_number(ids.number(self.key) + beside // 2 ** self.nearer[number])
 
 
@@ -306,14 +312,14 @@ class Lookups:
             lookup.votes.clear()
             lookup.decide_at = inf
             lookup.try_at = now + YOUNG_RETRY
-        elif len(lookup.votes) >= ENOUGH and not self._is_confirmed(lookup) and now < lookup.started + LIMIT:
+        elif len(lookup.votes) >= lookup.enough and not self._is_confirmed(lookup) and now < lookup.started + LIMIT:
             self._ask_once_more(lookup, now)
         else:
             self._end_without_owner(lookup, now)
 
     def _is_confirmed(self, lookup: _Lookup) -> bool:
         """Whether so many say that there is nobody that one node on the way of all of them can't have said it."""
-        return lookup.is_second or lookup.ways.are_straight(lookup.votes) >= ENOUGH
+        return lookup.is_second or lookup.ways.are_straight(lookup.votes) >= lookup.enough
 
     def _ask_once_more(self, lookup: _Lookup, now: float) -> None:
         """By fresh ways, with fresh numbers, so that what answered the first time can't answer this time unasked."""
@@ -342,7 +348,7 @@ class Lookups:
         return not self._ring.near or self._ring.joined_at is None or now < self._ring.joined_at + YOUNG
 
     def _end_without_owner(self, lookup: _Lookup, now: float) -> None:
-        certain = len(lookup.votes) >= ENOUGH and self._is_confirmed(lookup) and bool(self._ring.near)
+        certain = len(lookup.votes) >= lookup.enough and self._is_confirmed(lookup) and bool(self._ring.near)
         if certain and not self._may_yet_come(now):
             self._cache.absent(lookup.key, now)
         took = now - lookup.started

@@ -50,8 +50,9 @@ from ipop_modules.topology.protocol.storage import Storage
 UNPLACED_EVERY: Final = 1.0
 MAX_UNPLACED: Final = 256
 HELLOS_A_SECOND: Final = 2.0
-HELLOS_AT_ONCE: Final = 20.0
-"""Of one neighbour: each may ask for an answer, and have this node look at its place and its routes anew."""
+HELLOS_AT_ONCE: Final = 64.0
+"""Of one neighbour, which says some 25 where sixty newcomers come to it at once: each may ask for an answer, and have
+this node look at its place and its routes anew."""
 SURVEYS_A_SECOND: Final = 5.0
 SURVEYS_AT_ONCE: Final = 20.0
 """By way of one neighbour: an answer may be twenty times as long as the question, and goes to whom that names."""

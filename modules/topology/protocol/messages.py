@@ -24,6 +24,7 @@ MAX_COPIES: Final = 16
 MAX_HOPS: Final = 64
 MAX_NEIGHBOURS: Final = 64
 TOKEN_SIZE: Final = 8
+MAX_HELD: Final = 2**53
 
 Near: TypeAlias = Annotated[tuple[Id, ...], Meta(max_length=MAX_NEAR)]
 Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -78,7 +79,7 @@ class Copy(msgspec.Struct, array_like=True, frozen=True):
     record: Record
     remaining: Annotated[int, Meta(ge=0, le=2**31)]
     """Seconds that are left of the lease: a copy never lives longer than the original."""
-    held: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    held: Annotated[int, Meta(ge=0, le=MAX_HELD)] = 0
     """Milliseconds for which storers have seen the owner claim the key; 0 where that does not matter."""
 
 

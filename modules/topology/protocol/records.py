@@ -41,7 +41,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     owner_key: Annotated[bytes, Meta(min_length=1, max_length=128)]
     """SPKI DER; its hash is the owner's node id."""
     since: Milliseconds
-    """Unix time of the owner's first claim: decides when two rings merge that had different owners."""
+    """Unix time of the owner's first claim: decides between owners whose claims came at about the same time."""
     sequence: Milliseconds
     """Unix time when it was signed: of one owner's records the highest counts."""
     lease: Annotated[int, Meta(ge=1, le=MAX_LEASE)]

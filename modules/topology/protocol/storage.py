@@ -31,6 +31,8 @@ from ipop_modules.topology.protocol.store import Store
 SIDE: Final = 3
 """Replicas on each side of the member that is nearest to a key: a third of all nodes may die at once."""
 REPLICAS: Final = 1 + 2 * SIDE
+NEWS: Final = 1000
+"""Milliseconds by which one storer must have seen a claim longer than another for that to be worth a message."""
 SWEEP: Final = 30.0
 REPAIRS_A_SECOND: Final = 20.0
 REPAIRS_AT_ONCE: Final = 200.0
@@ -76,7 +78,7 @@ class Storage:
         outcome = self.store.put(record, record.lease, source.link, now)
         if is_allowed and outcome.state in ("stored", "taken"):
             copies = self.store.to_hand_on(record, now) or [Copy(record, record.lease)]
-            self._replicate(copies, (node for node in self._keepers(record.key) if node != self._ring.me))
+            self._replicate(copies, self._other_keepers(record.key))
         self._ring.out.to_node(put.asker, put.via, PutAnswer(put.number, outcome.state, outcome.record))
 
     def on_get(self, get: Get, source: Source, now: float) -> None:
@@ -114,7 +116,7 @@ class Storage:
             )
             lost = outcome.state == "stale" or (outcome.state == "taken" and behind is None)
             if lost and outcome.record is not None:
-                winners += self.store.to_hand_on(outcome.record, now)
+                winners += self._unknown_to(replicate, self.store.to_hand_on(outcome.record, now))
             if outcome.displaced is not None:
                 self._ring.out.to_node(outcome.displaced.owner, None, Displaced(outcome.displaced.key))
                 self._replicate(
@@ -122,10 +124,20 @@ class Storage:
                 )
         self._replicate(list(dict.fromkeys(winners)), [source.sender])
 
+    def _unknown_to(self, replicate: Replicate, copies: list[Copy]) -> list[Copy]:
+        """These, if one of them is news to who sent that.
+
+        Two storers that have seen a claim at times which differ by the way between them may put two claims in different
+        orders. They would tell each other for ever.
+        """
+        said = {copy.record: copy.held for copy in replicate.copies}
+        is_news = any(copy.record not in said or said[copy.record] + NEWS < copy.held for copy in copies)
+        return copies if is_news else []
+
     def on_repair(self, repair: Repair, source: Source, now: float) -> None:
         """Anyone may say so: heeded by members that should hold it, if it is genuine, but behind what is here already.
 
-        When a claim began is the owner's own word, so it moves up only on the word of a neighbour in the ring.
+        For how long a claim has been seen anyone can say, so it moves up only on the word of a neighbour in the ring.
         """
         record = repair.copy.record
         if not self._ring.member or not self._keeps(record.key) or not self.repairs.take(source.link, now):
@@ -179,13 +191,18 @@ class Storage:
 
     def _keeps(self, key: bytes) -> bool:
         """Whether this node should hold what lies under a key."""
-        return self._ring.me in self._keepers(key)
-
-    def _keepers(self, key: bytes) -> tuple[bytes, ...]:
-        """Who should hold what lies under a key, as far as this node knows: the nearest member, SIDE more on a side."""
         known = (self._ring.me, *self._ring.around(SIDE + NEAR))
         first = ids.closest(key, known) or self._ring.me
-        return (first, *nearest_members(first, known, SIDE))
+        return self._ring.me in (first, *nearest_members(first, known, SIDE))
+
+    def _other_keepers(self, key: bytes) -> list[bytes]:
+        """Which others should, of those that this node knows: beside its key a record may lie at the edge of these."""
+        me, others = self._ring.me, self._ring.around(SIDE + NEAR)
+        if self._ring.is_small or ids.closest(key, (me, *others)) == me:
+            return [*self._ring.around(SIDE)]
+        line = sorted((me, *others), key=lambda node: (ids.clockwise(me, node) + ids.RING // 2) % ids.RING)
+        at = line.index(ids.closest(key, line) or me)
+        return [node for node in line[max(0, at - SIDE) : at + SIDE + 1] if node != me]
 
     def _is_genuine(self, record: Record) -> bool:
         return self.store.holds(record) or is_genuine(record, self._verify)

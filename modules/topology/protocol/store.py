@@ -26,7 +26,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from ipop_modules.topology.protocol.messages import MAX_COPIES, Copy
+from ipop_modules.topology.protocol.messages import MAX_COPIES, MAX_HELD, Copy
 from ipop_modules.topology.protocol.records import Kind, Record
 
 MAX_RECORDS: Final = 20_000
@@ -344,7 +344,7 @@ def _is_older(entry: _Entry, other: _Entry) -> bool:
 
 
 def _copy_to_hand_on(entry: _Entry, now: float) -> Copy:
-    held = int(1000 * (now - entry.began)) if entry.record.kind == "one" and entry.claims else 0
+    held = min(MAX_HELD, int(1000 * (now - entry.began))) if entry.record.kind == "one" and entry.claims else 0
     return msgspec.structs.replace(_copy(entry, now), held=held)
 
 

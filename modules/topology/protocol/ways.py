@@ -4,7 +4,7 @@ Nothing in an answer proves who sent it, so whoever carries a question can answe
 a false list of neighbours draws questions to itself that would not pass it otherwise. So no two questions of a lookup
 leave by the same neighbour, as far as there are enough, and what is asked again takes neighbours that were not taken
 before. A question is straight where its way begins at the very node that is nearest to its point: then no list of
-neighbours, true or false, had a part in it.
+neighbours, true or false, had a part in it. A leaf knows no more than its neighbours, so none of its questions is.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Ways:
             return None
         node, hop = way
         self._take(number, hop)
-        if node == hop and way == shortest:
+        if self._ring.member and node == hop and way == shortest and hop not in taken:
             self._straight.add(number)
         return None if way == shortest else hop
 
