@@ -32,7 +32,7 @@ def whole() -> scenarios.Figures:
 
 @pytest.mark.slow
 def test_without_lookahead_routes_are_longer(whole: scenarios.Figures, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Lookahead, "hops", lambda self, neighbours: tuple((node, node) for node in neighbours))
+    monkeypatch.setattr(Lookahead, "hops", lambda self, neighbours: {node: node for node in neighbours})
     broken = scenarios.routes(scenarios.grown(SIZE, 1))
     print(whole, broken)
     assert broken["hops_mean"] > 1.1 * whole["hops_mean"]
@@ -169,9 +169,9 @@ def missed_meanwhile(figures: scenarios.Figures) -> float:
 
 @pytest.mark.slow
 def test_where_one_storers_word_is_enough_liars_are_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = scenarios.liars(scenarios.grown(24, 1))
+    whole = scenarios.liars(scenarios.grown(48, 1))
     monkeypatch.setattr(lookup, "ENOUGH", 1)
-    broken = scenarios.liars(scenarios.grown(24, 1))
+    broken = scenarios.liars(scenarios.grown(48, 1))
     print(whole, broken)
     assert (broken["liars_open_wrong"] or 0) >= 20 + (whole["liars_open_wrong"] or 0)
 
@@ -197,10 +197,10 @@ def test_that_an_owned_address_is_nobodys_is_no_missing_answer() -> None:
 @pytest.mark.slow
 def test_a_ring_that_was_split_is_one_again_where_nodes_ask_for_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a small ring, near neighbours' lists are enough for that: so many nodes are needed to see it fail."""
-    figures = scenarios.partition(scenarios.grown(64, 1))
+    figures = scenarios.partition(scenarios.grown(96, 1))
     print(figures)
     assert (figures["partition_wrong"], figures["partition_success_after"]) == (0, 1.0)
-    other = scenarios.grown(64, 1)
+    other = scenarios.grown(96, 1)
     monkeypatch.setattr(ring.Ring, "on_join", lambda self, join, sender, now: None)
     with pytest.raises(TimeoutError):
         scenarios.partition(other)

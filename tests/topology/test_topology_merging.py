@@ -37,11 +37,11 @@ def rings_that_meet(size: int) -> tuple[Network, float]:
 
 @pytest.mark.slow
 def test_news_of_another_ring_makes_rings_grow_together_everywhere_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, told = rings_that_meet(50)
+    network, told = rings_that_meet(70)
     network.run(OPEN + 1.0)
     assert not [wish for member in network.alive for wish in member.wishes if wish[1] == "door"]
     monkeypatch.setattr(Machine, "receive", _deaf_to_news(Machine.receive))
-    _, untold = rings_that_meet(50)
+    _, untold = rings_that_meet(70)
     print(f"told {told:.1f} s, untold {untold:.1f} s")
     assert told < untold / 2
 
