@@ -859,7 +859,7 @@ def test_what_is_put_beside_a_key_goes_to_those_who_should_hold_it(monkeypatch: 
         for effect in effects
         if isinstance(effect, Send) and isinstance(decode(effect.payload), Replicate | Repair)
     }
-    assert told == {around[at] for at in (-1, 1, 2, 3, 4)}
+    assert told == {around[at] for at in (-2, -1, 1, 2, 3, 4)}
 
 
 def test_that_there_is_nobody_is_asked_of_others_the_second_time() -> None:

@@ -202,7 +202,8 @@ class Storage:
             return [*self._ring.around(SIDE)]
         line = sorted((me, *others), key=lambda node: (ids.clockwise(me, node) + ids.RING // 2) % ids.RING)
         at = line.index(ids.closest(key, line) or me)
-        return [node for node in line[max(0, at - SIDE) : at + SIDE + 1] if node != me]
+        start = max(0, min(at - SIDE, len(line) - REPLICAS))
+        return [node for node in line[start : start + REPLICAS] if node != me]
 
     def _is_genuine(self, record: Record) -> bool:
         return self.store.holds(record) or is_genuine(record, self._verify)
