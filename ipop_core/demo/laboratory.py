@@ -18,7 +18,7 @@ from typing import Final
 from ipop_core.demo import ping, programs
 from ipop_core.demo.diary import Diary
 from ipop_core.demo.evidence import Evidence, exchanges, judge
-from ipop_core.demo.node import Node, stop
+from ipop_core.demo.node import SLOWEST, Node, stop
 from ipop_core.demo.ping import Reply
 from ipop_core.demo.place import ADDRESSES, BARE_NODES, COUNT, INTERVAL
 from ipop_core.lab import Home, Host, Laboratory, NatKind
@@ -27,7 +27,6 @@ from ipop_core.lab.interrupts import interrupts_deferred
 
 PORT: Final = 4741
 CARD: Final = "tapipop"
-CARD_PATIENCE: Final = 30.0
 CARD_POLL: Final = 0.01
 CANARY_SIZE: Final = 16
 """The longest pattern that ping takes."""
@@ -99,12 +98,12 @@ class InLaboratory:
         return shlex.join(["ipop", *words])
 
     async def card_up(self, node: Node) -> None:
-        deadline = time.monotonic() + CARD_PATIENCE
+        deadline = time.monotonic() + SLOWEST
         namespace = self._homes[node.name].host.namespace
         while not await asyncio.to_thread(namespace.call, _card_has_address):
             node.check()
             if time.monotonic() > deadline:
-                raise node.error(f"{CARD} has no address after {CARD_PATIENCE:g} s")
+                raise node.error(f"{CARD} has no address after {SLOWEST:g} s")
             await asyncio.sleep(CARD_POLL)
 
     async def show_card(self, node: Node) -> tuple[str, str]:

@@ -28,6 +28,8 @@ SHOWN_LINES: Final = 15
 POLL: Final = 0.05
 PATIENCE: Final = 5.0
 """Seconds that a controller has to stop on SIGTERM."""
+SLOWEST: Final = 60.0
+"""Seconds for what takes a few on a machine that has nothing else to do."""
 
 
 class Computer(Protocol):
@@ -65,7 +67,7 @@ class Node:
             self.process = self.computer.popen(command, stdout=output, stderr=output, env=env)
         return self.process
 
-    async def ask(self, work: Callable[[Bus], Awaitable[T]], wanted: str = "answer", patience: float = 30.0) -> T:
+    async def ask(self, work: Callable[[Bus], Awaitable[T]], wanted: str = "answer", patience: float = SLOWEST) -> T:
         """Run `work` with the node's bus as soon as that is there. Raises NodeError after `patience` seconds."""
         fault = "no bus"
         try:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
+from ipop_core.allowance import Allowance
 from ipop_core.bus.api import Bus
 from ipop_core.contract import ModuleContext
 from ipop_core.errors import BusError
@@ -33,7 +34,6 @@ from .card.protocol.source import SourceCheck, source_of
 from .frames import FRAME_HEADER, FRAME_HEADER_SIZE, Card
 from .link.protocol.broadcast import Arrived, Broadcast, Copy, Refused
 from .link.protocol.machine import LinkMachine
-from .link.protocol.shares import Shares
 from .listing import list_members
 from .numbering import first_number
 from .owners import Owners
@@ -98,7 +98,7 @@ class Spreading:
         self._is_doubted = False
         """The last list named fewer members, but was not certain."""
         self._listing: asyncio.Task[None] | None = None
-        self._lookups: Final = Shares(LOOKUPS_A_SECOND, LOOKUPS_AT_ONCE)
+        self._lookups: Final = Allowance(LOOKUPS_A_SECOND, LOOKUPS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: Counter[bytes] = Counter()
         """By who handed them over, this node among them, how many frames wait."""

@@ -34,6 +34,8 @@ Answer: TypeAlias = Resolved | Allocated | Listed | Surveyed
 
 CONNECT_SECONDS: Final = 6.0
 CONFIRM_ROUTES: Final = 1.0
+WAKE_AGAIN: Final = 1.0
+"""Seconds after a fault that nothing foresaw: it may come again at once, and what else is due must come some time."""
 
 
 class Driver:
@@ -159,7 +161,12 @@ class Driver:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self._wake)
 
     def _wake(self) -> None:
-        self.perform(self._machine.wake(boot_clock()))
+        try:
+            effects = self._machine.wake(boot_clock())
+        except BaseException:
+            self._timer = asyncio.get_running_loop().call_later(WAKE_AGAIN, self._wake)
+            raise
+        self.perform(effects)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -92,7 +92,10 @@ def test_the_whole_tutorial_on_one_machine() -> None:
 def test_two_demos_at_the_same_time() -> None:
     """Each has its own ring, cards and captures. How fast two are on a small machine is not looked at here."""
     with demo("--json", "--nat", "open,open") as one, demo("--json", "--nat", "symmetric,symmetric") as other:
-        found = [json.loads(process.communicate(timeout=PATIENCE)[0]) for process in (one, other)]
+        printed = [process.communicate(timeout=PATIENCE) for process in (one, other)]
+
+    assert all(output for output, _ in printed), "\n".join(errors for _, errors in printed)
+    found = [json.loads(output) for output, _ in printed]
 
     assert [figures["nat"] for figures in found] == ["open,open", "symmetric,symmetric"]
     assert all(figures["cards_up_ms"].keys() == {"alice", "bob"} for figures in found)

@@ -284,6 +284,19 @@ def test_who_was_tried_in_vain_is_tried_again_after_a_rest() -> None:
     assert times == [0, 3, 6, 9, 30, 33, 36, 39]
 
 
+def test_of_neighbours_that_named_others_in_vain_and_are_gone_nothing_is_kept() -> None:
+    alice = mesh(ALICE)
+    for number in range(1, 50):
+        neighbour, now = bytes([number]) * 20, 100.0 * number
+        alice.link_up(neighbour, now)
+        alice.receive(neighbour, msgspec.msgpack.encode(rules.Hello((bytes([200, number]) * 10,), b"")), now)
+        alice.link_down(neighbour, now + 1)
+        alice.wake(now + rules.AWAITED)
+        alice.link_up(BOB, now + rules.AWAITED)
+        alice.receive(BOB, msgspec.msgpack.encode(rules.Hello((), bytes([number]))), now + rules.AWAITED)
+    assert len(alice._vain) <= 1
+
+
 def test_links_that_ended_while_the_link_module_was_away_are_gone(tmp_path: Path) -> None:
     async def scene() -> None:
         async with memory_bus() as bus:
@@ -308,6 +321,9 @@ def test_links_that_ended_while_the_link_module_was_away_are_gone(tmp_path: Path
                 link.answer("peers", {"peers": direct[1:]})
                 core.publish("core.module", {"name": "tincan", "state": "running"})
                 await linked(CAROL)
+                link.publish("link.up", {"node": BOB.hex(), "endpoint": "192.0.2.1:1", "kinds": [], "initiator": True})
+                await linked(BOB, CAROL)
+                assert not module._meanwhile, "of what comes and goes later no note is kept"
             finally:
                 await module.stop()
 

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.overlay_net.members import NAMESPACE_KEY, cheap_sign, cheap_verify
 from ipop_modules.topology.protocol import ids, registration, storage, store
 from ipop_modules.topology.protocol.effects import Effect, Listed, Registered, Resolved, Send, Source
-from ipop_modules.topology.protocol.lookup import LIMIT, OTHER_CLOCK, WAIT
+from ipop_modules.topology.protocol.lookup import LIMIT, OTHER_CLOCK, SECOND, WAIT
 from ipop_modules.topology.protocol.machine import SURVEYS_AT_ONCE, Machine, Member
 from ipop_modules.topology.protocol.members import LONGEST
 from ipop_modules.topology.protocol.messages import (
@@ -875,6 +875,7 @@ def test_that_there_is_nobody_is_asked_of_others_the_second_time() -> None:
     second = {lookup.point(get.number) for get in said(effects, Get)}
     assert len(second) == 3
     assert second.isdisjoint(first)
+    assert second == {ids.from_number(ids.number(KEY) + int(part * story.machine.ring.beside)) for part in SECOND}
     assert len({place_of(story, point) for point in first | second}) > 3, "other storers"
 
 
@@ -884,14 +885,17 @@ def place_of(story: Story, point: bytes) -> bytes | None:
 
 
 def test_two_storers_that_saw_two_claims_in_different_orders_do_not_tell_each_other_for_ever() -> None:
+    """What differs is the time that the way between them takes."""
     story = Story(FAR)
     story.hear(Hello(True, 1, (), False), FAR)
-    first, second = record(b"alice", since=9), record(b"bob", since=1)
+    first, second = record(b"alice", since=1), record(b"bob", since=9)
     story.hear(Replicate((Copy(first, 600, 10_000),)), FAR)
-    (told,) = said(story.hear(Replicate((Copy(second, 600, 2_000),)), FAR), Replicate)
+    (told,) = said(story.hear(Replicate((Copy(second, 600, 9_000),)), FAR), Replicate)
     assert [copy.record for copy in told.copies] == [first, second], "it may not know the first"
-    back = Replicate((Copy(second, 600, 6_500), Copy(first, 600, 10_000)))
-    assert not said(story.hear(back, FAR), Replicate), "it knows both"
+    knows_both = Replicate((Copy(second, 600, 14_990), Copy(first, 600, 9_970)))
+    assert not said(story.hear(knows_both, FAR), Replicate)
+    saw_it_late = Replicate((Copy(second, 600, 14_990), Copy(first, 600, 5_000)))
+    assert said(story.hear(saw_it_late, FAR), Replicate)
 
 
 def test_what_a_neighbour_says_of_the_time_can_be_handed_on() -> None:
@@ -923,3 +927,22 @@ def test_a_leaf_is_certain_that_there_is_nobody_when_all_whom_it_can_ask_have_sa
         numbers = [get.number for get in said(effects, Get)]
     assert [(effect.node, effect.certain) for effect in effects if isinstance(effect, Resolved)] == [(None, True)]
     assert rounds == 2
+
+
+def test_an_answer_to_a_renewal_is_waited_for_a_while_and_to_a_first_claim_not_so_long() -> None:
+    story = crowded()
+    put = put_of(story.machine.set_addresses([ADDRESS], story.now))
+    assert put is not None
+    story.now += 0.1
+    story.hear(PutAnswer(put[1].number, "stored", None), NEXT, proven=False)
+    assert story.machine.registrations is not None
+    (claim,) = story.machine.registrations.addresses
+    claim.found = True
+    next_put(story, 400.0)
+    began = story.now
+    next_put(story, 10.0)
+    assert story.now - began >= registration.PATIENT
+    story.machine.set_addresses([bytes([10, 0, 0, 9])], story.now)
+    began = story.now
+    next_put(story, 10.0)
+    assert story.now - began < registration.PATIENT

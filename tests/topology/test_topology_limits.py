@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count, pairwise
+from itertools import count, islice, pairwise
 
 import pytest
 
@@ -73,6 +73,17 @@ def test_names_that_one_neighbour_makes_up_are_tried_a_few_at_once_and_others_na
     assert attempts[0] == OF_ONE
     assert sum(attempts) == AT_ONCE - 1
     assert node.machine.hellos.refused == 0
+
+
+def test_names_that_are_not_tried_crowd_out_nobody_who_is_farther_away(network: Network, node: Node) -> None:
+    """All that one neighbour may have tried lie on one side, so that its names on the other one wait."""
+    honest, liar = strangers(network, node, 2)
+    made_up = list(islice(nearer(node), 24))
+    after, (*newcomers, one, other) = made_up[::2], made_up[1:8:2]
+    lists = [*zip(after[::2], after[1::2], strict=True)][: OF_ONE // 2]
+    said = [Hello(True, 1, near, False, order=order) for order, near in enumerate([*lists, (one, other)])]
+    assert [len(tried(say(node, liar, hello, network.now))) for hello in said] == [2, 2, 2, 2, 0]
+    assert set(tried(say(node, honest, Hello(True, 1, tuple(newcomers), False), network.now))) == set(newcomers)
 
 
 def test_an_attempt_that_ends_makes_room_for_the_next_name(network: Network, node: Node) -> None:

@@ -244,6 +244,17 @@ def test_at_its_quota_an_owners_oldest_withdrawn_record_makes_room() -> None:
     assert store.put(record(key=keys[7]), 600, LINK, 3.0).state == "stale", "it is remembered that it was withdrawn"
 
 
+def test_a_link_at_its_quota_gets_no_room_in_the_place_of_what_came_by_another() -> None:
+    store, other = Store(), b"other link" * 2
+    store.put(withdrawn("greedy"), 600, other, 0.0)
+    for number in range(MAX_FOR_OWNER - 1):
+        store.put(record("greedy", key=(1 << 20 | number).to_bytes(20, "big")), 600, other, 0.0)
+    for number in range(MAX_FOR_LINK):
+        store.put(record(f"sybil {number}", key=number.to_bytes(20, "big")), 600, LINK, 0.0)
+    assert store.put(record("greedy", key=b"x" * 20), 600, LINK, 1.0).state == "refused"
+    assert store.put(record("greedy", key=b"x" * 20), 600, other, 1.0).state == "stored"
+
+
 def test_a_full_store_takes_the_newest_of_the_link_that_has_most_out_for_one_that_has_fewer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

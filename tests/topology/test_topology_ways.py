@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, cast
+
 import msgspec
 import pytest
 
@@ -11,9 +13,11 @@ from benchmarks.overlay_net.thin import Network, Node, Packet
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.effects import Effect, Resolved, Send
 from ipop_modules.topology.protocol.messages import Get, GetAnswer, Neighbours, decode, encode
+from ipop_modules.topology.protocol.ring import Ring
 from ipop_modules.topology.protocol.roundtrip import UNKNOWN
+from ipop_modules.topology.protocol.ways import Ways
 from tests.topology.rings import address, look_up, ring
-from tests.topology.test_topology_distrust import ADDRESS, NEXT, Story, resolved, said
+from tests.topology.test_topology_distrust import ADDRESS, FAR, NEXT, Story, resolved, said
 
 LISTED = 64
 
@@ -107,9 +111,8 @@ def first_hops(story: Story, effects: list[Effect]) -> list[bytes]:
     hops = []
     for effect in effects:
         if isinstance(effect, Send) and isinstance(decode(effect.payload), Get):
-            way = story.machine.ring.way(effect.to)
-            assert way is not None
-            hops.append(effect.via or way[1])
+            known = story.machine.ring.hops
+            hops.append(effect.via or known[ids.closest(effect.to, known) or b""])
     return hops
 
 
@@ -139,3 +142,19 @@ def test_that_there_is_nobody_is_asked_once_more_by_fresh_ways_where_relays_had_
 
 def nobody(story: Story, number: int) -> list[Effect]:
     return story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False)
+
+
+def test_two_questions_by_one_neighbour_are_not_two_straight_ones() -> None:
+    """A member with one neighbour that is nearest to both points."""
+
+    class OneNeighbour:
+        member = True
+        hops: ClassVar = {FAR: FAR}
+
+        def is_closest(self, _point: bytes) -> bool:
+            return False
+
+    ways = Ways(cast("Ring", OneNeighbour()))
+    for number in (1, 2):
+        ways.first(number, FAR)
+    assert ways.are_straight((1, 2)) == 1

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from ipop_core.allowance import Allowance
 from ipop_core.token_bucket import TokenBucket
 from ipop_modules.signal.protocol import candidates
 from ipop_modules.signal.protocol.offers import MAPPINGS, Answer, Offer, decode, encode
@@ -94,7 +95,7 @@ class Rendezvous:
     def __init__(self, random: Callable[[int], bytes], now: float) -> None:
         self._random = random
         self._attempts: OrderedDict[str, Attempt] = OrderedDict()
-        self._peers: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._peers = Allowance(PEER_RATE, PEER_BURST, MOST_PEERS)
         self._all_peers = TokenBucket(NODE_RATE, NODE_BURST, now)
         self.counters: Counter[str] = Counter()
         """What was sent, received and dropped, by name."""
@@ -198,11 +199,7 @@ class Rendezvous:
         return tally
 
     def _may_offer(self, peer: str, now: float) -> bool:
-        bucket = self._peers.pop(peer, None) or TokenBucket(PEER_RATE, PEER_BURST, now)
-        self._peers[peer] = bucket
-        if len(self._peers) > MOST_PEERS:
-            self._peers.popitem(last=False)
-        return bucket.take(now) and self._all_peers.take(now)
+        return self._peers.take(peer, now) and self._all_peers.take(now)
 
 
 def _pack(endpoints: Sequence[str]) -> list[bytes]:

@@ -67,7 +67,7 @@ class Claim:
     """The last renewal came with such."""
 
     def next_beside(self, gap: int) -> int:
-        """How far from the key the next Put goes: every other time not at all. `gap`: 1.5 average gaps in the ring."""
+        """How far from the key the next Put goes: every other time not at all. `gap`: at first (`Ring.beside`)."""
         is_beside, self.is_next_beside = self.is_next_beside, not self.is_next_beside
         return is_beside * self.side * gap >> self.nearer
 

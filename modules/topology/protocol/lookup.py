@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from fractions import Fraction
 from math import inf
 from typing import Final
 
@@ -40,6 +41,10 @@ YOUNG: Final = 5.0
 YOUNG_RETRY: Final = 0.15
 WAIT: Final = 0.5
 """Seconds after an answer that counts for which the others are waited for."""
+FIRST: Final = (0, 1, -1)
+"""Where the questions go: so many times the distance of `Ring.beside` from the key."""
+SECOND: Final = (Fraction(1, 2), Fraction(-1, 2), Fraction(5, 3))
+"""The same when it asks once more: others of those that should hold the record, as they lie on average."""
 ENOUGH: Final = 2
 """So many storers decide. One alone that has nothing may just have come to its place in the ring."""
 OTHER_CLOCK: Final = 3600.0
@@ -206,9 +211,9 @@ class Lookups:
         return min(min(lookup.started + LIMIT, lookup.try_at, lookup.decide_at) for lookup in self._by_key.values())
 
     def _begin(self, lookup: _Lookup, now: float) -> None:
-        gap = ids.RING * 3 // (2 * max(1, self._ring.size_estimate))
         storers: list[bytes] = []
-        for beside in (gap // 2, -gap // 2, gap * 5 // 3) if lookup.is_second else (0, gap, -gap):
+        for part in SECOND if lookup.is_second else FIRST:
+            beside = int(part * self._ring.beside)
             number = request_number(self._random)
             storer = self._ring.nearest_known(ids.from_number(ids.number(lookup.key) + beside))
             if storer in storers and self._ring.is_small:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
-from ipop_modules.topology.protocol.allowance import Allowance
+from ipop_core.allowance import Allowance
 from ipop_modules.topology.protocol.census import Census
 from ipop_modules.topology.protocol.chance import Random
 from ipop_modules.topology.protocol.effects import Effect, Listed, Resolved, Source, Surveyed

@@ -125,7 +125,7 @@ class Members:
 
     def _open(self, opened: list[str], now: float) -> None:
         """Ask for these parts, those of them that are new."""
-        gap = ids.RING * 3 // (2 * max(1, self._ring.size_estimate))
+        gap = self._ring.beside
         for part in opened:
             if part in self._parts or len(self._parts) >= MAX_PARTS:
                 continue

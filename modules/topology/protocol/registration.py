@@ -320,15 +320,11 @@ class Registrations:
             claim.change_side()
         claim.tries += 1
         detour = self._ring.detour() if claim.tries > 1 or not self._ring.attached else None
-        beside = claim.next_beside(self._gap()) if self._ring.attached else 0
+        beside = claim.next_beside(self._ring.beside) if self._ring.attached else 0
         is_beside = beside != 0
         number = claim.number_for(is_beside=is_beside, random=self._random)
         point = ids.from_number(ids.number(claim.key) + beside)
         self._ring.out.to_closest(point, Put(number, self._ring.me, detour, claim.record, is_beside), detour)
-
-    def _gap(self) -> int:
-        """How far beside a key readers ask, too: 1.5 average gaps in the ring."""
-        return ids.RING * 3 // (2 * max(1, self._ring.size_estimate))
 
     def _ask_another(self, claim: Claim, number: int, now: float) -> None:
         """What one storer answered to this number is not enough: put it elsewhere."""
@@ -447,7 +443,7 @@ class Registrations:
         for side in sides:
             number = request_number(self._random)
             numbers.add(number)
-            point = ids.from_number(ids.number(claim.key) + side * self._gap())
+            point = ids.from_number(ids.number(claim.key) + side * self._ring.beside)
             put = Put(number, self._ring.me, None, record, beside=side != 0 and not withdrawn)
             self._ring.out.to_closest(point, put)
         return numbers

@@ -322,22 +322,24 @@ class Ring:
         self._look_around()
         return self._estimate
 
+    @property
+    def beside(self) -> int:
+        """How far beside a key replicas are asked for, and put, too: 1.5 average gaps between members."""
+        return ids.RING * 3 // (2 * max(1, self.size_estimate))
+
     def detour(self, avoiding: Container[bytes] = ()) -> bytes | None:
         """Some neighbour in the ring, for a question that was not answered by the shortest way."""
         members = [node for node in self._member_links() if node not in avoiding]
         return pick(self._random, members) if members else None
 
-    def way(self, point: bytes, avoiding: Container[bytes] = ()) -> tuple[bytes, bytes] | None:
-        """Of the nodes to which a way is known, the one nearest to `point`, and the neighbour that its way begins with.
+    @property
+    def hops(self) -> Mapping[bytes, bytes]:
+        """The nodes to which a way is known, and the neighbour that each begins with; outside the ring neighbours.
 
-        Of those that begin with others than `avoiding`. A node outside the ring hands everything to the neighbour that
-        is nearest itself.
+        A node outside the ring hands everything to the neighbour that is nearest itself.
         """
         hops = self._sharing.hops
-        if not self.member:
-            hops = {node: hop for node, hop in hops.items() if node == hop}
-        nearest = ids.closest(point, (node for node, hop in hops.items() if hop not in avoiding))
-        return None if nearest is None else (nearest, hops[nearest])
+        return hops if self.member else {node: hop for node, hop in hops.items() if node == hop}
 
     def nearest_known(self, point: bytes, others: Container[bytes] = ()) -> bytes | None:
         """Of this member, its neighbours and those next to it, the one nearest to `point` that is none of `others`."""

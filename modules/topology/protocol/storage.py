@@ -7,8 +7,8 @@ from itertools import groupby
 from math import inf
 from typing import Final
 
+from ipop_core.allowance import Allowance
 from ipop_modules.topology.protocol import ids
-from ipop_modules.topology.protocol.allowance import Allowance
 from ipop_modules.topology.protocol.chance import Random
 from ipop_modules.topology.protocol.effects import Source
 from ipop_modules.topology.protocol.messages import (

@@ -271,7 +271,7 @@ class Store:
         spare = self._oldest_withdrawn(owner) if is_at_quota else None
         if is_at_quota and spare is None:
             return False
-        if gives_way is None and spare is None and not self._has_room(link):
+        if gives_way is None and (spare is None or spare.link != link) and not self._has_room(link):
             return False
         for entry in (gives_way, spare):
             if entry is not None:

@@ -9,8 +9,9 @@ neighbours, true or false, had a part in it. A leaf knows no more than its neigh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 
+from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.ring import Ring
 
 
@@ -30,8 +31,9 @@ class Ways:
             self._straight.add(number)
             return None
         taken = set(self._hops.values())
-        shortest = self._ring.way(point)
-        way = self._ring.way(point, taken) or shortest
+        hops = self._ring.hops
+        shortest = _way(hops, point, ())
+        way = _way(hops, point, taken) or shortest
         if way is None:
             return None
         node, hop = way
@@ -57,3 +59,9 @@ class Ways:
     def _take(self, number: int, hop: bytes) -> None:
         self._hops[number] = hop
         self._used.add(hop)
+
+
+def _way(hops: Mapping[bytes, bytes], point: bytes, avoiding: Container[bytes]) -> tuple[bytes, bytes] | None:
+    """Of the nodes whose way begins with others than `avoiding`, the one nearest to `point`, and that neighbour."""
+    nearest = ids.closest(point, (node for node, hop in hops.items() if hop not in avoiding))
+    return None if nearest is None else (nearest, hops[nearest])

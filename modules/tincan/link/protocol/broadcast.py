@@ -39,11 +39,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from ipop_core.allowance import Allowance
 from ipop_core.token_bucket import TokenBucket
 
 from ...frames import BROADCAST, CARD, FRAME_HEADER, FRAME_HEADER_SIZE
 from .replay import ReplayWindow
-from .shares import Shares
 
 HEADER: Final = Struct("!Q20sBB")
 FANOUT: Final = 16
@@ -115,7 +115,7 @@ class Broadcast:
         self._sequence = first
         self._bucket: TokenBucket | None = None
         """For this node's own frames."""
-        self._handed: Final = Shares(HANDED_RATE, HANDED_BURST)
+        self._handed: Final = Allowance(HANDED_RATE, HANDED_BURST)
         self._origins: dict[bytes, _Origin] = {}
         """Others that have signed a frame; who was silent longest comes first."""
         self._former: dict[bytes, int] = {}
