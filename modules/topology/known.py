@@ -24,8 +24,9 @@ _log = logging.getLogger(__name__)
 KIND: Final = "known"
 MOST: Final = 32
 AT_ONCE: Final = 3
-LONELY: Final = 6.0
-"""Seconds without any link before known peers are asked: bootstraps come first."""
+LONELY: Final = 2.0
+"""Seconds without any link before known peers are asked. Bootstraps come first, but a node that is alone for longer
+takes itself for the first of its ring (founding.py), and what it claims then it may have to give back."""
 LOST: Final = 300.0
 """Seconds, on average, from asking one peer that has no link any more to the next, while there are other links."""
 CONNECT_SECONDS: Final = 3.0
