@@ -65,6 +65,10 @@ class SimulatedNat:
             self.spoiled[port, remote] = now
         return None
 
+    def holder(self, port: int) -> Address | None:
+        """The inner address that has an outer port, whoever its flows go to."""
+        return next((inner for (inner, _), (outer, _) in self.flows.items() if outer == port), None)
+
     def restart(self) -> None:
         """Forget every flow, and give new ports to those that come."""
         self.flows.clear()
@@ -134,6 +138,13 @@ class Nats:
                 break
             nat = nat.carrier
         return source
+
+    def holder(self, target: Address) -> Address | None:
+        """The host's own address that stands behind an address as the world sees it, be it let in or not."""
+        inner: Address | None = target
+        while inner is not None and (nat := self._routers.get(inner[0])) is not None:
+            inner = nat.holder(inner[1])
+        return inner
 
     def arrive(self, source: Address, target: Address, now: float) -> Address | None:
         """The host's own address that a packet gets to, `source` being what `leave` said; None: it gets nowhere."""

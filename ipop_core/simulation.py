@@ -61,7 +61,10 @@ class Weather:
         self._island: dict[Hashable, int] = {}
 
     def split(self, *islands: Collection[Hashable]) -> None:
-        """From now on nothing passes between these sets; who is in none of them reaches everyone."""
+        """From now on nothing passes between these sets; who is in none of them reaches everyone.
+
+        In a `World` they are sets of hosts, by their own addresses: wherever a host is, behind whichever router.
+        """
         self._island = {place: number for number, places in enumerate(islands) for place in places}
 
     def mend(self) -> None:
@@ -94,6 +97,8 @@ class World(VirtualTime):
         self.bytes_sent = 0
         self.datagrams_sent = 0
         self._receivers: dict[Endpoint, Receive] = {}
+        self._last: dict[tuple[Endpoint, Endpoint], float] = {}
+        """When what was sent last on a way arrives."""
 
     def attach(self, endpoint: Endpoint, receive: Receive) -> None:
         self._receivers[endpoint] = receive
@@ -110,10 +115,14 @@ class World(VirtualTime):
         self.bytes_sent += len(data)
         self.datagrams_sent += -(-len(data) // segment)
         seen = self.nats.leave(source, target, self.now)
-        if self.weather.passes(source, target):
-            self.after(self.weather.delay(), lambda: self._arrive(seen, target, data, segment))
+        holder = self.nats.holder(target)
+        if self.weather.passes(source[0], None if holder is None else holder[0]):
+            # Delays vary, but datagrams of one way don't overtake each other: real ones seldom do.
+            arrival = max(self.now + self.weather.delay(), self._last.get((source, target), 0.0))
+            self._last[source, target] = arrival
+            self.after(arrival - self.now, lambda: self._come(seen, target, data, segment))
 
-    def _arrive(self, source: Endpoint, target: Endpoint, data: bytes, segment: int) -> None:
+    def _come(self, source: Endpoint, target: Endpoint, data: bytes, segment: int) -> None:
         inner = self.nats.arrive(source, target, self.now)
         receive = None if inner is None else self._receivers.get(inner)
         if receive is not None:

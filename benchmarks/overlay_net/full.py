@@ -1,16 +1,17 @@
-"""Whole nodes in virtual time: topology, rendezvous and link machines over datagrams, with the real cipher and keys.
+"""Whole nodes in virtual time: topology, rendezvous and link machines over a network's datagrams, with real keys.
 
 Nothing of the links is a figure here, as it is in `thin.py`: handshakes, hole punching, keepalives, relaying and what
-they cost are the product's. Left out are the card, the bus and NATs; contact with a bootstrap is tried again until it
-answers, as the signal module does. `cipher` and the recipe's `verify` may be cheap ones for larger runs.
+they cost are the product's. The network is a `World`: a node may be put behind a NAT before it makes contact with
+anybody (`put_behind`). Left out are the card, the bus and port mappings by routers; contact with a bootstrap is tried
+again until it answers, as the signal module does. `cipher` and the recipe's `verify` may be cheap ones for larger runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -21,9 +22,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from benchmarks.overlay_net import thin
 from benchmarks.overlay_net.members import EPOCH, NAMESPACE_KEY, Recipe
+from ipop_core.lab.nat import NatKind
 from ipop_core.namespace import Namespace
+from ipop_core.simulated_nat import SimulatedNat
 from ipop_modules.signal.protocol import rendezvous
-from ipop_modules.signal.protocol.rendezvous import Rendezvous
+from ipop_modules.signal.protocol.rendezvous import Nat, Rendezvous
 from ipop_modules.tincan.link.protocol import events
 from ipop_modules.tincan.link.protocol.backlog import Load, Unsent
 from ipop_modules.tincan.link.protocol.events import Endpoint, Event
@@ -31,6 +34,9 @@ from ipop_modules.tincan.link.protocol.handshake import Credentials
 from ipop_modules.tincan.link.protocol.keys import Cipher
 from ipop_modules.tincan.link.protocol.machine import LinkMachine
 from ipop_modules.tincan.link.protocol.machine import Node as LinkNode
+from ipop_modules.tincan.link.surroundings import Surroundings
+from ipop_modules.tincan.meeting import Meeting
+from ipop_modules.tincan.reach import Reach
 from ipop_modules.topology.protocol.effects import (
     Allocated,
     Connect,
@@ -49,6 +55,8 @@ from ipop_modules.topology.protocol.effects import (
 from ipop_modules.topology.protocol.records import verify_p256
 
 PORT = 4741
+FURTHER = 20_000
+"""The port of a node's further socket 0."""
 HEADERS = 28
 """Bytes of IP and UDP around a datagram."""
 CONNECT_SECONDS = 6.0
@@ -58,18 +66,22 @@ _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 class Socket:
-    """The way out of one node."""
+    """The way out of one node, what `link/sockets.py` is in the product; a further one's endpoints have its number."""
 
     overflow = 0
+    port = PORT
+    endpoint_length = 2
 
-    def __init__(self, network: Network, endpoint: Endpoint) -> None:
+    def __init__(self, network: Network, host: str) -> None:
         self._network = network
-        self.endpoint = endpoint
+        self._host = host
+        self._further = 0
 
     def transmit(
         self, endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int
     ) -> Unsent | None:
-        self._network.transmit(self.endpoint, endpoint, b"".join(buffers), segment)
+        port = PORT if len(endpoint) == self.endpoint_length else FURTHER + endpoint[-1]
+        self._network.send((self._host, port), (endpoint[0], endpoint[1]), b"".join(buffers), segment)
         return None
 
     def hold(
@@ -80,17 +92,26 @@ class Socket:
     def address(self, endpoint: Endpoint) -> tuple[bytes, int]:
         return ip_address(endpoint[0]).packed, endpoint[1]
 
+    def endpoint(self, ip: IPv4Address | IPv6Address, port: int) -> Endpoint | None:
+        return (str(ip), port) if isinstance(ip, IPv4Address) else None
+
     def endpoint_at(self, ip: bytes, port: int) -> Endpoint | None:
-        return str(ip_address(ip)), port
+        return self.endpoint(ip_address(ip), port)
 
     def branch(self, endpoint: Endpoint, count: int) -> Sequence[Endpoint]:
-        return ()
+        numbers = range(self._further, self._further + count)
+        self._further += count
+        for number in numbers:
+            self._network.listen((self._host, PORT), FURTHER + number, number)
+        return [(*endpoint[: self.endpoint_length], number) for number in numbers]
 
 
 @dataclass(kw_only=True)
 class Node(thin.Node):
     endpoint: Endpoint
     transport: LinkMachine
+    reach: Reach
+    meeting: Meeting
     rendezvous: Rendezvous
     waiting: set[tuple[bytes, str]] = field(default_factory=set)
     """Connects that have not ended yet: node and kind."""
@@ -98,10 +119,6 @@ class Node(thin.Node):
     """Bootstraps that have not answered yet."""
     wake_at: float | None = None
     """When the links or the rendezvous want to be woken next."""
-
-    @property
-    def candidates(self) -> tuple[str, ...]:
-        return (f"{self.endpoint[0]}:{self.endpoint[1]}",)
 
 
 class Network(thin.Network):
@@ -117,8 +134,6 @@ class Network(thin.Network):
         super().__init__(seed, loss, latency=latency, recipe=recipe or Recipe(verify=verify_p256))
         self._cipher = cipher
         self._by_endpoint: dict[Endpoint, Node] = {}
-        self._last: dict[tuple[Endpoint, Endpoint], float] = {}
-        """When what was sent last on a way arrives."""
         self._first = IPv4Address("10.128.0.1")
 
     # Building.
@@ -130,7 +145,9 @@ class Network(thin.Network):
         static = X25519PrivateKey.from_private_bytes(self.chance.randbytes(32))
         credentials = Credentials(private, _certificate(private), static)
         public = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        endpoint: Endpoint = (str(self._first + len(self.nodes)), PORT)
+        host = IPv4Address(self._first + len(self.nodes))
+        endpoint: Endpoint = (str(host), PORT)
+        socket = Socket(self, str(host))
         transport = LinkMachine(
             LinkNode(
                 node=credentials.node,
@@ -139,10 +156,12 @@ class Network(thin.Network):
                 cipher=self._cipher,
                 unix_time=lambda: EPOCH + self.now,
             ),
-            Socket(self, endpoint),
+            socket,
             lambda offload, size, frame: self.delivered(endpoint, frame),
             self.chance.randbytes,
         )
+        reach = Reach(socket, lambda: self.now, lambda: None)
+        reach.surroundings = Surroundings((host,))
         machine = self.recipe.machine(
             credentials.node,
             public if member else None,
@@ -157,11 +176,28 @@ class Network(thin.Network):
             transport.routes,
             endpoint=endpoint,
             transport=transport,
+            reach=reach,
+            meeting=Meeting(transport, reach),
             rendezvous=Rendezvous(self.chance.randbytes, self.now),
         )
         self.nodes[node.id] = self._by_endpoint[endpoint] = node
+        self.listen(endpoint, PORT, None)
         self._set_timer(node)
         return node
+
+    def put_behind(self, node: thin.Node, kind: NatKind, public: str) -> SimulatedNat:
+        """Put a node behind a router of its own, whose outer address is `public`."""
+        router = SimulatedNat(kind, public, self.chance)
+        self.nats.put(whole(node).endpoint[0], router)
+        return router
+
+    def listen(self, endpoint: Endpoint, port: int, number: int | None) -> None:
+        """Hand what comes to a port to the node at `endpoint`, by its further socket of that number."""
+        node = self._by_endpoint[endpoint]
+        way = () if number is None else (number,)
+        self.attach(
+            (endpoint[0], port), lambda data, segment, source: self._datagram(node, (*source, *way), data, segment)
+        )
 
     def delivered(self, endpoint: Endpoint, frame: memoryview) -> bool:
         """An Ethernet frame has come to the card of the node at `endpoint`: there is none here."""
@@ -180,9 +216,20 @@ class Network(thin.Network):
         """Its neighbours find out as they would."""
         node.alive = False
 
+    def split(self, *islands: Collection[bytes]) -> None:
+        """No datagram passes between these nodes any more, wherever they are; links across end as they find out."""
+        self.weather.split(*({whole(self.nodes[node]).endpoint[0] for node in island} for island in islands))
+
+    def leave(self, node: thin.Node) -> None:
+        here = whole(node)
+        self.perform(here, here.machine.withdraw(self.now))
+        here.transport.close(self.now)
+        self._settle(here)
+        here.alive = False
+
     def spent(self) -> dict[str, int]:
         """Bytes that were sent so far: whole nodes send what their links cost, too."""
-        return dict(self.bytes_by)
+        return {"datagrams": self.bytes_sent + HEADERS * self.datagrams_sent}
 
     # What machines ask for.
 
@@ -286,8 +333,11 @@ class Network(thin.Network):
                 self.perform(node, node.machine.demand(other, self.now))
             case events.CardIdle(other):
                 self.perform(node, node.machine.idle(other, self.now))
+            case events.Observed(_, endpoint, ip, port):
+                node.reach.observed(endpoint, (ip, port))
             case events.RendezvousWanted(other):
-                self._offer(node, node.rendezvous.want(other.hex(), node.candidates, self.now))
+                own, nat = self._own(node, other)
+                self._offer(node, node.rendezvous.want(other.hex(), own, self.now, nat))
             case _:
                 pass
 
@@ -302,8 +352,14 @@ class Network(thin.Network):
             source = Source(message.sender, proven, message.link or message.sender)
             self.perform(node, node.machine.receive(bytes(message.data), source, self.now))
         elif proven:
+            own, nat = self._own(node, message.sender)
             sender, data = message.sender.hex(), bytes(message.data)
-            self._offer(node, node.rendezvous.receive(sender, data, node.candidates, self.now))
+            self._offer(node, node.rendezvous.receive(sender, data, own, self.now, nat))
+
+    def _own(self, node: Node, other: bytes) -> tuple[Sequence[str], Nat]:
+        """What the links say of themselves for another node."""
+        offer = node.meeting.offer(other, self.now)
+        return offer["candidates"], Nat(**offer["nat"])
 
     def _offer(self, node: Node, effects: list[rendezvous.Effect]) -> None:
         for effect in effects:
@@ -311,19 +367,8 @@ class Network(thin.Network):
             if isinstance(effect, rendezvous.Send):
                 node.transport.send_role(other, "signal", effect.data, self.now)
             else:
-                places = [(host, int(port)) for host, port in (text.rsplit(":", 1) for text in effect.endpoints)]
-                node.transport.probe(other, places, self.now, early=effect.early)
-
-    # Datagrams.
-
-    def transmit(self, source: Endpoint, target: Endpoint, data: bytes, segment: int) -> None:
-        self.bytes_by["datagrams"] += len(data) + HEADERS * -(-len(data) // segment)
-        if target in self._by_endpoint and self.weather.passes(source, target):
-            # Delays vary, but datagrams of one way don't overtake each other: real ones seldom do.
-            arrival = max(self.now + self.weather.delay(), self._last.get((source, target), 0.0))
-            self._last[source, target] = arrival
-            node = self._by_endpoint[target]
-            self.after(arrival - self.now, lambda: self._datagram(node, source, data, segment))
+                nat = asdict(effect.nat)
+                node.meeting.attempt(other, effect.endpoints, nat, self.now, early=effect.early)
 
     def _datagram(self, node: Node, source: Endpoint, data: bytes, segment: int) -> None:
         if node.alive:

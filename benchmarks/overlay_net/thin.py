@@ -8,9 +8,8 @@ by `Routes`, the table that the links use.
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -20,7 +19,7 @@ import msgspec
 
 from benchmarks.overlay_net.members import NAMESPACE_KEY, Recipe, node_of
 from benchmarks.overlay_net.upkeep import Upkeep
-from ipop_core.simulation import VirtualTime, Weather
+from ipop_core.simulation import World
 from ipop_modules.tincan.link.protocol.parting import PATIENCE
 from ipop_modules.tincan.link.protocol.path import KEEPALIVE
 from ipop_modules.tincan.link.protocol.routes import Routes as Table
@@ -100,12 +99,12 @@ class Packet(msgspec.Struct, frozen=True):
     strict: bool = False
 
 
-class Network(VirtualTime):
+class Network(World):
+    """Here nodes are the weather's places, and no datagrams are sent; see `full.py` for those."""
+
     def __init__(self, seed: int, loss: float = 0.0, *, latency: float = 0.02, recipe: Recipe | None = None) -> None:
-        super().__init__()
+        super().__init__(seed, latency=latency, loss=loss)
         print(f"seed {seed}")
-        self.chance = random.Random(seed)
-        self.weather = Weather(self.chance, latency, loss)
         self.recipe = recipe or Recipe()
         self.nodes: dict[bytes, Node] = {}
         self.sent = 0
@@ -140,7 +139,7 @@ class Network(VirtualTime):
             unheard = self.chance.uniform(0.0, KEEPALIVE)
             self.after(unheard, lambda other=other: self._unanswered(self.nodes[other], node, FAILING_AFTER))  # type: ignore[misc]  # mypy can't infer a lambda's default
 
-    def split(self, *islands: set[bytes]) -> None:
+    def split(self, *islands: Collection[bytes]) -> None:
         """Nothing passes between these nodes any more: links across end, as those of the dead do."""
         self.weather.split(*islands)
         for node in self.alive:

@@ -19,9 +19,8 @@ from .card.protocol.endpoint import Answered, Unanswered
 from .card.user import UserCard
 from .link.loop import faults
 from .link.protocol.events import PingAnswered
-from .link.protocol.searching import Search
 from .link.protocol.session import Session
-from .link.udp import read_endpoint, show_endpoint
+from .link.udp import show_endpoint
 from .tracing import trace
 
 if TYPE_CHECKING:
@@ -136,8 +135,10 @@ class Actions:
 
     async def _contact(self, call: Call, node: bytes | None) -> JsonObject:
         tincan, text, kind = self._tincan, call.body["endpoint"], call.body["kind"]
-        ip, port = _endpoint(text)
-        endpoint = tincan.udp.endpoint(ip, port)
+        try:
+            endpoint = tincan.reach.endpoint(text)
+        except ValueError as error:
+            raise IpopError(str(error)) from error
         if endpoint is None:
             raise IpopError(f"{text}: this node has no IPv6")
         waiting = asyncio.ensure_future(tincan.announcements.contact(endpoint))
@@ -156,17 +157,15 @@ class Actions:
 
     async def candidates(self, call: Call) -> JsonObject:
         await self._tincan.look_around()
-        return self._tincan.offer(_id(call.body.get("node")))
+        return self._tincan.meeting.offer(_id(call.body.get("node")), self._tincan.now())
 
     async def probe(self, call: Call) -> JsonObject:
-        tincan = self._tincan
-        endpoints = [tincan.udp.endpoint(*_endpoint(text)) for text in call.body["candidates"]]
-        usable = [endpoint for endpoint in endpoints if endpoint is not None]
-        node, early = bytes.fromhex(call.body["node"]), call.body.get("early", False)
-        nat = call.body.get("nat")
-        search = None if nat is None else _search(tincan, node, nat)
-        able = nat is None or nat.get("able", True)
-        tincan.machine.probe(node, usable, tincan.now(), early=early, search=search, peer_is_able=able)
+        tincan, body = self._tincan, call.body
+        node, early = bytes.fromhex(body["node"]), body.get("early", False)
+        try:
+            tincan.meeting.attempt(node, body["candidates"], body.get("nat"), tincan.now(), early=early)
+        except ValueError as error:
+            raise IpopError(str(error)) from error
         tincan.settle()
         return {}
 
@@ -317,17 +316,3 @@ async def _in_time(waiting: asyncio.Future[T], call: Call, what: str) -> T:
 
 def _id(text: str | None) -> bytes | None:
     return None if text is None else bytes.fromhex(text)
-
-
-def _search(tincan: Tincan, node: bytes, theirs: JsonObject) -> Search | None:
-    try:
-        return tincan.reach.search(node, theirs)
-    except ValueError as error:
-        raise IpopError(f"{theirs['endpoint']!r} is not an endpoint such as 1.2.3.4:4741: {error}") from error
-
-
-def _endpoint(text: str) -> Any:
-    try:
-        return read_endpoint(text)
-    except ValueError as error:
-        raise IpopError(f"{text!r} is not an endpoint such as 1.2.3.4:4741: {error}") from error

@@ -143,7 +143,8 @@ class Announcements:
             case events.RevocationsLearnt(learnt):
                 self._tincan.revoked.keep(learnt)
             case events.RendezvousWanted(node):
-                self._bus.publish("link.rendezvous", {"node": node.hex(), **self._tincan.offer(node)})
+                offer = self._tincan.meeting.offer(node, self._tincan.now())
+                self._bus.publish("link.rendezvous", {"node": node.hex(), **offer})
             case events.FilteringKnown():
                 self._filtering_known()
             case events.DirectWanted(node):

@@ -39,11 +39,11 @@ from .link.loop import add_lane, remove_lane
 from .link.pressure import Pressure
 from .link.protocol.events import Endpoint
 from .link.protocol.machine import LinkMachine
-from .link.protocol.mapping import ALTERNATE, NEXT
 from .link.protocol.portmap import NONCE_SIZE
 from .link.sockets import Sockets
 from .link.udp import UdpSocket, show_endpoint
 from .link.watching import Watch
+from .meeting import Meeting
 from .owners import Owners
 from .reach import Reach
 from .resuming import Resuming
@@ -99,6 +99,7 @@ class Tincan:
         self.pressure: Pressure
         self.sockets: Sockets
         self.machine: LinkMachine
+        self.meeting: Meeting
         self.lane: Lane
         self.announcements: Announcements
         self.revoked: Revoked
@@ -132,6 +133,7 @@ class Tincan:
             deliver_train=self._deliver_train,
         )
         self.machine.limit_relaying(self._settings.relay_mbps, boot_clock())
+        self.meeting = Meeting(self.machine, self.reach)
         self.lane = Lane(self.machine, self.udp, boot_clock, self._after_turn)
         self.announcements = Announcements(context.bus, self)
         self.revoked = Revoked(context.bus, self.machine, context.identity.folder, clock=boot_clock, after=self.settle)
@@ -195,13 +197,6 @@ class Tincan:
 
     def now(self) -> float:
         return boot_clock()
-
-    def offer(self, node: bytes | None) -> JsonObject:
-        """What the other side of a rendezvous is told, that node: the answer of the action `candidates`."""
-        searching = self.machine.searching
-        able = node is None or searching.able(node, self.reach.outer_of(node), self.now())
-        order = ALTERNATE if node is not None and self.machine.own < node else NEXT
-        return {"candidates": self.reach.candidates(order), "nat": self.reach.nat_body(searching.allowed, able)}
 
     async def test_filtering(self) -> None:
         """Find out how the NAT in front of this node filters, unless that was done a moment ago."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import zip_longest
-from typing import Final
+from typing import Final, Protocol
 
 from ipop_core.bus.api import JsonObject
 
@@ -15,7 +15,7 @@ from .link.protocol.mapping import NEXT, Address, Mapping, Nat, Observations
 from .link.protocol.portmap import Mapped
 from .link.protocol.searching import Part, Search
 from .link.surroundings import Surroundings, look
-from .link.udp import UdpSocket, read_endpoint, show_endpoint
+from .link.udp import read_endpoint, show_endpoint
 
 MAX_CANDIDATES: Final = 16
 MAX_OWN: Final = 7
@@ -26,10 +26,24 @@ IPV4: Final = 4
 IPV6: Final = 16
 
 
+class Socket(Protocol):
+    """What is asked of the node's UDP socket (`link/udp.py`), or of a simulated one."""
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def endpoint_length(self) -> int: ...
+
+    def address(self, endpoint: Endpoint) -> Address: ...
+
+    def endpoint(self, ip: IPv4Address | IPv6Address, port: int) -> Endpoint | None: ...
+
+
 class Reach:
     """`clock` gives seconds on a clock that counts suspend, `mapped` the port mapping that the router made."""
 
-    def __init__(self, udp: UdpSocket, clock: Callable[[], float], mapped: Callable[[], Mapped | None]) -> None:
+    def __init__(self, udp: Socket, clock: Callable[[], float], mapped: Callable[[], Mapped | None]) -> None:
         self._udp: Final = udp
         self._clock: Final = clock
         self._mapped: Final = mapped
@@ -103,13 +117,17 @@ class Reach:
         endpoint = None if outer is None else show_endpoint(outer)
         return {"mapping": nat.mapping.value, "endpoint": endpoint, "able": able}
 
+    def endpoint(self, text: str) -> Endpoint | None:
+        """The socket's own form of an address; None where it can't be reached from here. Raises ValueError."""
+        return self._udp.endpoint(*_read(text))
+
     def outer_of(self, node: bytes) -> Endpoint | None:
         """The address of a peer's NAT, as it said last."""
         told = self.told.get(node)
         if told is None or told["endpoint"] is None:
             return None
         try:
-            return self._udp.endpoint(*read_endpoint(told["endpoint"]))
+            return self.endpoint(told["endpoint"])
         except ValueError:
             return None
 
@@ -131,7 +149,7 @@ class Reach:
             part = Part.GUESS
         else:
             return None
-        ip, port = read_endpoint(theirs["endpoint"])
+        ip, port = _read(theirs["endpoint"])
         endpoint = self._udp.endpoint(ip, port)
         return None if endpoint is None or ip.version != 4 else (part, endpoint)
 
@@ -145,6 +163,13 @@ class Reach:
             return False
         outer = self.nat(len(mapped.ip)).outer
         return outer is None or outer[0] == mapped.ip
+
+
+def _read(text: str) -> tuple[IPv4Address | IPv6Address, int]:
+    try:
+        return read_endpoint(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an endpoint such as 1.2.3.4:4741: {error}") from error
 
 
 def _of_both(addresses: Sequence[IPv4Address | IPv6Address]) -> list[IPv4Address | IPv6Address]:

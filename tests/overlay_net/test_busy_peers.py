@@ -58,10 +58,10 @@ def test_two_busy_nodes_whose_session_ended_in_an_outage_get_their_direct_link_a
     talk(network, 5.0, here, {peer.id: 200})
     assert peer.id in here.links
     first = here.transport.sessions[peer.id]
-    network.weather.split({here.endpoint}, {node.endpoint for node in nodes if node is not here})
+    network.split({here.id}, {node.id for node in nodes if node is not here})
     talk(network, 40.0, here, {peer.id: 200})
     assert here.transport.sessions[peer.id] is not first
-    network.weather.mend()
+    network.mend()
     for node in [node for node in nodes if node not in (here, peer)][:3]:
         network.contact(here, node)
     talk(network, 40.0, here, {peer.id: 200})
@@ -80,8 +80,6 @@ def test_shortcuts_to_peers_that_stopped_make_room() -> None:
     talk(network, 5.0, here, {node.id: 200 for node in peers})
     assert len(here.machine.shortcuts) == len(peers)
     for node in peers:
-        node.transport.close(network.now)
-        network.perform(node, [])
-        network.kill(node)
+        network.leave(node)
     network.run(1.0)
     assert len(here.machine.shortcuts) == 0

@@ -61,7 +61,7 @@ class Street(full.Network):
         for node in self.nodes.values():
             node.machine.storage.store = Store()
 
-    def send(self) -> None:
+    def say(self) -> None:
         packet = ip4(udp(b"here I am"), UDP, source=address(self.number), destination=address(2))
         frame = ethernet(packet, source=mac_of(self.there.id), destination=mac_of(self.here.id))
         self.there.transport.send_card(self.here.id, FRAME_HEADER.pack(CARD, 0, 0, len(frame)) + frame, self.now)
@@ -106,7 +106,7 @@ class Street(full.Network):
                 after=lambda: self.perform(self.here, []),
             )
             while not self.came and self.now < begun + seconds:
-                self.send()
+                self.say()
                 self.run(0.5)
                 for event in self.unplaced:
                     owners.unplaced(event.node, event.frame)

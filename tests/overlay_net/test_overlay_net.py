@@ -132,7 +132,7 @@ def test_the_network_delays_loses_and_splits_as_told() -> None:
     world.run(1.0)
     assert [data for _, data in came] == [b"one"]
     assert 0.1 <= came[0][0] <= 0.15
-    world.weather.split({here}, {there})
+    world.weather.split({here[0]}, {there[0]})
     world.send(here, there, b"lost", 1200)
     world.run(1.0)
     world.weather.mend()
