@@ -165,6 +165,16 @@ def asked(story: Story) -> list[int]:
     return [get.number for get in said(effects, Get)]
 
 
+def nobody_again(story: Story, effects: list[Effect], number: int = 4) -> list[Effect]:
+    """So many of the four that are asked next say that there is nobody, too: what comes of it."""
+    again = [get.number for get in said(effects, Get)]
+    assert not resolved(effects)
+    assert len(again) == 4
+    return [
+        effect for each in again[:number] for effect in story.hear(GetAnswer(each, (), 0, True), NEXT, proven=False)
+    ]
+
+
 def crowded() -> Story:
     """Neighbours all around the ring, one of them next to every question."""
     return Story(*(ids.from_number(ids.number(KEY) + step * ids.RING // 16) for step in range(16)))
@@ -181,22 +191,29 @@ def settled() -> Story:
     return story
 
 
-def test_absent_is_believed_once_all_three_say_so() -> None:
+def test_absent_is_believed_once_all_three_say_so_and_four_more() -> None:
     story = crowded()
     numbers = asked(story)
     assert len(numbers) == 3
     for number in numbers[:2]:
         assert not resolved(story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False))
-    assert resolved(story.hear(GetAnswer(numbers[2], (), 0, True), NEXT, proven=False)) == [None]
+    effects = story.hear(GetAnswer(numbers[2], (), 0, True), NEXT, proven=False)
+    assert resolved(nobody_again(story, effects)) == [None]
 
 
-@pytest.mark.parametrize(("words", "certain"), [(1, False), (2, True)])
-def test_one_storers_word_that_there_is_nobody_is_never_certain(words: int, certain: bool) -> None:
+@pytest.mark.parametrize(("first", "then", "certain"), [(1, 0, False), (2, 0, False), (2, 2, False), (2, 3, True)])
+def test_the_word_of_fewer_than_half_that_there_is_nobody_is_never_certain(
+    first: int, then: int, certain: bool
+) -> None:
     story = crowded()
     effects: list[Effect] = []
-    for number in asked(story)[:words]:
+    for number in asked(story)[:first]:
         effects += story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False)
-    story.now += LIMIT
+    story.now += WAIT
+    effects += story.machine.wake(story.now)
+    if then:
+        effects = nobody_again(story, effects, then)
+    story.now += LIMIT - WAIT
     effects += story.machine.wake(story.now)
     assert [(found.node, found.certain) for found in effects if isinstance(found, Resolved)] == [(None, certain)]
 
@@ -228,7 +245,7 @@ def test_a_record_without_the_namespaces_seal_is_no_answer() -> None:
     effects: list[Effect] = []
     for number in numbers:
         effects += story.hear(GetAnswer(number, (forged,), 1, True), NEXT, proven=False)
-    assert resolved(effects) == [None]
+    assert resolved(nobody_again(story, effects)) == [None]
 
 
 def test_who_is_no_neighbour_displaces_nobody_however_old_it_says_its_claim_is() -> None:
@@ -611,7 +628,7 @@ def test_a_claim_is_looked_up_once_and_put_beside_its_key_until_it_is_found() ->
                 assert not resolved(effects), "nobody asked"
         put = next_put(story, 400.0)
     step = ids.RING * 3 // (2 * story.machine.ring.size_estimate)
-    one, other = (ids.from_number(ids.number(KEY) + beside) for beside in (step, -step))
+    one, other = (ids.from_number(ids.number(KEY) + beside) for beside in (step, -2 * step))
     assert places == [KEY, one, other, KEY]
     assert put is not None
     assert put[0] == other, "where it was found"
@@ -718,6 +735,8 @@ def test_a_record_that_one_storer_kept_of_an_owner_that_is_gone_counts_for_nobod
     effects: list[Effect] = []
     for number, copies in zip(asked(story), ((old(b"alice"),), (), ()), strict=True):
         effects += story.hear(GetAnswer(number, copies, 1, True), NEXT, proven=False)
+    assert not said(effects, Repair)
+    effects = nobody_again(story, effects)
     assert resolved(effects) == [None]
     assert not said(effects, Repair)
     effects = []
@@ -725,6 +744,34 @@ def test_a_record_that_one_storer_kept_of_an_owner_that_is_gone_counts_for_nobod
     for number, copies in zip(asked(story), ((old(b"alice"),), (bob,), ()), strict=True):
         effects += story.hear(GetAnswer(number, copies, 1, True), NEXT, proven=False)
     assert resolved(effects) == [node_of(b"bob")]
+
+
+def test_a_record_that_is_over_counts_for_nobody_while_others_have_not_answered() -> None:
+    story = crowded()
+    story.now = 600.0 + OTHER_CLOCK + 1.0
+    assert story.machine.lookups
+    story.machine.lookups._majority = False
+    effects = story.hear(GetAnswer(asked(story)[0], (old(b"alice"),), 1, True), NEXT, proven=False)
+    story.now += WAIT
+    assert not resolved([*effects, *story.machine.wake(story.now)])
+    story.now += LIMIT
+    effects = story.machine.wake(story.now)
+    assert [(found.node, found.certain) for found in effects if isinstance(found, Resolved)] == [(None, False)]
+
+
+def test_what_is_asked_a_second_time_goes_to_the_same_points_however_often_the_first_was_tried() -> None:
+    for tries in range(3):
+        story = crowded()
+        numbers = asked(story)
+        assert story.machine.lookups
+        (lookup,) = story.machine.lookups._by_key.values()
+        for _ in range(tries):
+            story.now = lookup.try_at
+            story.machine.wake(story.now)
+        for number in numbers:
+            story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False)
+        parts = {ids.number(lookup.point(number)) - ids.number(KEY) for number in lookup.beside}
+        assert parts == {int(part * story.machine.ring.beside) for part in SECOND}, tries
 
 
 def test_of_two_owners_the_one_whose_record_lives_is_named() -> None:
@@ -868,12 +915,11 @@ def test_that_there_is_nobody_is_asked_of_others_the_second_time() -> None:
     assert story.machine.lookups
     (lookup,) = story.machine.lookups._by_key.values()
     first = {lookup.point(number) for number in numbers}
-    lookup.ways._straight.clear()
     for number in numbers:
         effects = story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False)
     assert resolved(effects) == [], "not certain yet"
     second = {lookup.point(get.number) for get in said(effects, Get)}
-    assert len(second) == 3
+    assert len(second) == len(SECOND) == 4
     assert second.isdisjoint(first)
     assert second == {ids.from_number(ids.number(KEY) + int(part * story.machine.ring.beside)) for part in SECOND}
     assert len({place_of(story, point) for point in first | second}) > 3, "other storers"

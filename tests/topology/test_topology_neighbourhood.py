@@ -45,6 +45,22 @@ def test_what_one_near_neighbour_makes_up_displaces_none_of_the_three_on_each_si
     assert estimate_size(me, found) < 2 * estimate_size(me, honest)
 
 
+@pytest.mark.parametrize("size", [6, 8, 10, 40, 300])
+@pytest.mark.parametrize("liars", [(0, 1), (0, 2), (1, 3), (2, 3)])
+def test_what_two_near_neighbours_make_up_together_makes_no_ring_large_and_leaves_two_places_on_each_side(
+    size: int, liars: tuple[int, int]
+) -> None:
+    me, near = near_lists(size, size)
+    at = ids.number(me)
+    made_up = tuple(ids.from_number(at + step) for step in range(-MAX_NEAR // 2, MAX_NEAR // 2 + 1) if step)
+    lists = [made_up if place in liars else near[node] for place, node in enumerate(near[me])]
+    honest = {*near[me], *(node for named in [near[node] for node in near[me]] for node in named)} - {me}
+    found = next_to(me, near[me], lists, ())
+    assert len(found.intersection(made_up)) == 2
+    assert set(nearest_members(me, honest, SIDE - 1)) <= set(nearest_members(me, found, SIDE))
+    assert estimate_size(me, found) < 2 * estimate_size(me, honest)
+
+
 def test_who_is_linked_needs_no_second_witness() -> None:
     me, near = near_lists(40, 1)
     _, second, third = ids.in_order(me, near)[:3]

@@ -8,9 +8,11 @@ import pytest
 from benchmarks.overlay_net.members import LEASE, NAMESPACE_KEY, Kind, Recipe
 from benchmarks.overlay_net.scenarios import Liar
 from benchmarks.overlay_net.thin import Network, Node, nearest
+from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.effects import Listed, Registered
 from ipop_modules.topology.protocol.messages import GetAnswer, PutAnswer, Replicate, decode, encode
 from ipop_modules.topology.protocol.records import address_key, members_key
+from ipop_modules.topology.protocol.ring import Ring
 from tests.topology.rings import address, look_up, ring, told
 
 
@@ -44,6 +46,29 @@ def test_an_address_is_found_though_its_storer_hides_it(kind: Kind) -> None:
             assert told(node, Registered)[-1].state == "registered"
             for asker in askers[::6]:
                 assert look_up(network, asker, address(number)).node == node.id
+
+
+def test_an_address_is_found_though_its_storer_is_nearest_to_the_points_beside_it_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where members lie far apart, or seem to be more than they are."""
+    network = Network(4, recipe=Recipe(kind="authority"))
+    nodes = ring(network, 24)
+    monkeypatch.setattr(Ring, "size_estimate", 100)
+    found = 0
+    for number in range(101, 131):
+        key = address_key(NAMESPACE_KEY, address(number))
+        beside = [ids.from_number(ids.number(key) + sign * nodes[0].machine.ring.beside) for sign in (1, -1)]
+        if len({nearest(network, point).id for point in (key, *beside)}) > 1:
+            continue
+        liar = let_lie(network, key)
+        (newcomer,) = join(network, nodes[0], number)
+        network.run(10.0)
+        asker = next(node for node in nodes if node is not liar)
+        assert look_up(network, asker, address(number)).node == newcomer.id, number
+        liar.lies = None
+        found += 1
+    assert found > 3
 
 
 def test_members_are_listed_though_the_storer_of_their_set_hides_them() -> None:

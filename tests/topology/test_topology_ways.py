@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from functools import partial
 
 import msgspec
 import pytest
@@ -13,11 +13,10 @@ from benchmarks.overlay_net.thin import Network, Node, Packet
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.effects import Effect, Resolved, Send
 from ipop_modules.topology.protocol.messages import Get, GetAnswer, Neighbours, decode, encode
-from ipop_modules.topology.protocol.ring import Ring
+from ipop_modules.topology.protocol.records import subject_key
 from ipop_modules.topology.protocol.roundtrip import UNKNOWN
-from ipop_modules.topology.protocol.ways import Ways
 from tests.topology.rings import address, look_up, ring
-from tests.topology.test_topology_distrust import ADDRESS, FAR, NEXT, Story, resolved, said
+from tests.topology.test_topology_distrust import ADDRESS, NEXT, Story, resolved, said
 
 LISTED = 64
 
@@ -126,14 +125,14 @@ def test_no_two_questions_leave_by_the_same_neighbour_nor_what_is_asked_again() 
     assert len({*asked, *again}) == 6
 
 
-def test_that_there_is_nobody_is_asked_once_more_by_fresh_ways_where_relays_had_a_part_in_it() -> None:
+def test_that_there_is_nobody_is_asked_once_more_by_fresh_ways() -> None:
     story = in_a_large_ring()
     effects = story.resolve()[1]
     asked, numbers = first_hops(story, effects), [get.number for get in said(effects, Get)]
     effects = [effect for number in numbers for effect in nobody(story, number)]
     assert not resolved(effects)
     again, fresh = first_hops(story, effects), [get.number for get in said(effects, Get)]
-    assert len({*asked, *again}) == 6
+    assert len({*asked, *again}) == 7
     for number in numbers:
         assert not resolved(nobody(story, number)), "an answer to what was asked before"
     effects = [effect for number in fresh for effect in nobody(story, number)]
@@ -144,17 +143,18 @@ def nobody(story: Story, number: int) -> list[Effect]:
     return story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False)
 
 
-def test_two_questions_by_one_neighbour_are_not_two_straight_ones() -> None:
-    """A member with one neighbour that is nearest to both points."""
-
-    class OneNeighbour:
-        member = True
-        hops: ClassVar = {FAR: FAR}
-
-        def is_closest(self, _point: bytes) -> bool:
-            return False
-
-    ways = Ways(cast("Ring", OneNeighbour()))
-    for number in (1, 2):
-        ways.first(number, FAR)
-    assert ways.are_straight((1, 2)) == 1
+def test_three_of_seven_storers_hide_no_owner() -> None:
+    """Those nearest to the key, of which a lookup asks all at first where they lie as close as the average."""
+    network = Network(5, recipe=Recipe(kind="authority", long_links=None))
+    members = ring(network, 64)
+    network.run(30.0)
+    liar = Liar(network, NAMESPACE_KEY, "nothing")
+    for number, owner in enumerate(members[:40], start=1):
+        distance = partial(ids.distance, subject_key(NAMESPACE_KEY, address(number)))
+        nearest = [network.nodes[node] for node in sorted(network.nodes, key=distance)[:3]]
+        for node in nearest:
+            node.lies = liar
+        reader = next(node for node in members[number:] if node is not owner and node.lies is None)
+        assert look_up(network, reader, address(number)).node == owner.id, number
+        for node in nearest:
+            node.lies = None

@@ -16,6 +16,8 @@ from ipop_modules.topology.protocol.records import Kind, Record
 
 NEARER: Final = 3
 """A Put beside the key goes so often to half the distance; then from the beginning."""
+FARTHER: Final = 2
+"""And so often to twice the distance: where members lie far apart, the same one is nearest to the key and beside it."""
 
 State: TypeAlias = Literal["waiting", "registered", "taken"]
 
@@ -47,6 +49,8 @@ class Claim:
     """There, the way round on which a lookup has found it, or to try next."""
     nearer: int = 0
     """By so many halves those go nearer to the key: storers farther away said that it is not theirs."""
+    farther: int = 0
+    """By so many times the double they go farther: what was put before is not found."""
     refusals: int = 0
     """How many storers said so since it was stored last."""
     found: bool = False
@@ -69,7 +73,14 @@ class Claim:
     def next_beside(self, gap: int) -> int:
         """How far from the key the next Put goes: every other time not at all. `gap`: at first (`Ring.beside`)."""
         is_beside, self.is_next_beside = self.is_next_beside, not self.is_next_beside
-        return is_beside * self.side * gap >> self.nearer
+        return is_beside * self.side * (gap << self.farther >> self.nearer)
+
+    def is_not_found(self) -> None:
+        """What was put last is found by nobody: the next Put goes beside the key, the other way round and farther."""
+        self.change_side()
+        self.is_next_beside = True
+        self.nearer = 0
+        self.farther = min(self.farther + (self.checks > 1), FARTHER)
 
     def change_side(self) -> None:
         """What was put last was of no use: if that was beside the key, try the other side the next time."""
@@ -77,8 +88,9 @@ class Claim:
             self.side = 1 if self.side == -1 else -1
 
     def go_nearer(self) -> None:
-        """The storer beside the key says that it is none for it."""
+        """The storer beside the key says that it is none for it. That at the key is not asked again by one in doubt."""
         self.nearer = (self.nearer + 1) % NEARER
+        self.is_next_beside = self.is_next_beside or (self.checks > 0 and not self.found)
 
     def number_for(self, *, is_beside: bool, random: Random) -> int:
         """The number of a Put; another try at the same place has the same."""

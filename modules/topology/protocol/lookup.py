@@ -2,14 +2,15 @@
 
 A lookup asks three members at once: the one nearest to the key, and those nearest to the points 1.5 average gaps beside
 it, which hold replicas. Each question leaves by another neighbour (`ways.py`), so who lies, as a storer or on the way,
-speaks for one alone. That nobody owns a subject is asked once more, of others and by fresh ways, before it is certain,
-unless the questions went straight to their storers. One that says that it would not hold the record, being too far from
-the key or new in its place, is passed by for one nearer, or asked later. Records bear their owner's signature and the
-seal of the namespace, which no stranger can make. In an open namespace anyone can, so there what two of the three say
-counts; where there is an authority, a record counts that bears its certificate for the address; in a secret namespace
-the first record does. A record that ended an hour ago counts only where two storers have it, or all that answer. A
-storer that missed the record gets it. A record that its owner withdrew counts for nobody, whoever still has an older
-one. Where none of those in a short answer counts (`readers.py`), the storer is asked for the rest.
+speaks for one alone. That nobody owns a subject is asked once more, of others of those that hold replicas and by fresh
+ways, before it is certain: both times together it asks most of them, so that fewer than half can't hide an owner. One
+that says that it would not hold the record, being too far from the key or new in its place, is passed by for one
+nearer, or asked later. Records bear their owner's signature and the seal of the namespace, which no stranger can make.
+In an open namespace anyone can, so there what two of the three say counts; where there is an authority, a record counts
+that bears its certificate for the address; in a secret namespace the first record does. A record that ended an hour ago
+counts only where two storers have it, or all that answer. A storer that missed the record gets it. A record that its
+owner withdrew counts for nobody, whoever still has an older one. Where none of those in a short answer counts
+(`readers.py`), the storer is asked for the rest.
 
 Messages get lost, so it asks again after a while, each time by way of other neighbours, there and back: a node that
 has just died, or that swallows messages, is passed by. It ends within LIMIT.
@@ -43,13 +44,13 @@ WAIT: Final = 0.5
 """Seconds after an answer that counts for which the others are waited for."""
 FIRST: Final = (0, 1, -1)
 """Where the questions go: so many times the distance of `Ring.beside` from the key."""
-SECOND: Final = (Fraction(1, 2), Fraction(-1, 2), Fraction(5, 3))
-"""The same when it asks once more: others of those that should hold the record, as they lie on average."""
+SECOND: Final = (Fraction(2, 3), Fraction(-2, 3), Fraction(6), Fraction(-6))
+"""The same when it asks once more: the nearest on each side, and, from beyond them inward, the last with replicas."""
 ENOUGH: Final = 2
-"""So many storers decide. One alone that has nothing may just have come to its place in the ring."""
+"""So many storers that name the same owner decide."""
 OTHER_CLOCK: Final = 3600.0
 """Seconds by which others' clocks may go wrong."""
-NEARER: Final = 2
+NEARER: Final = 3
 MORE: Final = 2
 """Storers that answer by halves are asked for the rest so often."""
 MAX_LOOKUPS: Final = 1024
@@ -92,13 +93,16 @@ class _Lookup:
 
     @property
     def enough(self) -> int:
-        """So many say together that there is nobody: a leaf of a ring of one member can ask that one alone."""
-        return min(ENOUGH, len(self.beside))
+        """So many say together that there is nobody: most of those that are asked.
+
+        One that has nothing may just have come to its place in the ring, but a small ring has no more than one or two.
+        """
+        return len(self.beside) // 2 + 1
 
     def point(self, number: int) -> bytes:
         """Where a question goes: every other time farther from the key, lest one dead node is the nearest to all."""
         storer = self.at.get(number)
-        is_first = self.tries % 2 != self.is_second
+        is_first = self.tries % 2 == 1
         if storer is not None and is_first and not self.nearer[number]:
             return storer
         beside = self.beside[number] * (1 if is_first else 2)
@@ -193,7 +197,7 @@ class Lookups:
             if known is None or known.record.sequence <= named.record.sequence:
                 lookup.copies[named.record.owner] = named
         self._void(lookup)
-        if lookup.decide_at == inf and (lookup.copies or len(lookup.votes) >= ENOUGH):
+        if lookup.decide_at == inf and (lookup.copies or len(lookup.votes) >= lookup.enough):
             lookup.decide_at = now + WAIT
         self._judge(lookup, now)
         return True
@@ -243,7 +247,8 @@ class Lookups:
             self._send(lookup, number, self._way(lookup, number))
 
     def _way(self, lookup: _Lookup, number: int) -> bytes | None:
-        return lookup.ways.first(number, lookup.point(number)) if lookup.tries == 1 else lookup.ways.other(number)
+        is_fresh = lookup.tries == 1 and not lookup.is_second
+        return lookup.ways.first(number, lookup.point(number)) if is_fresh else lookup.ways.other(number)
 
     def _send(self, lookup: _Lookup, number: int, detour: bytes | None, token: bytes = b"") -> None:
         lookup.via[number] = detour
@@ -283,11 +288,11 @@ class Lookups:
     def _named(self, lookup: _Lookup, now: float) -> Counter[bytes]:
         """How many named each owner. What one storer alone has of an owner that is long gone counts for nobody.
 
-        Whoever kept a record could name its owner for ever otherwise. Where all say the same it counts nevertheless:
+        Whoever kept a record could name its owner for ever otherwise. Where all have said the same it counts:
         its owner, or this node, may have no clock.
         """
         named = Counter(owner for owner in lookup.votes.values() if owner is not None)
-        if len(set(lookup.votes.values())) == 1:
+        if len(lookup.votes) == len(lookup.beside) and len(set(lookup.votes.values())) == 1:
             return named
         alone = [owner for owner, count in named.items() if count < ENOUGH]
         for owner in alone:
@@ -317,19 +322,16 @@ class Lookups:
             lookup.votes.clear()
             lookup.decide_at = inf
             lookup.try_at = now + YOUNG_RETRY
-        elif len(lookup.votes) >= lookup.enough and not self._is_confirmed(lookup) and now < lookup.started + LIMIT:
+        elif len(lookup.votes) >= lookup.enough and not lookup.is_second and now < lookup.started + LIMIT:
             self._ask_once_more(lookup, now)
         else:
             self._end_without_owner(lookup, now)
-
-    def _is_confirmed(self, lookup: _Lookup) -> bool:
-        """Whether so many say that there is nobody that one node on the way of all of them can't have said it."""
-        return lookup.is_second or lookup.ways.are_straight(lookup.votes) >= lookup.enough
 
     def _ask_once_more(self, lookup: _Lookup, now: float) -> None:
         """By fresh ways, with fresh numbers, so that what answered the first time can't answer this time unasked."""
         lookup.is_second = True
         lookup.decide_at = inf
+        lookup.tries = 0
         for number in lookup.beside:
             del self._by_number[number]
         lookup.votes.clear()
@@ -353,7 +355,7 @@ class Lookups:
         return not self._ring.near or self._ring.joined_at is None or now < self._ring.joined_at + YOUNG
 
     def _end_without_owner(self, lookup: _Lookup, now: float) -> None:
-        certain = len(lookup.votes) >= lookup.enough and self._is_confirmed(lookup) and bool(self._ring.near)
+        certain = len(lookup.votes) >= lookup.enough and lookup.is_second and bool(self._ring.near)
         if certain and not self._may_yet_come(now):
             self._cache.absent(lookup.key, now)
         took = now - lookup.started

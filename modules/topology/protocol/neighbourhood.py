@@ -46,16 +46,30 @@ def next_to(
 ) -> set[bytes]:
     """The members next to `me`, as far as it and its near neighbours know; `named` is what each of these names.
 
-    One neighbour alone may name whom it likes. Who is among the three next to this node on a side is linked, or named
-    by two of the near neighbours, being near to both; so what one alone names counts only where it lies beyond those.
+    Near neighbours may name whom they like, so what no link of this node confirms counts with bounds. Nearer than the
+    NEAR linked ones on a side there can be a newcomer, and one that no link can be made with: one such, named by two.
+    Beyond those, whoever two name; and farther than the three nearest of all these, whoever one names.
     """
     count = Counter(chain.from_iterable(map(set, named)))
     count.pop(me, None)
-    sure = {*near, *(node for node, times in count.items() if times > 1 or node in linked)}
-    side = min(NEAR + 1, len(sure) // 2)
-    forward, backward = ids.around(me, sure)
-    start, end = (forward[side - 1], backward[side - 1]) if side else (me, me)
-    return sure | {node for node in count if node not in sure and ids.between(start, node, end)}
+    linked = {*near, *(node for node in count if node in linked)}
+    sure = linked | _believed(me, linked, [node for node, times in count.items() if times > 1 and node not in linked])
+    start, end = _ends(me, sure, NEAR + 1)
+    return sure | {node for node in count if node not in sure and node not in linked and ids.between(start, node, end)}
+
+
+def _believed(me: bytes, linked: Collection[bytes], named: Collection[bytes]) -> set[bytes]:
+    """Of those that two near neighbours name, the nearest on each side, and all beyond the linked ones next to `me`."""
+    start, end = _ends(me, linked, NEAR)
+    forward, backward = ids.around(me, named)
+    return {*forward[:1], *backward[:1], *(node for node in named if ids.between(start, node, end))}
+
+
+def _ends(me: bytes, nodes: Collection[bytes], count: int) -> tuple[bytes, bytes]:
+    """The last of so many on each side, or of so many that no two are the same; `me` where there is only one."""
+    side = min(count, len(nodes) // 2)
+    forward, backward = ids.around(me, nodes)
+    return (forward[side - 1], backward[side - 1]) if side else (me, me)
 
 
 def estimate_size(me: bytes, around: Collection[bytes]) -> int:

@@ -167,8 +167,7 @@ class Registrations:
         elif resolved.node is not None and self._is_candidate(claim.subject):
             self._try_next(now)
         else:
-            claim.change_side()
-            claim.is_next_beside = True
+            claim.is_not_found()
             claim.due = now + spread(self._random, self._round_trip.timeout)
 
     def withdraw(self, now: float) -> None:
