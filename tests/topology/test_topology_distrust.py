@@ -759,7 +759,7 @@ def test_a_record_that_is_over_counts_for_nobody_while_others_have_not_answered(
     assert [(found.node, found.certain) for found in effects if isinstance(found, Resolved)] == [(None, False)]
 
 
-def test_what_is_asked_a_second_time_goes_to_the_same_points_however_often_the_first_was_tried() -> None:
+def test_what_is_asked_a_second_time_goes_to_the_same_points_however_often_it_is_tried() -> None:
     for tries in range(3):
         story = crowded()
         numbers = asked(story)
@@ -770,8 +770,11 @@ def test_what_is_asked_a_second_time_goes_to_the_same_points_however_often_the_f
             story.machine.wake(story.now)
         for number in numbers:
             story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False)
-        parts = {ids.number(lookup.point(number)) - ids.number(KEY) for number in lookup.beside}
-        assert parts == {int(part * story.machine.ring.beside) for part in SECOND}, tries
+        for _ in range(2):
+            parts = {ids.number(lookup.point(number)) - ids.number(KEY) for number in lookup.beside}
+            assert parts == {int(part * story.machine.ring.beside) for part in SECOND}, tries
+            story.now = lookup.try_at
+            story.machine.wake(story.now)
 
 
 def test_of_two_owners_the_one_whose_record_lives_is_named() -> None:

@@ -50,7 +50,8 @@ ENOUGH: Final = 2
 """So many storers that name the same owner decide."""
 OTHER_CLOCK: Final = 3600.0
 """Seconds by which others' clocks may go wrong."""
-NEARER: Final = 3
+NEARER: Final = 4
+"""A question is turned so often, by a third of the way to the key each time."""
 MORE: Final = 2
 """Storers that answer by halves are asked for the rest so often."""
 MAX_LOOKUPS: Final = 1024
@@ -100,13 +101,14 @@ class _Lookup:
         return len(self.beside) // 2 + 1
 
     def point(self, number: int) -> bytes:
-        """Where a question goes: every other time farther from the key, lest one dead node is the nearest to all."""
+        """Where a question goes: at first every other time farther from the key, lest a dead node is nearest to all."""
         storer = self.at.get(number)
         is_first = self.tries % 2 == 1
         if storer is not None and is_first and not self.nearer[number]:
             return storer
-        beside = self.beside[number] * (1 if is_first else 2)
-        return ids.from_number(ids.number(self.key) + beside // 2 ** self.nearer[number])
+        beside = self.beside[number] * (1 if is_first or self.is_second else 2)
+        turned = self.nearer[number]
+        return ids.from_number(ids.number(self.key) + beside * 2**turned // 3**turned)
 
 
 class Lookups:
@@ -189,7 +191,7 @@ class Lookups:
             self._send(lookup, answer.number, lookup.via.get(answer.number), answer.token)
             return True
         if named is None and not answer.keeps:
-            self._turn_nearer(lookup, answer.number)
+            self._turn_nearer(lookup, answer.number, now)
             return True
         lookup.votes[answer.number] = None if named is None else named.record.owner
         if named is not None:
@@ -237,13 +239,14 @@ class Lookups:
             if number not in lookup.votes:
                 self._send(lookup, number, self._way(lookup, number))
 
-    def _turn_nearer(self, lookup: _Lookup, number: int) -> None:
+    def _turn_nearer(self, lookup: _Lookup, number: int, now: float) -> None:
         """The storer near this point says that it is none for the key, where nodes lie closer together than elsewhere.
 
         Or that it is new in its place: then it is asked again with the next try.
         """
         if lookup.beside[number] and lookup.nearer[number] < NEARER:
             lookup.nearer[number] += 1
+            lookup.try_at = now + self._round_trip.timeout
             self._send(lookup, number, self._way(lookup, number))
 
     def _way(self, lookup: _Lookup, number: int) -> bytes | None:
