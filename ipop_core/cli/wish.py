@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
+from ipop_core.cli.site import read_site
 from ipop_core.cli.template import fill_template, templates
-from ipop_core.config.document import parse_document, read_document
 from ipop_core.config.formats import FormatFault, parse_cidr
-from ipop_core.config.violations import violations
 from ipop_core.errors import ConfigError
 from ipop_core.faults import show_value
 from ipop_core.folders import state_folder
 from ipop_core.namespace import new_secret
 
-SITE_FILE: Final = Path("/etc/ipop/site.json")
 DEFAULT_NETWORK: Final = "192.168.10.{}/24"
 AUTOMATIC: Final = "auto"
 
@@ -52,12 +47,16 @@ class Wish:
 
     def document(self, node: str) -> dict[str, Any]:
         """The configuration, not validated yet. Raises ConfigError for a bad ADDRESS or site file."""
+        site = read_site()
         values: dict[str, Any] = {
             "node": node,
-            "bootstraps": list(self.bootstraps) or site_bootstraps(),
+            "bootstraps": list(self.bootstraps) or site.bootstraps,
             "port": self.port,
             "card": self.card,
         }
+        return site.applied_to(self._template(node, values))
+
+    def _template(self, node: str, values: dict[str, Any]) -> dict[str, Any]:
         if self.namespace is None or self.address is None:
             return fill_template("bare", values)
         values["address"] = full_address(self.address)
@@ -108,17 +107,3 @@ def full_address(text: str) -> str:
     except ValueError:
         expected = "a last byte such as 10 (for 192.168.10.10/24), an address such as 10.1.2.3/16, or auto"
         raise ConfigError("ADDRESS", f"{show_value(text)} is not {expected}") from None
-
-
-def site_bootstraps() -> list[str]:
-    """What the site's file says: $IPOP_SITE, or /etc/ipop/site.json where there is one. Raises ConfigError."""
-    given = os.environ.get("IPOP_SITE")
-    path = Path(given) if given else SITE_FILE
-    if not given and not path.exists():
-        return []
-    document = read_document(path)
-    schema = parse_document((files("ipop_schemas") / "site.json").read_bytes(), "site.json")
-    faults = violations(document, schema, str(path))
-    if faults:
-        raise ConfigError(str(path), str(faults[0]))
-    return list(document.get("bootstraps", []))

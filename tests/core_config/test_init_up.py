@@ -166,6 +166,33 @@ def test_the_site_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ipop("init", "n", "10", "--force").stderr == line
 
 
+def test_the_sites_modules_are_merged_into_what_is_written(
+    here: Path, monkeypatch: pytest.MonkeyPatch, install: Install
+) -> None:
+    install("othersignal", role="signal", needs=("link",), schema={"properties": {"most": {"type": "integer"}}})
+    site = here / "site.json"
+    monkeypatch.setenv("IPOP_SITE", str(site))
+    site.write_text('{"modules": {"fakesignal": null, "othersignal": {"most": 3}, "fakelink": {"mtu": 1280}}}')
+    others = {"othersignal": {"most": 3}}
+    assert ipop("init", "n", "10").exit_code == 0
+    link = {"address": "192.168.10.10/24", "mtu": 1280}
+    assert written(here / "controller.json")["modules"] == {"fakelink": link, **others}
+    assert ipop("init", "--bare", "--force").exit_code == 0
+    assert written(here / "controller.json")["modules"] == {"fakelink": {"card": None, "mtu": 1280}, **others}
+
+    before = (here / "controller.json").read_text()
+    for modules, fault in (
+        ('{"othresignal": {}}', "modules.othresignal: no module of this name is installed; did you mean othersignal?"),
+        ('{"othersignal": {}}', "fills the role signal, which modules."),
+        ('{"othersignal": 3}', f"{site}: modules.othersignal: 3 is not an object or null"),
+    ):
+        site.write_text(f'{{"modules": {modules}}}')
+        refused = ipop("init", "n", "10", "--force")
+        assert refused.exit_code == 2
+        assert fault in refused.stderr
+    assert (here / "controller.json").read_text() == before
+
+
 def controller_that(here: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     program = here / "fake-controller"
     program.write_text(f"#!/bin/sh\n{script}\n")

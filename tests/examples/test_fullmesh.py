@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import sys
 from ipaddress import ip_address, ip_network
@@ -21,6 +22,7 @@ from tests.system.conftest import require
 from tests.system.node import Node
 from tests.system.overlay import Overlay
 from tests.system.test_naming import address_of
+from tests.tutorial_page import MACHINES, Machines, commands
 
 sys.path.append(str(EXAMPLES / "ipop-fullmesh"))
 
@@ -36,6 +38,7 @@ ADDRESS = bytes([192, 168, 10, 10])
 
 
 KEY = b"n" * 32
+README = EXAMPLES / "ipop-fullmesh" / "README.md"
 
 
 def mesh(node: bytes, namespace: bytes | None = KEY) -> Mesh:
@@ -378,6 +381,27 @@ def swapped(node: Node) -> Node:
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(install("ipop-fullmesh", tmp_path)))
+
+
+@pytest.mark.net
+@pytest.mark.slow
+def test_the_tutorials_commands_where_the_site_has_it(installed: None) -> None:
+    """Not its step 3: IPsec has nothing of the topology but who owns an address, and its trial takes two minutes."""
+    for right in (capabilities().laboratory, capabilities().tun):
+        require(right)
+    with Laboratory() as lab:
+        site = lab.folder / "site.json"
+        (said,) = (line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith('{"modules"'))
+        site.write_text(said)
+        machines = Machines(lab, lab.segment(), IPOP_SITE=str(site))
+        try:
+            machines.type(commands(last="## Step 3: IPsec"))
+            for name in MACHINES:
+                running = {module["name"] for module in json.loads(machines.output(name, "ipop modules --json"))}
+                assert running == {"logger", "tincan", "signal", "fullmesh"}
+            machines.type(commands(first="To leave:"))
+        finally:
+            machines.leave()
 
 
 @pytest.mark.net
