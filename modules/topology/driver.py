@@ -44,11 +44,13 @@ class Driver:
         bus: Bus,
         machine: Machine,
         answer: Callable[[Answer], None],
+        made: Callable[[Connect, str], None],
     ) -> None:
-        """`answer` takes the end of whatever somebody waits for."""
+        """`answer` takes the end of whatever somebody waits for, `made` each wish that has its link, and where to."""
         self._bus = bus
         self._machine = machine
         self._answer = answer
+        self._made = made
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._routes = Routes(False, {})
@@ -112,11 +114,12 @@ class Driver:
         if wish.via is not None:
             body["via"] = wish.via.hex()
         try:
-            await self._bus.request("link", "connect", body, timeout=CONNECT_SECONDS)
+            made = await self._bus.request("link", "connect", body, timeout=CONNECT_SECONDS)
         except BusError as fault:
             _log.debug("no link", extra={"fields": {**body, "fault": str(fault)}})
             self.perform(self._machine.connect_failed(wish.node, wish.kind, boot_clock()))
         else:
+            self._made(wish, made.body["endpoint"])
             self.perform(self._machine.link_up(wish.node, boot_clock(), initiator=True))
 
     async def _weigh(self) -> None:

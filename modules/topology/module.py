@@ -17,7 +17,7 @@ from ipop_core.errors import BusError, IpopError
 from ipop_modules.topology.directory import Directory
 from ipop_modules.topology.driver import Answer, Driver
 from ipop_modules.topology.known import KnownPeers
-from ipop_modules.topology.protocol.effects import Source, Surveyed
+from ipop_modules.topology.protocol.effects import Connect, Source, Surveyed
 from ipop_modules.topology.protocol.machine import Machine, Member
 from ipop_modules.topology.protocol.names import read_name
 from ipop_modules.topology.protocol.registration import Owner
@@ -45,7 +45,7 @@ class Topology:
         self._known = KnownPeers(self._bus, context.state / "known-peers.json", self._linked)
 
     async def start(self) -> None:
-        self._driver = Driver(self._bus, self._machine, self._answer)
+        self._driver = Driver(self._bus, self._machine, self._answer, self._made)
         self._directory = Directory(self._bus, self._machine, self._context.namespace, self._driver.perform)
         self._bus.serve("status", self._status)
         self._directory.serve()
@@ -106,6 +106,10 @@ class Topology:
         if self._adopting is not None and not self._adopting.done():
             self._meanwhile[node] = kinds
 
+    def _made(self, wish: Connect, endpoint: str) -> None:
+        """A link that was there, or that the peer began, is wanted now: no link.up says so."""
+        self._known.note(wish.node.hex(), endpoint, [wish.kind])
+
     def _linked(self) -> set[str]:
         return {node.hex() for node in self._machine.ring.links}
 
@@ -119,7 +123,7 @@ class Topology:
     def _on_link_up(self, event: Event) -> None:
         node, kinds = _node(event.body), event.body["kinds"]
         self._note(node, kinds)
-        self._known.note(event.body["node"], event.body["endpoint"])
+        self._known.note(event.body["node"], event.body["endpoint"], kinds)
         initiator = event.body["initiator"] or bool(kinds)
         self._driver.perform(self._machine.link_up(node, boot_clock(), initiator=initiator))
 

@@ -11,7 +11,9 @@ from ipop_core.bus.api import Call, JsonObject
 from ipop_core.kept_file import KeptFile
 from ipop_core.testing import FakeRole, memory_bus
 from ipop_modules.topology import known
-from ipop_modules.topology.known import MOST, KnownPeers
+from ipop_modules.topology.known import KnownPeers
+from ipop_modules.topology.protocol import remembered
+from ipop_modules.topology.protocol.remembered import MOST
 
 NODE, ENDPOINT = "ab" * 20, "192.0.2.1:4741"
 OTHER = "cd" * 20
@@ -38,7 +40,7 @@ def test_a_node_that_starts_without_any_link_asks_those_it_knew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lonely: bool
 ) -> None:
     monkeypatch.setattr(known, "SAVE_AFTER", 0.02)
-    monkeypatch.setattr(known, "LONELY", 0.06)
+    monkeypatch.setattr(remembered, "LONELY", 0.06)
     monkeypatch.setattr(known, "HELD", 0.0)
     path = tmp_path / "known.json"
 
@@ -53,7 +55,7 @@ def test_a_node_that_starts_without_any_link_asks_those_it_knew(
             link = FakeRole(bus, "link", {"connect": {"node": NODE, "endpoint": ENDPOINT}, "release": release})
             await link.start()
             before = KnownPeers(await bus.connect(), path, lambda: [OTHER])
-            before.note(NODE, ENDPOINT)
+            before.note(NODE, ENDPOINT, [])
             await saved(before)
             after = asyncio.create_task(KnownPeers(await bus.connect(), path, lambda: [] if lonely else [OTHER]).keep())
             if lonely:
@@ -79,10 +81,10 @@ def test_only_the_newest_are_kept_and_a_broken_file_is_none(
         async with memory_bus() as bus:
             peers = KnownPeers(await bus.connect(), path, lambda: [OTHER])
             for number in range(MOST + 5):
-                peers.note(f"{number:040x}", ENDPOINT)
+                peers.note(f"{number:040x}", ENDPOINT, [])
             await saved(peers)
             again = KnownPeers(await bus.connect(), path, lambda: [OTHER])
-            assert list(again._endpoints) == [f"{number:040x}" for number in range(5, MOST + 5)]
+            assert list(again._remembered) == [f"{number:040x}" for number in range(5, MOST + 5)]
 
     asyncio.run(story())
 
@@ -92,7 +94,7 @@ def test_a_node_with_links_asks_a_lost_peer_now_and_then_and_no_linked_one(
 ) -> None:
     """Its ring may be a part of one that was split, and no bootstrap is left that knows both."""
     monkeypatch.setattr(known, "SAVE_AFTER", 0.02)
-    monkeypatch.setattr(known, "LOST", 0.04)
+    monkeypatch.setattr(remembered, "LOST", 0.04)
     monkeypatch.setattr(known, "HELD", 0.02)
     order: list[str] = []
 
@@ -109,8 +111,8 @@ def test_a_node_with_links_asks_a_lost_peer_now_and_then_and_no_linked_one(
             link = FakeRole(bus, "link", {"connect": answer, "release": answer})
             await link.start()
             peers = KnownPeers(await bus.connect(), tmp_path / "known.json", lambda: [OTHER])
-            peers.note(NODE, ENDPOINT)
-            peers.note(OTHER, "192.0.2.2:4741")
+            peers.note(NODE, ENDPOINT, [])
+            peers.note(OTHER, "192.0.2.2:4741", [])
             keeping = asyncio.create_task(peers.keep())
             await asyncio.wait_for(twice.wait(), 10.0)
             keeping.cancel()
@@ -124,10 +126,10 @@ def test_who_is_linked_all_the_time_stays_known_however_many_others_come_and_go(
     stable = [f"stable {number}" for number in range(8)]
     peers = KnownPeers(None, tmp_path / "known.json", lambda: stable)  # type: ignore[arg-type]
     for number, node in enumerate([*stable, *(f"visitor {number}" for number in range(2 * MOST))]):
-        peers.note(node, f"192.0.2.1:{number + 1}")
+        peers.note(node, f"192.0.2.1:{number + 1}", [])
     newest = [f"visitor {number}" for number in range(MOST + 8, 2 * MOST)]
-    assert list(peers._endpoints) == [*stable, *newest]
-    all_linked = KnownPeers(None, tmp_path / "known.json", lambda: list(all_linked._endpoints))  # type: ignore[arg-type]
+    assert list(peers._remembered) == [*stable, *newest]
+    all_linked = KnownPeers(None, tmp_path / "known.json", lambda: list(all_linked._remembered))  # type: ignore[arg-type]
     for number in range(MOST + 1):
-        all_linked.note(f"{number}", ENDPOINT)
-    assert list(all_linked._endpoints) == [f"{number}" for number in range(1, MOST + 1)]
+        all_linked.note(f"{number}", ENDPOINT, [])
+    assert list(all_linked._remembered) == [f"{number}" for number in range(1, MOST + 1)]

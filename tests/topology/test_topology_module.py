@@ -16,9 +16,10 @@ from click.testing import CliRunner
 from ipop_core.bus.api import Call, JsonObject
 from ipop_core.bus.client import BusClient
 from ipop_core.errors import BusError
+from ipop_core.kept_file import KeptFile
 from ipop_core.namespace import Namespace
 from ipop_core.testing import FakeRole, memory_bus, module_context
-from ipop_modules.topology import commands
+from ipop_modules.topology import commands, known
 from ipop_modules.topology.module import Topology
 from ipop_modules.topology.plugin import ipop_commands, ipop_module
 from ipop_modules.topology.protocol import lookup, shortcuts
@@ -239,6 +240,29 @@ def test_traffic_gets_a_shortcut_until_it_is_idle(tmp_path: Path) -> None:
             await w.until(lambda: bool(w.link.called("release")))
             assert all(call.body == {"node": OTHER, "kind": "shortcut"} for call in w.link.called("connect"))
             assert w.link.called("release")[0].body == {"node": OTHER, "kind": "shortcut"}
+
+    asyncio.run(story())
+
+
+def test_a_link_that_came_and_is_wanted_later_is_kept_among_those_that_are_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known, "SAVE_AFTER", 0.02)
+
+    async def story() -> None:
+        written = asyncio.Queue[bytes]()
+        monkeypatch.setattr(KeptFile, "keep", lambda _, data: written.put_nowait(data))
+
+        async def kept() -> dict[str, Any]:
+            read: dict[str, Any] = msgspec.json.decode(await asyncio.wait_for(written.get(), 5.0))
+            return read
+
+        async with world(tmp_path) as ring:
+            came = {"node": OTHER, "endpoint": "192.0.2.1:1", "kinds": [], "initiator": False}
+            ring.link.publish("link.up", came)
+            assert await kept() == {"chosen": {}, "near": {}, "came": {OTHER: "192.0.2.1:1"}}
+            ring.link.publish("link.demand", {"node": OTHER})
+            assert await kept() == {"chosen": {OTHER: "192.0.2.1:1"}, "near": {}, "came": {}}
 
     asyncio.run(story())
 

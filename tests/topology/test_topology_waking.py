@@ -42,7 +42,9 @@ def test_a_fault_in_a_wake_up_does_not_stop_the_timer(
 
     async def story() -> None:
         machine = Faulty()
-        driven = driver.Driver(cast("Bus", None), cast("Machine", machine), lambda _answer: None)
+        driven = driver.Driver(
+            cast("Bus", None), cast("Machine", machine), lambda _answer: None, lambda _wish, _endpoint: None
+        )
         asyncio.get_running_loop().call_soon(driven._wake)
         await machine.again
         assert machine.woken == 2
