@@ -48,6 +48,7 @@ class Actions:
             self.peers,
             self.connect,
             self.release,
+            self.turn_away,
             self.candidates,
             self.probe,
             self.routes,
@@ -152,6 +153,11 @@ class Actions:
 
     async def release(self, call: Call) -> JsonObject:
         self._tincan.machine.release(bytes.fromhex(call.body["node"]), call.body["kind"], self._tincan.now())
+        self._tincan.settle()
+        return {}
+
+    async def turn_away(self, call: Call) -> JsonObject:
+        self._tincan.machine.turn_away(bytes.fromhex(call.body["node"]), self._tincan.now())
         self._tincan.settle()
         return {}
 

@@ -22,6 +22,7 @@ from ipop_modules.topology.protocol.machine import Machine, Member
 from ipop_modules.topology.protocol.names import read_name
 from ipop_modules.topology.protocol.registration import Owner
 from ipop_modules.topology.settings import Settings
+from ipop_modules.topology.visiting import Visiting
 from ipop_modules.topology.vouching import own_certificate, vouching
 
 _log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Topology:
         self._adopting: asyncio.Task[None] | None = None
         self._surveys: dict[int, asyncio.Future[Surveyed]] = {}
         self._known = KnownPeers(self._bus, context.state / "known-peers.json", self._linked)
+        self._visiting = Visiting(self._bus, self._machine.ring, lambda: self._machine.shortcuts.cap)
 
     async def start(self) -> None:
         self._driver = Driver(self._bus, self._machine, self._answer, self._made)
@@ -61,6 +63,7 @@ class Topology:
         self._name(self._context.settings)
         self._adopting = self._driver.spawn(self._adopt())
         self._driver.spawn(self._known.keep())
+        self._driver.spawn(self._visiting.keep())
 
     async def stop(self) -> None:
         self._driver.perform(self._machine.withdraw(boot_clock()))
@@ -215,6 +218,7 @@ class Topology:
                 "records": len(machine.storage.store),
                 "shortcuts": len(machine.shortcuts),
                 "shortcuts_displaced": machine.shortcuts.displaced,
+                "visitors_turned_away": self._visiting.turned_away,
                 "drop_hello_limit": machine.hellos.refused,
                 "drop_put_limit": machine.storage.puts.refused,
                 "drop_repair_limit": machine.storage.repairs.refused,

@@ -19,12 +19,13 @@ from ipop_core.errors import BusError
 from ipop_core.kept_file import KeptFile
 from ipop_core.namespace import Namespace
 from ipop_core.testing import FakeRole, memory_bus, module_context
-from ipop_modules.topology import commands, known
+from ipop_modules.topology import commands, known, visiting
 from ipop_modules.topology.module import Topology
 from ipop_modules.topology.plugin import ipop_commands, ipop_module
-from ipop_modules.topology.protocol import lookup, shortcuts
+from ipop_modules.topology.protocol import lookup, shortcuts, visitors
 from ipop_modules.topology.protocol.messages import Hello, Join, JoinAnswer, Put, decode, encode
 from ipop_modules.topology.protocol.records import address_key, members_key
+from ipop_modules.topology.protocol.ring import Ring
 from ipop_modules.topology.settings import Settings
 
 NAMESPACE = Namespace(name="test", kind="open", key=b"k" * 32, authorities=())
@@ -91,6 +92,7 @@ async def world(
             "status": status,
             "connect": {"node": OTHER, "endpoint": "192.0.2.1:1"},
             "release": {},
+            "turn_away": {},
             "routes": {},
             "send": {},
         }
@@ -295,6 +297,25 @@ def test_at_the_cap_the_link_module_is_asked_how_much_goes_to_whom(
 def peer(node: str, sent: int) -> dict[str, Any]:
     figures = {"rtt_ms": 1.0, "overlay_hops": 1, "bytes_in": 0, "bytes_out": sent, "age_s": 1.0}
     return {"node": node, "addresses": [], "path": "overlay", "endpoint": None, "kinds": [], "member": True, **figures}
+
+
+def test_of_too_many_that_came_those_to_whom_least_goes_are_turned_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visiting, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(visitors, "FEWEST", 2)
+    came = [f"{number:02x}" * 20 for number in range(1, 7)]
+
+    async def story() -> None:
+        peers = [{**peer(node, 1000 * number), "path": "direct"} for number, node in enumerate(came)]
+        monkeypatch.setattr(Ring, "neighbours", lambda ring: [(node, "member") for node in ring.links])
+        async with world(tmp_path, settings=Settings(shortcuts=0), peers=peers) as w:
+            await w.until(lambda: len(w.link.called("turn_away")) >= len(came) - 2)
+            assert [call.body["node"] for call in w.link.called("turn_away")][:4] == came[:4]
+            status = (await w.guest.request("topology", "status")).body
+            assert status["counters"]["visitors_turned_away"] >= 4
+
+    asyncio.run(story())
 
 
 def test_garbage_from_a_peer_is_dropped_and_counted(tmp_path: Path) -> None:

@@ -3,15 +3,19 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping
+from itertools import pairwise
 
 from ipop_modules.topology.protocol.effects import Connect, Effect, Release, Weigh
 from ipop_modules.topology.protocol.outbox import Outbox
 from ipop_modules.topology.protocol.shortcuts import (
+    AGAIN,
     COMPARED,
     HELD,
     LEAST,
     LEAVING,
+    LONGEST,
     MAX_ASKING,
+    MAX_FAILED,
     TIMES,
     WEIGH_EVERY,
     Shortcuts,
@@ -177,3 +181,56 @@ def test_what_was_weighed_long_ago_is_compared_with_nothing() -> None:
     assert NODES[1] not in made
     made.weigh({NODES[1]: 2 * 10**9}, late + 1)
     assert NODES[1] in made
+
+
+def trials(made: Shortcuts, out: Outbox, node: bytes, until: float) -> list[float]:
+    """When a shortcut to a peer that traffic asks for all the time, and that never answers, is tried."""
+    times, failing_at = [], None
+    for now in range(0, int(until), 2):
+        if failing_at is not None and now >= failing_at:
+            made.failed(node)
+            failing_at = None
+        made.demand(node, float(now))
+        if any(isinstance(effect, Connect) for effect in out.drain()):
+            times.append(float(now))
+            failing_at = now + 6.0
+    return times
+
+
+def test_who_fails_is_tried_again_after_pauses_that_grow_and_differ() -> None:
+    pauses = []
+    for node in NODES[1:]:
+        made, out = shortcuts(4)
+        times = trials(made, out, node, 3600.0)
+        pauses.append([later - earlier for earlier, later in pairwise(times)])
+    for seen in pauses:
+        assert 0.5 * AGAIN <= seen[0] <= 1.5 * AGAIN + 2
+        assert min(seen[5:]) >= 0.5 * LONGEST
+        assert max(seen) <= 1.5 * LONGEST + 2
+    assert len({tuple(seen[:3]) for seen in pauses}) > len(NODES) // 2
+
+
+def test_a_peer_that_was_linked_meanwhile_is_tried_at_once() -> None:
+    linked: set[bytes] = set()
+    out = Outbox(bytes(20), linked.__contains__, lambda _: False)
+    made = Shortcuts(out, 4)
+    for forgive in (linked.add, made.link_down, lambda node: made.relink([], [node], 2.0)):
+        made.demand(NODES[1], 0.0)
+        made.failed(NODES[1])
+        out.drain()
+        made.demand(NODES[1], 2.0)
+        assert out.drain() == []
+        forgive(NODES[1])
+        made.demand(NODES[1], 2.0)
+        assert out.drain() == [Connect(NODES[1], None, "shortcut")]
+        linked.clear()
+        made.idle(NODES[1])
+
+
+def test_what_is_noted_of_peers_that_fail_is_bounded() -> None:
+    made, _ = shortcuts(4)
+    for number in range(2 * MAX_FAILED):
+        node = number.to_bytes(20, "big")
+        made.demand(node, 0.0)
+        made.failed(node)
+    assert len(made._failed) == MAX_FAILED

@@ -5,14 +5,20 @@ sends, which others can't make up as they like, over the same seconds for both. 
 it from nobody who has just got it, and one peer does in WEIGH_EVERY seconds: so peers of about the same weight don't
 take turns. The link of who gave way stays while anything goes by it, as every session's does. Of these there are few
 at a time, so that the cap means something to whoever makes peers by the dozen.
+
+A peer to which none could be made is tried again after pauses that grow, and at once when it has had a direct link
+meanwhile, whoever made it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
 from math import inf
 from typing import Final
 
+from ipop_modules.topology.protocol.chance import spread
 from ipop_modules.topology.protocol.effects import Connect, Release, Weigh
 from ipop_modules.topology.protocol.outbox import Outbox
 
@@ -30,6 +36,17 @@ LEAST: Final = 1000.0
 LEAVING: Final = 8
 """One for so many of the cap may have given way and still be linked; one in any case."""
 MAX_ASKING: Final = 256
+AGAIN: Final = 15.0
+"""Seconds, half as much or half as much more, from a trial that failed to the next; after each, twice as many."""
+LONGEST: Final = 240.0
+MAX_FAILED: Final = 256
+
+
+@dataclass(slots=True)
+class _Failed:
+    trials: int
+    until: float
+    """When the next one may begin."""
 
 
 class Shortcuts:
@@ -45,6 +62,7 @@ class Shortcuts:
         """When each peer that found no room asked last."""
         self._leaving: set[bytes] = set()
         """Those that gave way and may still be linked."""
+        self._failed: dict[bytes, _Failed] = {}
         self._weigh_at = -inf
         self._weighed_at = -inf
         self._sent: dict[bytes, int] = {}
@@ -57,7 +75,7 @@ class Shortcuts:
         return node in self._wanted
 
     def demand(self, node: bytes, now: float) -> None:
-        if node in self._wanted:
+        if node in self._wanted or self._is_resting(node, now):
             return
         if len(self._wanted) < self.cap:
             self._want(node, now)
@@ -95,9 +113,19 @@ class Shortcuts:
 
     def link_down(self, node: bytes) -> None:
         self._leaving.discard(node)
+        self._failed.pop(node, None)
 
     def failed(self, node: bytes) -> None:
-        """The next demand tries again."""
+        """It is tried again on demand, when it has rested since this trial began."""
+        begun = self._wanted.get(node)
+        if begun is None:
+            return
+        trials = self._failed[node].trials + 1 if node in self._failed else 1
+        pause = spread(lambda size: self._chance(node, trials, size), min(AGAIN * 2.0 ** (trials - 1), LONGEST))
+        self._failed.pop(node, None)
+        self._failed[node] = _Failed(trials, begun + pause)
+        if len(self._failed) > MAX_FAILED:
+            del self._failed[next(iter(self._failed))]
         self.idle(node)
 
     def relink(self, wanted: Iterable[bytes], up: Collection[bytes], now: float) -> None:
@@ -106,11 +134,24 @@ class Shortcuts:
         `up`: all that are linked, for whatever reason.
         """
         self._leaving.intersection_update(up)
+        for node in self._failed.keys() & set(up):
+            del self._failed[node]
         known = set(wanted)
         for node in self._wanted.keys() - known:
             self._out.emit(Connect(node, None, KIND))
         for node in known - self._wanted.keys():
             self._wanted[node] = now
+
+    def _is_resting(self, node: bytes, now: float) -> bool:
+        failed = self._failed.get(node)
+        if failed is not None and self._out.is_linked(node):
+            del self._failed[node]
+            return False
+        return failed is not None and now < failed.until
+
+    def _chance(self, node: bytes, trials: int, size: int) -> bytes:
+        """As good as random where two nodes are not to do the same at the same time."""
+        return sha256(self._out.me + node + bytes([trials & 0xFF])).digest()[:size]
 
     def _want(self, node: bytes, now: float) -> None:
         self._asking.pop(node, None)

@@ -26,6 +26,8 @@ class Answering:
 
     def answer(self, session: Session, keys: Keys, message: control.AnyControl, source: Endpoint, now: float) -> None:
         """Answer the block that is being opened; it came from `source`."""
+        if session.paths.away_until is not None:
+            return
         if not self._blocks.take_turn(source):
             self._state.counters["drop_second_answer"] += 1
             return

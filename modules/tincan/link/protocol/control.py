@@ -148,6 +148,10 @@ class Unneeded(Control, tag=18):
     """The sender does not need the direct link: if the receiver does not need it either, it closes it."""
 
 
+class TurnedAway(Control, tag=24):
+    """There is no room here for the direct link: from now on everything goes over the overlay."""
+
+
 class CrlNumber(Control, tag=20):
     """The newest list of revoked certificates that the sender has of an authority (`revocation.py`)."""
 
@@ -202,6 +206,7 @@ AnyControl: TypeAlias = (
     | Unasked
     | Heard
     | Unneeded
+    | TurnedAway
     | CrlNumber
     | CrlRequest
     | CrlPiece

@@ -92,7 +92,7 @@ class Conversation:
         self.send(session, control.Ping(token), now)
         return token
 
-    def received(  # noqa: PLR0912 - one branch for each message
+    def received(  # noqa: PLR0912, PLR0915 - one branch for each message
         self, session: Session, keys: Keys, body: memoryview, source: Source, now: float
     ) -> None:
         """Take the body of a CONTROL frame."""
@@ -142,6 +142,8 @@ class Conversation:
                     self._filtering.came(session, token, source, now)
             case control.CrlNumber() | control.CrlRequest() | control.CrlPiece():
                 self._certification.received(session, message, now)
+            case control.TurnedAway():
+                self._parting.turned_away(session, now)
             case control.Unneeded():
                 self._parting.told(session, now)
             case control.Confirm() | control.Heard():

@@ -96,7 +96,7 @@ class LinkMachine:
         self._certification: Final = Certification(state, self._blocks)
         self._proving: Final = Proving(state, self._blocks, self._cards, self._certification)
         self._sizing: Final = Sizing(state, self._blocks, answering)
-        parting = Parting(state, self._blocks)
+        parting = self._parting = Parting(state, self._blocks)
         relays = Relays(state, self._blocks)
         self._unasked: Final = Unasked(state, self._blocks, courtesy)
         self.filtering: Final = FilteringTest(state, self._blocks, self._ask)
@@ -145,6 +145,7 @@ class LinkMachine:
         """Want a direct link to a node until `release`; a session is made over the overlay first."""
         session = self._state.session(node, now)
         session.kinds.add(kind)
+        session.paths.welcome()
         if via is not None and not session.direct:
             session.via = via
         if self._lifecycle.ensure(node, now).keys is not None and not session.direct:
@@ -157,7 +158,9 @@ class LinkMachine:
 
     def want(self, node: bytes, kind: str, now: float) -> None:
         """Keep the link that is there for this reason, too."""
-        self._state.session(node, now).kinds.add(kind)
+        session = self._state.session(node, now)
+        session.kinds.add(kind)
+        session.paths.welcome()
         self._state.timers.plan(node, now)
 
     def release(self, node: bytes, kind: str, now: float) -> None:
@@ -166,6 +169,12 @@ class LinkMachine:
         if session is not None:
             session.kinds.discard(kind)
             self._state.timers.plan(node, now)
+
+    def turn_away(self, node: bytes, now: float) -> None:
+        """Have the peer's packets go over the overlay, if nothing here wants a direct path."""
+        session = self.sessions.get(node)
+        if session is not None:
+            self._parting.turn_away(session, now)
 
     def probe(
         self,
@@ -183,7 +192,7 @@ class LinkMachine:
         """
         self._probing.probe(node, candidates, now, early=early)
         session = self.sessions.get(node)
-        if session is None or search is None:
+        if session is None or search is None or session.paths.away_until is not None:
             return
         if peer_is_able:
             self.searching.begin(session, *search, now)

@@ -3,6 +3,10 @@
 Without that they would stay for as long as anybody's packets happen to pass by them. Who has said that it needs a link
 no more sends nothing by it for others until the peer has had time to close it: the peer forgets the keys at once, and
 what was still on its way would be lost.
+
+A link that the peer alone needs can be turned away, where there are too many. The session goes on over the overlay, and
+what still comes directly is taken. A peer that does not heed it gets no answers to its probes; where it makes a new
+link by another handshake, it can be told again.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import Final
 from . import control
 from .blocks import Blocks
 from .ending import end_session
+from .events import LinkDown
 from .session import Session
 from .state import State
 
@@ -20,6 +25,8 @@ PATIENCE: Final = 15.0
 """Seconds for which a link that is not needed stays, as it may be needed for another reason soon."""
 ANSWER: Final = 1.0
 """Seconds for which the peer may close it then. It does so at once, if it does: a round trip and some more."""
+TURNED_AWAY: Final = 300.0
+"""Seconds for which a peer gets no direct path then, unless this side wants one or the peer greets this node anew."""
 
 
 class Parting:
@@ -46,3 +53,23 @@ class Parting:
         if session.direct and not session.keep_alive(now):
             self._blocks.send(session, control.frame(control.Close()), now)
             end_session(self._state, self._blocks, session, "needed by neither side")
+
+    def turn_away(self, session: Session, now: float) -> None:
+        """Give up the direct path, if only the peer needs it."""
+        if session.wanted or not session.direct:
+            return
+        self._state.counters["refused_direct_path"] += 1
+        session.paths.turn_away(now + TURNED_AWAY)
+        self._ended(session)
+        self._blocks.send(session, control.frame(control.TurnedAway()), now)
+
+    def turned_away(self, session: Session, now: float) -> None:
+        """The peer has no room for the link: what wants it here asks again much later."""
+        if session.direct:
+            session.paths.drop_all()
+            session.seek_at = now + TURNED_AWAY
+            self._ended(session)
+            self._state.timers.plan(session.node, now)
+
+    def _ended(self, session: Session) -> None:
+        self._state.events.append(LinkDown(session.node, "turned away"))

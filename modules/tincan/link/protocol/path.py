@@ -111,6 +111,8 @@ class PathSet:
         self.active: Path | None = None
         self.keepalive = KEEPALIVE
         self.history = History()
+        self.away_until: float | None = None
+        """The peer was turned away until then: what comes directly is taken, and nothing is sent or tried so."""
         self._reserved: Endpoint | None = None
 
     def __iter__(self) -> Iterator[Path]:
@@ -118,6 +120,8 @@ class PathSet:
 
     def add(self, endpoint: Endpoint, start: float) -> None:
         """Try this address from `start` on; one that is being tried is only tried sooner."""
+        if self.away_until is not None:
+            return
         path = self._paths.get(endpoint)
         if path is None:
             if len(self._paths) >= MAX_PATHS:
@@ -130,6 +134,7 @@ class PathSet:
 
     def establish(self, endpoint: Endpoint, rtt: float | None, now: float) -> None:
         """Take an address through which a handshake has just gone both ways."""
+        self.away_until = None
         path = self._paths.get(endpoint)
         if path is None:
             if len(self._paths) >= MAX_PATHS:
@@ -184,6 +189,8 @@ class PathSet:
 
     def doubt(self, now: float) -> None:
         """This node's addresses changed: whatever worked is asked again, at once."""
+        if self.away_until is not None:
+            return
         for path in self._paths.values():
             if path.state is not State.TRYING:
                 self._distrust(path, now)
@@ -206,6 +213,18 @@ class PathSet:
         if path is not None and path.state is State.TRYING and not path.tries:
             del self._paths[endpoint]
 
+    def turn_away(self, until: float) -> None:
+        """Use no direct path for now, and try none; those that worked are still listened to, until they are silent."""
+        self.away_until, self.active = until, None
+        for path in [path for path in self._paths.values() if path.state is State.TRYING]:
+            self._forget(path)
+
+    def welcome(self) -> None:
+        """Direct paths are used again: they are tried as if nothing were known of them."""
+        if self.away_until is not None:
+            self.away_until = None
+            self.drop_all()
+
     def drop_all(self) -> None:
         self._paths.clear()
         self.active = None
@@ -213,6 +232,10 @@ class PathSet:
     def wake(self, now: float, *, keep: bool) -> list[tuple[Endpoint, bytes]]:
         """Move every path on; returns the probes to send, as (address, token). `keep`: this side wants the link."""
         probes: list[tuple[Endpoint, bytes]] = []
+        if self.away_until is not None:
+            for path in [path for path in self._paths.values() if now - path.heard >= PASSIVE_LIFETIME]:
+                self._forget(path)
+            return probes
         for path in list(self._paths.values()):
             if self._expired(path, now, keep=keep):
                 self._forget(path)
@@ -235,6 +258,8 @@ class PathSet:
 
     def next_wake(self, *, keep: bool) -> float | None:
         """When `wake` has something to do, if nothing is heard before."""
+        if self.away_until is not None:
+            return min((path.heard + PASSIVE_LIFETIME for path in self._paths.values()), default=None)
         times = []
         for path in self._paths.values():
             if path.state is State.LIVE:
@@ -264,6 +289,8 @@ class PathSet:
 
     def _choose(self, path: Path, now: float) -> None:
         active = self.active
+        if self.away_until is not None:
+            return
         if active is None or active.state is State.SUSPECT or is_silent(active, now):
             self.active = path
         elif path.rtt is not None and active.rtt is not None:

@@ -45,6 +45,8 @@ class Probing:
         if session is None or session.keys is None:
             self._state.counters["probe_no_session"] += 1
             return
+        if session.paths.away_until is not None and now >= session.paths.away_until:
+            session.paths.welcome()
         start = now + min(session.overlay_rtt or 0.0, LONGEST_WAIT) / 2 if early else now
         for endpoint in candidates:
             session.paths.add(endpoint, start)
