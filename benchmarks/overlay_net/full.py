@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from cryptography import x509
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from benchmarks.overlay_net import thin
-from benchmarks.overlay_net.members import EPOCH, NAMESPACE_KEY, Recipe
+from benchmarks.overlay_net.members import EPOCH, NAMESPACE_KEY, Recipe, cheap_verify
 from ipop_core.lab.nat import NatKind
 from ipop_core.namespace import Namespace
 from ipop_core.simulated_nat import SimulatedNat
@@ -168,7 +169,7 @@ class Network(thin.Network):
             self.chance.randbytes,
             self.now,
             namespace=namespace,
-            sign=lambda data: private.sign(data, ec.ECDSA(hashes.SHA256())),
+            sign=None if self.recipe.verify is cheap_verify else partial(_sign, private),
         )
         node = Node(
             credentials.node,
@@ -380,6 +381,10 @@ def whole(node: thin.Node) -> Node:
     if not isinstance(node, Node):
         raise TypeError("a node of the thin model among whole ones")
     return node
+
+
+def _sign(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
+    return key.sign(data, ec.ECDSA(hashes.SHA256()))
 
 
 def _certificate(key: ec.EllipticCurvePrivateKey) -> bytes:

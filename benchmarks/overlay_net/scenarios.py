@@ -12,6 +12,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from benchmarks.overlay_net import full
+from benchmarks.overlay_net.cheap import CheapCipher
 from benchmarks.overlay_net.growing import Overlay
 from benchmarks.overlay_net.members import NAMESPACE_KEY, Kind, Recipe, cheap_sign
 from benchmarks.overlay_net.thin import Network, Node
@@ -40,12 +42,16 @@ WORTH_TELLING = 1.0
 """Bytes a second and node of one kind."""
 
 
-def new_network(seed: int, *, kind: Kind = "open") -> Network:
-    return Network(seed, latency=LATENCY, recipe=Recipe(long_links=None, kind=kind))
+def new_network(seed: int, *, kind: Kind = "open", whole: bool = False) -> Network:
+    """`whole`: of whole nodes, with a cheap cipher and cheap signatures."""
+    recipe = Recipe(long_links=None, kind=kind)
+    if whole:
+        return full.Network(seed, latency=LATENCY, recipe=recipe, cipher=CheapCipher)
+    return Network(seed, latency=LATENCY, recipe=recipe)
 
 
-def grown(nodes: int, seed: int, *, kind: Kind = "open") -> Overlay:
-    overlay = Overlay(new_network(seed, kind=kind))
+def grown(nodes: int, seed: int, *, kind: Kind = "open", whole: bool = False) -> Overlay:
+    overlay = Overlay(new_network(seed, kind=kind, whole=whole))
     overlay.grow(nodes)
     return overlay
 
@@ -160,11 +166,11 @@ def lookups(overlay: Overlay) -> Figures:
 # Changes.
 
 
-def joins(overlay: Overlay) -> Figures:
+def joins(overlay: Overlay, newcomers: int = NEWCOMERS) -> Figures:
     """From first contact until a random member that asks for the newcomer's address gets it."""
     network = overlay.network
     times = []
-    for _ in range(NEWCOMERS):
+    for _ in range(newcomers):
         start = network.now
         newcomer = overlay.newcomer()
         address = overlay.address(newcomer)
@@ -231,9 +237,9 @@ def some_lookups_of_settled(overlay: Overlay, tally: Tally, count: int = LOOKUPS
         overlay.network.after(chance.uniform(0, 57.0), ask)
 
 
-def merge(nodes: int, seed: int) -> Figures:
+def merge(nodes: int, seed: int, *, whole: bool = False) -> Figures:
     """Two rings that never met get one common node."""
-    network = new_network(seed)
+    network = new_network(seed, whole=whole)
     one, other = Overlay(network), Overlay(network, first=IPv4Address("10.1.0.1"))
     for overlay in (one, other):
         overlay.swell(nodes // 2)

@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from benchmarks.overlay_net import full, scenarios, thin
+from benchmarks.overlay_net import full, scenarios
 from benchmarks.overlay_net.growing import Overlay
-from benchmarks.overlay_net.members import NAMESPACE_KEY, Recipe
+from benchmarks.overlay_net.members import NAMESPACE_KEY
 from ipop_core.lab.nat import NatKind
 from ipop_core.simulated_nat import SimulatedNat
 from ipop_core.simulation import World
@@ -19,7 +19,7 @@ from ipop_modules.signal.protocol.rendezvous import Rendezvous
 from ipop_modules.topology.protocol import ids, longlinks, lookup, ring
 from ipop_modules.topology.protocol.longlinks import LongLinks
 from ipop_modules.topology.protocol.lookahead import Lookahead
-from ipop_modules.topology.protocol.records import address_key, verify_p256
+from ipop_modules.topology.protocol.records import address_key
 from ipop_modules.topology.protocol.storage import Storage
 
 SIZE = 72
@@ -97,22 +97,6 @@ def test_a_host_behind_a_nat_is_reached_by_whom_it_has_asked() -> None:
         world.send(source, seen, b"hello", 1200)
     world.run(1.0)
     assert came[inside] == [outside]
-
-
-@pytest.mark.slow
-def test_whole_nodes_form_the_ring_that_the_thin_model_forms() -> None:
-    """With 256 nodes: python -m benchmarks.overlay_net.agreement --nodes 256."""
-    figures = []
-    recipes = Recipe(long_links=None, verify=verify_p256), Recipe(long_links=None)
-    for network in (full.Network(3, latency=0.05, recipe=recipes[0]), thin.Network(3, latency=0.05, recipe=recipes[1])):
-        overlay = Overlay(network)
-        overlay.grow(24)
-        figures.append({**scenarios.routes(overlay), **scenarios.lookups(overlay)})
-    whole, model = figures
-    print(whole, model)
-    assert whole["unreached"] == whole["lookup_wrong"] == 0
-    assert whole["lookup_success"] == 1.0
-    assert whole["hops_mean"] == pytest.approx(model["hops_mean"], rel=0.15)
 
 
 @pytest.mark.slow
