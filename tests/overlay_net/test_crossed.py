@@ -59,7 +59,7 @@ def test_both_connect_at_once_over_the_ring(seed: int) -> None:
 def test_a_long_link_that_both_wish_for_is_one_of_the_lower_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other one draws another: a link that counted for both would leave each with fewer than it wants."""
     network = thin.Network(2, recipe=Recipe(long_links=0))
-    nodes = sorted(ring(network, 12), key=lambda node: node.id)
+    nodes = sorted(ring(network, 16), key=lambda node: node.id)
     low, high = next((one, other) for one, other in combinations(nodes, 2) if other.id not in one.links)
     points = {low.id: high.id, high.id: low.id}
     monkeypatch.setattr(longlinks, "long_point", lambda me, size, random: points.get(me, me))

@@ -136,13 +136,14 @@ def test_the_network_delays_loses_and_splits_as_told() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", ["_replicate", "hand_over"])
-def test_without_replicas_or_those_handed_to_new_neighbours_the_dead_take_addresses_with_them(
-    rule: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("rules", [("_replicate",), ("hand_over", "complete")])
+def test_without_replicas_or_those_handed_to_neighbours_the_dead_take_addresses_with_them(
+    rules: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = scenarios.deaths(scenarios.grown(24, 1))
-    monkeypatch.setattr(Storage, rule, lambda self, *args: None)
-    broken = scenarios.deaths(scenarios.grown(24, 1))
+    whole = scenarios.deaths(scenarios.grown(24, 2))
+    for rule in rules:
+        monkeypatch.setattr(Storage, rule, lambda self, *args: None)
+    broken = scenarios.deaths(scenarios.grown(24, 2))
     print(whole, broken)
     assert missed_meanwhile(broken) >= 10 + missed_meanwhile(whole)
 

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.overlay_net.members import NAMESPACE_KEY, cheap_sign, cheap_verify
 from ipop_modules.topology.protocol import ids, registration, storage, store
 from ipop_modules.topology.protocol.effects import Effect, Listed, Registered, Resolved, Send, Source
+from ipop_modules.topology.protocol.handover import HANDED_OVER_EVERY
 from ipop_modules.topology.protocol.lookup import LIMIT, OTHER_CLOCK, SECOND, WAIT
 from ipop_modules.topology.protocol.machine import SURVEYS_AT_ONCE, Machine, Member
 from ipop_modules.topology.protocol.members import LONGEST
@@ -45,7 +46,7 @@ from ipop_modules.topology.protocol.records import (
 )
 from ipop_modules.topology.protocol.registration import DISPLACED_EVERY, Owner
 from ipop_modules.topology.protocol.ring import Ring
-from ipop_modules.topology.protocol.storage import HANDED_OVER_EVERY, REPAIRS_A_SECOND, REPAIRS_AT_ONCE
+from ipop_modules.topology.protocol.storage import REPAIRS_A_SECOND, REPAIRS_AT_ONCE
 from ipop_modules.topology.protocol.store import MAX_CLAIMS
 
 M = TypeVar("M", bound=Message)

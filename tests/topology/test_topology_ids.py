@@ -31,22 +31,6 @@ def test_the_ring_wraps_around() -> None:
     assert ids.closest(at(2), []) is None
 
 
-near_zero = st.integers(-12, 12).map(lambda steps: steps % ids.RING)
-
-
-@given(
-    node_ids.map(ids.number) | near_zero, near_zero, st.sets(near_zero | node_ids.map(ids.number)), st.integers(1, 4)
-)
-def test_a_node_is_among_the_nearest_unless_enough_others_are_nearer(
-    node: int, target: int, others: set[int], count: int
-) -> None:
-    def gap(other: int) -> int:
-        return ids.distance(ids.from_number(other), ids.from_number(target))
-
-    nearer = sum(gap(other) < gap(node) for other in others)
-    assert ids.is_among_nearest(count, node, target, others) is (nearer < count)
-
-
 def test_near_targets_are_two_on_each_side_and_wrap_in_small_rings() -> None:
     ring = [at(n * 10) for n in range(1, 10)]
     assert set(near_targets(at(0), ring, lambda _: True)) == {at(10), at(20), at(80), at(90)}

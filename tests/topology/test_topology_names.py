@@ -10,10 +10,10 @@ from benchmarks.overlay_net.members import NAMESPACE_KEY
 from benchmarks.overlay_net.thin import Network, Node, nearest
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.effects import Listed, MemberOf
+from ipop_modules.topology.protocol.keepers import REPLICAS
 from ipop_modules.topology.protocol.names import read_name
 from ipop_modules.topology.protocol.profile import Profile, _cipher, opened, sealed
 from ipop_modules.topology.protocol.records import Record, address_key
-from ipop_modules.topology.protocol.storage import REPLICAS
 from tests.topology.rings import address, look_up, ring, told
 
 KEY = b"k" * 20

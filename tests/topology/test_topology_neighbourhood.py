@@ -10,9 +10,9 @@ from benchmarks.overlay_net.members import Recipe
 from benchmarks.overlay_net.thin import Network
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.effects import Source
+from ipop_modules.topology.protocol.keepers import SIDE
 from ipop_modules.topology.protocol.messages import MAX_NEAR, Hello, encode
 from ipop_modules.topology.protocol.neighbourhood import estimate_size, nearest_members, next_to
-from ipop_modules.topology.protocol.storage import SIDE
 from tests.topology.rings import ring
 
 

@@ -56,20 +56,6 @@ def closest(target: bytes, nodes: Iterable[bytes]) -> bytes | None:
     return best
 
 
-def is_among_nearest(count: int, node: int, target: int, others: Iterable[int]) -> bool:
-    """Whether fewer than `count` of the others are nearer to `target`; all are ids as numbers."""
-    gap = (node - target) % RING
-    if gap > HALF:
-        gap = RING - gap
-    # The others on an arc around the target, without a distance for each.
-    start, width = target - gap, 2 * gap
-    nearer = 0
-    for other in others:
-        if 0 < (other - start) % RING < width:
-            nearer += 1
-    return nearer < count
-
-
 def in_order(start: bytes, nodes: Iterable[bytes]) -> list[bytes]:
     """The nodes other than `start`, as one meets them going clockwise from it."""
     ordered = sorted(nodes)

@@ -309,6 +309,7 @@ class Machine:
         """Follow up what the ring's changes mean for the directory, and hand out the effects."""
         if self.ring.gained:
             self._follow_gained(now)
+        self.storage.complete(now)
         self._follow_place(now)
         effects: list[Effect] = []
         while True:

@@ -9,7 +9,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Set
 from math import inf
 from typing import Final
 
@@ -357,6 +357,11 @@ class Ring:
     def around(self, count: int) -> tuple[bytes, ...]:
         """Up to `count` members on each side, as far as this node and its near neighbours know."""
         return nearest_members(self.me, self._look_around(), count)
+
+    @property
+    def surroundings(self) -> Set[bytes]:
+        """The members next to this one, as it and its near neighbours know; the same object until they change."""
+        return self._look_around()
 
     def _look_around(self) -> set[bytes]:
         """Who is next to this node, worked out when somebody's list of near neighbours, or some link, has changed."""

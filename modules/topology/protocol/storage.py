@@ -11,6 +11,8 @@ from ipop_core.allowance import Allowance
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.chance import Random
 from ipop_modules.topology.protocol.effects import Source
+from ipop_modules.topology.protocol.handover import HandOver
+from ipop_modules.topology.protocol.keepers import REPLICAS, SIDE, Keepers
 from ipop_modules.topology.protocol.messages import (
     MAX_COPIES,
     Copy,
@@ -22,15 +24,12 @@ from ipop_modules.topology.protocol.messages import (
     Repair,
     Replicate,
 )
-from ipop_modules.topology.protocol.neighbourhood import NEAR, nearest_members
+from ipop_modules.topology.protocol.neighbourhood import NEAR
 from ipop_modules.topology.protocol.readers import Readers
 from ipop_modules.topology.protocol.records import Kind, Record, Verify, is_genuine
 from ipop_modules.topology.protocol.ring import Ring
 from ipop_modules.topology.protocol.store import Store
 
-SIDE: Final = 3
-"""Replicas on each side of the member that is nearest to a key: a third of all nodes may die at once."""
-REPLICAS: Final = 1 + 2 * SIDE
 NEWS: Final = 1000
 """Milliseconds by which one storer must have seen a claim longer than another for that to be worth a message."""
 SWEEP: Final = 30.0
@@ -44,8 +43,6 @@ PUTS_A_SECOND: Final = 50.0
 PUTS_AT_ONCE: Final = 2048.0
 """Of one neighbour: each may cost the check of a signature and six replicas. When rings merge a thousand nodes may put
 themselves among the members by way of one, and an owner whose Put is dropped goes another way."""
-HANDED_OVER_EVERY: Final = 10.0
-"""Seconds between handing everything over to one neighbour, whatever it says of itself."""
 
 
 class Storage:
@@ -58,10 +55,7 @@ class Storage:
         self.replicas = Allowance(REPLICAS_A_SECOND, REPLICAS_AT_ONCE)
         self.store = Store()
         self._sweep_at = now + SWEEP
-        self._handed: dict[bytes, float] = {}
-        """When everything was handed over to a neighbour last; only the last HANDED_OVER_EVERY seconds."""
-        self._to_hand: dict[bytes, float] = {}
-        """When it is to be handed over again."""
+        self._handover = HandOver(ring, self.store, lambda copies, node: self._replicate(copies, [node]))
 
     def on_put(self, put: Put, source: Source, now: float) -> None:
         """Beyond its allowance a neighbour gets answers about what is stored already, and no more."""
@@ -146,40 +140,22 @@ class Storage:
             self.store.put(record, repair.copy.remaining, source.link, now)
 
     def hand_over(self, node: bytes, now: float) -> bool:
-        """A near neighbour is new: give it what it is to hold from now on, at once or when it had it lately, later.
+        """A near neighbour is new: give it what it is to hold; whether it was done at once."""
+        return self._handover.gained(node, now)
 
-        Whether it was done at once.
-        """
-        self._handed = {other: at for other, at in self._handed.items() if now < at + HANDED_OVER_EVERY}
-        if node in self._handed:
-            self._to_hand[node] = self._handed[node] + HANDED_OVER_EVERY
-            return False
-        self._handed[node] = now
-        self._hand_over(node, now)
-        return True
-
-    def _hand_over(self, node: bytes, now: float) -> None:
-        others = [ids.number(other) for other in {self._ring.me, *self._ring.around(SIDE + NEAR)} - {node}]
-        place = ids.number(node)
-        due = [
-            copy
-            for copy in self.store.copies(now)
-            if ids.is_among_nearest(REPLICAS, place, ids.number(copy.record.key), others)
-        ]
-        self._replicate(due, [node])
+    def complete(self, now: float) -> None:
+        """Give near neighbours what they are to hold since the ring has changed, if it has."""
+        self._handover.review(now)
 
     def wake(self, now: float) -> None:
         if self._sweep_at <= now:
             self.store.expire(now)
+            self._handover.sweep()
             self._sweep_at = now + SWEEP
-        for node in [node for node, at in self._to_hand.items() if at <= now]:
-            del self._to_hand[node]
-            if node in self._ring.near:
-                self.hand_over(node, now)
+        self._handover.wake(now)
 
     def next_wake(self) -> float:
-        sweep_at = self._sweep_at if len(self.store) else inf
-        return min(sweep_at, *self._to_hand.values()) if self._to_hand else sweep_at
+        return min(self._sweep_at if len(self.store) else inf, self._handover.next_wake())
 
     def _is_place(self, key: bytes, now: float) -> bool:
         """Whether what lies under a key would be here: this node should hold it, and has had its place for a while."""
@@ -191,9 +167,7 @@ class Storage:
 
     def _keeps(self, key: bytes) -> bool:
         """Whether this node should hold what lies under a key."""
-        known = (self._ring.me, *self._ring.around(SIDE + NEAR))
-        first = ids.closest(key, known) or self._ring.me
-        return self._ring.me in (first, *nearest_members(first, known, SIDE))
+        return self._ring.me in Keepers((self._ring.me, *self._ring.around(SIDE + NEAR))).of(key)
 
     def _other_keepers(self, key: bytes) -> list[bytes]:
         """Which others should, of those that this node knows: beside its key a record may lie at the edge of these."""
