@@ -55,6 +55,8 @@ class Claim:
     """How many storers said so since it was stored last."""
     found: bool = False
     """A lookup has named this node, or where none can tell, a storer beside the key has it."""
+    is_doubted: bool = False
+    """A storer says that somebody else has it, and a lookup is to tell."""
     check_at: float = inf
     """When to look it up."""
     checks: int = 0

@@ -7,7 +7,8 @@ no more it withdraws.
 The member nearest to a key must not decide alone whether a claim exists. So every other Put goes to a point beside the
 key, as two of a reader's three questions do (`lookup.py`), whether it is another try or a renewal; and a claim that was
 stored the first time is looked up, or put beside the key soon where no lookup can tell. That somebody else has an
-address counts from beside only while no lookup has named this node, and that a set is full never.
+address is believed of one storer only while no lookup has named this node, and if the record that it shows is not over;
+else a lookup decides. That a set is full counts at its key alone.
 
 An address that the directory is to choose is claimed like any other, from one that is taken to the next; it is this
 node's when that lookup names this node as its owner.
@@ -155,9 +156,14 @@ class Registrations:
     def on_checked(self, resolved: Resolved, now: float) -> None:
         """A lookup of what this node claims has ended: it may confirm it, or show that somebody else was faster."""
         claim = self._claims.get(self.key_of(resolved.subject))
-        if claim is None or claim.state != "registered" or claim.found:
+        if claim is None:
             return
-        if resolved.node == self._ring.me:
+        was_doubted, is_found = claim.is_doubted, resolved.node == self._ring.me
+        if was_doubted:
+            self._on_others_word(claim, resolved.node, now)
+        if claim.state != "registered" or claim.found or (was_doubted and not is_found):
+            return
+        if is_found:
             claim.found = True
             if self._is_candidate(claim.subject):
                 self._allocated = True
@@ -259,12 +265,10 @@ class Registrations:
         was_beside, record = claim.numbers[answer.number], answer.record
         if answer.outcome == "stored":
             self._stored(claim, now, was_beside=was_beside)
-        elif answer.outcome == "stale" and record is not None and self._is_proof(record, claim, own=True):
+        elif answer.outcome == "stale" and record is not None and self._is_own(record, claim):
             self._outdated(claim, record, now)
-        elif answer.outcome == "taken" and claim.kind == "one" and self._is_proof(record, claim, own=False):
-            self._taken(claim, record.owner if record else b"", answer.number, now)
-        elif answer.outcome == "taken" and claim.kind == "one" and self._is_passed_over(record, claim):
-            self._stored(claim, now, was_beside=was_beside)
+        elif answer.outcome == "taken" and claim.kind == "one" and record is not None:
+            self._on_taken(claim, record, answer.number, now)
         elif answer.outcome == "full" and claim.kind == "many" and (behind := self._behind(claim)) is not None:
             self._full(claim, answer.number, behind, now)
         elif answer.outcome in ("refused", "full"):
@@ -331,11 +335,15 @@ class Registrations:
         self._put(claim, now)
 
     def _refused(self, claim: Claim, number: int, now: float) -> None:
-        claim.refusals += 1
-        if claim.numbers[number]:
+        if claim.numbers.pop(number):
             claim.go_nearer()
+        self._turned_away(claim, now)
+
+    def _turned_away(self, claim: Claim, now: float) -> None:
+        """One storer does not keep it: put it elsewhere, at once after the first, the third and so on."""
+        claim.refusals += 1
         if claim.refusals % 2:
-            self._ask_another(claim, number, now)
+            self._put(claim, now)
         else:
             claim.numbers.clear()
             claim.due = now + spread(self._random, REFUSED_RETRY)
@@ -352,10 +360,41 @@ class Registrations:
             claim.tries = 0
             self._put(claim, now)
 
-    def _taken(self, claim: Claim, owner: bytes, number: int, now: float) -> None:
-        if claim.numbers[number] and claim.found:
-            self._ask_another(claim, number, now)
+    def _on_taken(self, claim: Claim, record: Record, number: int, now: float) -> None:
+        """A storer says that somebody else has it. Whoever kept the record of an owner that is gone can say that, too.
+
+        So others decide where this node has been found, or where the record seems to be over. One without a right to
+        the key, behind which this claim is kept, is passed over by every reader.
+        """
+        was_beside = claim.numbers[number]
+        is_kept = self._proof.is_kept(record, "one", claim.key)
+        if record.owner == self._ring.me or record.withdrawn or not is_kept:
             return
+        if not self._proof.holds(record, "one", claim.key, claim.subject):
+            self._stored(claim, now, was_beside=was_beside)
+        elif was_beside and claim.found:
+            self._ask_another(claim, number, now)
+        elif claim.found or self._is_over(record, now):
+            self._ask_others(claim, now)
+        else:
+            self._taken(claim, record.owner, now)
+
+    def _ask_others(self, claim: Claim, now: float) -> None:
+        """See whom a lookup finds: one storer alone says that somebody else has it."""
+        claim.numbers.clear()
+        claim.due = now + spread(self._random, REFUSED_RETRY)
+        if claim.subject is not None:
+            claim.is_doubted = True
+            self.to_check.append(claim.subject)
+
+    def _on_others_word(self, claim: Claim, owner: bytes | None, now: float) -> None:
+        claim.is_doubted = False
+        if owner not in (None, self._ring.me):
+            self._taken(claim, owner or b"", now)
+        else:
+            self._turned_away(claim, now)
+
+    def _taken(self, claim: Claim, owner: bytes, now: float) -> None:
         claim.answered()
         claim.found = False
         claim.due = now + spread(self._random, TAKEN_RETRY)
@@ -476,17 +515,13 @@ class Registrations:
             claim.told = (claim.state, claim.owner)
             self._ring.out.emit(Registered(claim.subject, claim.state, claim.owner or b""))
 
-    def _is_proof(self, record: Record | None, claim: Claim, *, own: bool) -> bool:
-        """Whether a record shows that this claim is held, by this node or by another."""
-        return (
-            record is not None
-            and (record.owner == self._ring.me) is own
-            and self._proof.holds(record, claim.kind, claim.key, None if own else claim.subject)
-        )
+    def _is_own(self, record: Record, claim: Claim) -> bool:
+        """Whether it is one of this claim's own records."""
+        return record.owner == self._ring.me and self._proof.holds(record, claim.kind, claim.key, None)
 
-    def _is_passed_over(self, record: Record | None, claim: Claim) -> bool:
-        """Whether this claim is kept behind a record without a right to the key, which every reader passes over."""
-        return record is not None and record.owner != self._ring.me and self._proof.is_kept(record, "one", claim.key)
+    def _is_over(self, record: Record, now: float) -> bool:
+        """Whether its lease has ended, if its owner's clock and this node's are right."""
+        return record.sequence + 1000 * record.lease <= self._unix_ms(now)
 
     def _unix_ms(self, now: float) -> int:
         return max(0, int((self._owner.epoch + now) * 1000))
