@@ -125,3 +125,25 @@ def test_a_long_list_goes_over_the_bus_in_pages_of_one_question(monkeypatch: pyt
             assert told.asked == 2, "whoever begins asks the directory"
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(("storers", "is_listed"), [(1, False), (2, True)])
+def test_a_member_whose_record_is_over_is_listed_where_two_storers_have_it(storers: int, *, is_listed: bool) -> None:
+    """Whoever kept it could list a member that left for ever; or its owner's clock is wrong."""
+    story = crowded()
+    story.now = 700.0
+    old, new = member(b"old", 5, key=KEY), member(b"new", int(1000 * story.now), key=KEY)
+    first, *others, last = ask(story)
+    answer(story, first, Copy(old, 60), Copy(new, 60))
+    for number, get in enumerate(others, start=1):
+        answer(story, get, *([Copy(old, 60)] if number < storers else []))
+    assert set(listed(answer(story, last))) == ({old.owner, new.owner} if is_listed else {new.owner})
+
+
+def test_a_member_whose_record_is_over_is_listed_where_all_that_answer_have_it() -> None:
+    story = crowded()
+    story.now = 700.0
+    old = member(b"old", 5, key=KEY)
+    answer(story, ask(story)[0], Copy(old, 60))
+    story.now += members.WAIT
+    assert listed(story.machine.wake(story.now)) == [old.owner]

@@ -114,7 +114,7 @@ class Machine:
             )
             self.registrations = Registrations(self.ring, key, member.owner, random, proof, round_trip=trip)
             self.census = Census(self.ring, key, random)
-            self.members = Members(self.ring, key, random, verify)
+            self.members = Members(self.ring, key, random, verify, epoch=member.owner.epoch)
         parts = (self.registrations, self.lookups, self.census, self.members)
         self._parts = tuple([part for part in parts if part is not None])
 

@@ -2,13 +2,15 @@
 
 Like a lookup (`lookup.py`) the question goes to three members of the ring, and every record that bears its owner's
 signature and the namespace's seal counts, of one owner the newest: a storer can leave members out, but not the other
-two's, and can invent none. A part of the set (`parts.py`) comes in pages, and those behind a full one are asked for as
+two's, and can invent none. Whoever kept the records of members that left could list these for ever, so what seems to be
+over counts only where two of a part's storers have it, or all that have told everything: its owner, or this node, may
+have a wrong clock. A part of the set (`parts.py`) comes in pages, and those behind a full one are asked for as
 soon as one storer says that it is full. It ends within LONGEST.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Final
 
@@ -28,6 +30,8 @@ LONGEST: Final = 4.8
 RETRY: Final = 0.5
 WAIT: Final = 0.5
 """Seconds after one storer of every part has told everything for which the others are waited for."""
+ENOUGH: Final = 2
+"""So many of a part's storers are believed of a record that seems to be over."""
 MAX_PARTS: Final = 273
 """The first, the sixteen behind it, and all that are behind these: a liar can't make this node ask for ever."""
 MAX_RECORDS: Final = MAX_PARTS * MAX_IN_SET
@@ -47,10 +51,14 @@ class _Telling:
     """With which the storer tells more at once."""
     pages: int = 0
     is_done: bool = False
+    owners: set[bytes] = field(default_factory=set)
+    """Those that it has named."""
 
 
 class Members:
-    def __init__(self, ring: Ring, namespace_key: bytes, random: Random, verify: Verify) -> None:
+    def __init__(self, ring: Ring, namespace_key: bytes, random: Random, verify: Verify, *, epoch: float) -> None:
+        """`epoch`: Unix time when the machine's clock showed 0, in seconds."""
+        self._epoch = epoch
         self._ring = ring
         self._namespace_key = namespace_key
         self._random = random
@@ -89,6 +97,7 @@ class Members:
             return False
         for copy in answer.copies:
             self._take(copy.record, telling.part, now)
+            telling.owners.add(copy.record.owner)
         if answer.behind or parts.is_full(answer.total):
             self._open(parts.behind(telling.part), now)
         telling.pages += 1
@@ -170,6 +179,7 @@ class Members:
 
     def _end(self, now: float, *, certain: bool) -> None:
         """A certain list is of what this question brought, any other of all that may live yet."""
+        doubtful = self._doubtful(now)
         self._tellings.clear()
         self._parts.clear()
         self._told.clear()
@@ -179,12 +189,27 @@ class Members:
             self._forget(at)
         # Who goes from one part to another is in both for a moment, or withdrew from one of them.
         latest: dict[bytes, Record] = {}
-        for (_, owner), record in sorted(self._records.items(), key=lambda item: item[1].sequence):
-            if not record.withdrawn:
-                latest[owner] = record
+        for at, record in sorted(self._records.items(), key=lambda item: item[1].sequence):
+            if not record.withdrawn and at not in doubtful:
+                latest[record.owner] = record
         listed = [
             MemberOf(owner, profile.name, profile.addresses)
             for owner, record in sorted(latest.items())
             for profile in (opened(record, self._namespace_key),)
         ]
         self._ring.out.emit(Listed(tuple(listed), certain))
+
+    def _doubtful(self, now: float) -> set[tuple[str, bytes]]:
+        """Whose records seem to be over, and are told of by too few storers."""
+        tellings: dict[str, list[_Telling]] = {}
+        for telling in self._tellings.values():
+            tellings.setdefault(telling.part, []).append(telling)
+        doubtful = set()
+        for (part, owner), record in self._records.items():
+            if record.sequence / 1000 + record.lease > self._epoch + now:
+                continue
+            asked = tellings.get(part, [])
+            count = sum(owner in telling.owners for telling in asked)
+            if count < min(ENOUGH, sum(telling.is_done for telling in asked)):
+                doubtful.add((part, owner))
+        return doubtful
