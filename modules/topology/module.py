@@ -220,6 +220,7 @@ class Topology:
                 "shortcuts_displaced": machine.shortcuts.displaced,
                 "visitors_turned_away": self._visiting.turned_away,
                 "drop_hello_limit": machine.hellos.refused,
+                "drop_join_limit": machine.joins.refused,
                 "drop_put_limit": machine.storage.puts.refused,
                 "drop_repair_limit": machine.storage.repairs.refused,
                 "drop_replica_limit": machine.storage.replicas.refused,

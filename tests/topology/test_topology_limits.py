@@ -12,8 +12,8 @@ from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.attempts import AT_ONCE, OF_ONE
 from ipop_modules.topology.protocol.effects import Connect, Effect, Routes, Send, Source
 from ipop_modules.topology.protocol.longlinks import SPARE
-from ipop_modules.topology.protocol.machine import HELLOS_A_SECOND, HELLOS_AT_ONCE
-from ipop_modules.topology.protocol.messages import Full, Hello, decode, encode
+from ipop_modules.topology.protocol.machine import HELLOS_A_SECOND, HELLOS_AT_ONCE, JOINS_A_SECOND, JOINS_AT_ONCE
+from ipop_modules.topology.protocol.messages import Full, Hello, Join, decode, encode
 from ipop_modules.topology.protocol.sharing import GAP
 from tests.topology.rings import ring
 
@@ -152,3 +152,18 @@ def test_long_links_that_stay_though_they_are_too_many_send_nobody_away_who_was_
     for order in (1, 2):
         away = [is_sent_away(link, order, network.now + number / 100) for number, link in enumerate(came)]
         assert away == [False] * (SPARE + 1) + [True] * 12
+
+
+def test_of_one_neighbour_so_many_joins_are_passed_on(network: Network, node: Node) -> None:
+    (noisy, other) = strangers(network, node, 2)
+
+    def joined(link: bytes, now: float) -> bool:
+        asker = ids.from_number(ids.number(node.id) + 1)
+        return bool(node.machine.receive(encode(Join(1, asker, link, 1)), Source(link, True, link), now))
+
+    assert node.machine.joins.refused == 0
+    passed = sum(joined(noisy, network.now + step / 1000) for step in range(1000))
+    assert passed <= JOINS_AT_ONCE + JOINS_A_SECOND
+    assert node.machine.joins.refused == 1000 - passed
+    assert joined(other, network.now + 1.0), "others' are passed on all the same"
+    assert joined(noisy, network.now + 2.0), "and later its own again"

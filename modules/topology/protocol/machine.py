@@ -53,6 +53,10 @@ HELLOS_A_SECOND: Final = 2.0
 HELLOS_AT_ONCE: Final = 64.0
 """Of one neighbour, which says some 25 where sixty newcomers come to it at once: each may ask for an answer, and have
 this node look at its place and its routes anew."""
+JOINS_A_SECOND: Final = 10.0
+JOINS_AT_ONCE: Final = 200.0
+"""Of one neighbour, its own and those that it passes on: each is passed on again, so that who says many uses up what
+honest neighbours hear of each other."""
 SURVEYS_A_SECOND: Final = 5.0
 SURVEYS_AT_ONCE: Final = 20.0
 """By way of one neighbour: an answer may be twenty times as long as the question, and goes to whom that names."""
@@ -94,6 +98,7 @@ class Machine:
         self.storage = Storage(self.ring, random, verify, now)
         self.shortcuts = Shortcuts(self.ring.out, max_shortcuts)
         self.hellos = Allowance(HELLOS_A_SECOND, HELLOS_AT_ONCE)
+        self.joins = Allowance(JOINS_A_SECOND, JOINS_AT_ONCE)
         self.surveys = Allowance(SURVEYS_A_SECOND, SURVEYS_AT_ONCE)
         self.dropped = 0
         """Messages that were not understood or not allowed."""
@@ -263,7 +268,8 @@ class Machine:
                 if self.hellos.take(source.sender, now):
                     self.ring.on_hello(message, source.sender, now)
             case Join():
-                self.ring.on_join(message, source.sender, now)
+                if self.joins.take(source.sender, now):
+                    self.ring.on_join(message, source.sender, now)
             case Neighbours():
                 self.ring.on_neighbours(message, source.sender, now)
             case Full():
