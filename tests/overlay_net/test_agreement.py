@@ -24,7 +24,7 @@ WHOLE: Figures = {
 
 @pytest.mark.slow
 def test_the_thin_model_agrees_with_whole_nodes() -> None:
-    whole, thin = (agreement.figures_of(MODELS[model](SEED), SIZE, newcomers=6) for model in ("full", "thin"))
+    whole, thin = (agreement.figures_of(MODELS[model](SEED), SIZE, newcomers=4) for model in ("full", "thin"))
     print(whole, thin)
     assert not faults(whole, thin)
     assert not faults(whole, whole)
