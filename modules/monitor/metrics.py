@@ -25,7 +25,9 @@ STATES: Final = ("protected", "connecting", "other")
 """Of associations; each kind of key daemon has more words of its own."""
 MOST: Final = 100
 """Series of one metric; what a role counts beyond them is added up as `other`."""
-_NO_DROPS: Final = frozenset({"socket_closed", "socket_no_segmentation", "write_segmented", "write_trains"})
+_NO_DROPS: Final = frozenset(
+    {"socket_closed", "socket_no_segmentation", "write_segmented", "write_streams", "write_trains"}
+)
 _APART: Final = frozenset({"handshakes", "relayed", "relayed_bytes"})
 """Counters that have a metric of their own."""
 

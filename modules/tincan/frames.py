@@ -80,6 +80,14 @@ class Card(Protocol):
         """
         ...
 
+    def gather(self) -> None:
+        """Until `flush`, frames may be held, to give the host several of a stream at once: they must not change."""
+        ...
+
+    def flush(self) -> None:
+        """Give the host what is held."""
+        ...
+
     def write(self, offload: int, size: int, frame: memoryview) -> bool:
         """Give one Ethernet frame to the host. False when it was dropped (invalid, or the host's queue is full)."""
         ...

@@ -352,6 +352,49 @@ def test_a_train_of_datagrams_arrives_as_what_it_was_made_of(host: HostMaker, ve
     assert port.card.write_train(memoryview(run), lambda _frame: "") == 0
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_segments_of_a_stream_that_come_in_one_turn_reach_the_kernel_as_one(host: HostMaker, version: int) -> None:
+    inside, port = host(ALICE, 10)
+    card = port.card
+    assert isinstance(card, Tap)
+    packet = ip4 if version == 4 else ip6
+    pieces = [bytes([number]) * 1000 for number in range(10)]
+    segments = [
+        partial(ethernet(packet(tcp(piece, sequence=1000 + 1000 * number), TCP))) for number, piece in enumerate(pieces)
+    ]
+    headers = len(segments[0]) - 1000
+
+    def written(*frames_of_a_turn: bytes) -> None:
+        card.gather()
+        assert all(card.write(0x10, 0, memoryview(frame)) for frame in frames_of_a_turn)
+
+    with inside.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))) as heard:
+        heard.bind(("tapipop", 0))
+        heard.settimeout(5)
+
+        def next_segment() -> bytes:
+            while True:
+                frame = heard.recv(65_536)
+                if frame[:14] == segments[0][:14] and frame[headers - 20 :][:4] == segments[0][headers - 20 :][:4]:
+                    return frame
+
+        written(*segments)
+        card.flush()
+        assert next_segment()[headers:] == b"".join(pieces)
+        assert card.counters["write_streams"] == 1
+        written(*segments[:3], *segments[5:])
+        card.flush()
+        assert [next_segment()[headers:] for _ in range(2)] == [b"".join(pieces[:3]), b"".join(pieces[5:])]
+        written(segments[0])
+        assert card.write(0x10, 0, memoryview(segments[2])), "no place to hold it: the first one goes"
+        assert next_segment() == segments[0]
+        card.flush()
+        assert next_segment() == segments[2]
+        assert card.write(0x10, 0, memoryview(segments[0])), "not in a turn"
+        assert next_segment() == segments[0]
+    assert dict(card.counters) == {"write_streams": 3}
+
+
 def test_a_checksum_that_is_wrong_is_dropped_and_a_partial_one_is_not(host: HostMaker) -> None:
     inside, port = host(ALICE, 10)
     wrong, right = (partial(ethernet(ip4(udp(payload), UDP))) for payload in (b"wrong", b"right"))

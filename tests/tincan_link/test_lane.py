@@ -50,6 +50,10 @@ class FloodedCard:
     def write(self, offload: int, size: int, frame: memoryview) -> bool:
         raise NotImplementedError
 
+    def gather(self) -> None: ...
+
+    def flush(self) -> None: ...
+
     def close(self) -> None: ...
 
 

@@ -89,7 +89,7 @@ def test_a_report_does_not_call_for_another() -> None:
 
 def test_fresh_keys_know_what_the_path_loses() -> None:
     before = BlockSizer(0.0)
-    before.reported(1000, 30, (1000, 3000), 1.0)
+    before.reported(1000, 10, (1000, 3000), 1.0)
     assert before.limit == 3
     fresh = BlockSizer(2.0, before, (1500, 4500))
     assert fresh.limit == 3

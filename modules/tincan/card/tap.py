@@ -31,6 +31,7 @@ from ipop_modules.tincan.frames import (
 from ..readiness import Readiness
 from .errors import CardError
 from .protocol import segment, train, virtio
+from .protocol.stream import Stream, SuperFrame
 
 _DEVICE: Final = "/dev/net/tun"
 _TUNSETIFF: Final = 0x400454CA
@@ -95,6 +96,8 @@ class Tap:
         os.set_blocking(descriptor, False)
         ioctl(descriptor, _TUNSETVNETHDRSZ, _INT.pack(virtio.HEADER_SIZE))
         self.offloads = _negotiate(descriptor)
+        self._stream = Stream()
+        self._gathers = False
         self._readiness = Readiness(descriptor)
 
     @classmethod
@@ -179,7 +182,21 @@ class Tap:
         FRAME_HEADER.pack_into(into, 0, CARD, *travelling, length)
         return FRAME_HEADER_SIZE + length
 
+    def gather(self) -> None:
+        self._gathers = "tcp" in self.offloads
+
+    def flush(self) -> None:
+        self._gathers = False
+        if self._stream:
+            self._put_stream()
+
     def write(self, offload: int, size: int, frame: memoryview) -> bool:
+        if self._stream:
+            if offload == CHECKSUM_NEEDED and not size and self._stream.add(frame):
+                return True
+            self._put_stream()
+        if self._gathers and offload == CHECKSUM_NEEDED and not size and self._stream.begin(frame):
+            return True
         header = virtio.rebuild(offload, size, frame)
         if header is None:
             self.counters["write_refused"] += 1
@@ -198,6 +215,8 @@ class Tap:
         found = train.read(run) if "udp" in self.offloads else None
         if found is None or refusal(found.first):
             return 0
+        if self._stream:
+            self._put_stream()
         header = virtio.train_header(found.size, found.packet)
         try:
             os.writev(self._descriptor, (header, found.headers, *found.pieces))
@@ -213,9 +232,18 @@ class Tap:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _put(self, header: bytes, frame: memoryview | bytes) -> bool:
+    def _put_stream(self) -> None:
+        taken = self._stream.take()
+        if isinstance(taken, SuperFrame):
+            header = virtio.stream_header(taken.size, taken.packet)
+            if self._put(header, taken.headers, *taken.pieces):
+                self.counters["write_streams"] += 1
+        elif taken is not None and (plain := virtio.rebuild(CHECKSUM_NEEDED, 0, taken)) is not None:
+            self._put(plain, taken)
+
+    def _put(self, header: bytes, *frame: memoryview | bytes | bytearray) -> bool:
         try:
-            os.writev(self._descriptor, (header, frame))
+            os.writev(self._descriptor, (header, *frame))
         except OSError as error:
             self.counters[_DROPS.get(error.errno or 0, "write_failed")] += 1
             return False

@@ -64,6 +64,12 @@ class UserCard:
         del view, limit
         return at + filled, 0
 
+    def gather(self) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
     def write(self, offload: int, size: int, frame: memoryview) -> bool:
         if offload or size:
             self.counters["write_refused"] += 1

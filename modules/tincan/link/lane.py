@@ -91,19 +91,26 @@ class Lane:
 
     def _serve(self, sock: UdpSocket, waiting: Readiness | None, number: tuple[int, ...] = ()) -> bool:
         now = self._clock()
-        buffer, receive, take = self._in, sock.receive, self._machine.receive
+        buffer, receive, take, card = self._in, sock.receive, self._machine.receive, self._card
         work = 0
-        for turn in range(RECEIVES_A_TURN):
-            got = receive(buffer)
-            if got is None:
-                break
-            filled, segment, endpoint = got
-            if filled:
-                work += take(buffer[:filled], segment, endpoint + number if number else endpoint, now)
-                if work > WORK_A_TURN:
+        try:
+            for turn in range(RECEIVES_A_TURN):
+                got = receive(buffer)
+                if got is None:
                     break
-            if not turn and filled <= _SMALL and waiting is not None and not waiting:
-                break
+                filled, segment, endpoint = got
+                if filled:
+                    work += take(buffer[:filled], segment, endpoint + number if number else endpoint, now)
+                    if work > WORK_A_TURN:
+                        break
+                if not turn:
+                    if filled <= _SMALL and waiting is not None and not waiting:
+                        break
+                    if card is not None:
+                        card.gather()
+        finally:
+            if card is not None:
+                card.flush()
         return self._after()
 
     def card_ready(self) -> bool:
@@ -160,8 +167,7 @@ class Lane:
         if len(run) <= limit:
             self._machine.send_card(node, run, now)
             return
-        for short in shorten(run, limit):
-            self._machine.send_card(node, short, now)
+        self._machine.send_cards(node, list(shorten(run, limit)), now)
 
     def _not_for_a_peer(self, kind: int, frame: memoryview, now: float) -> None:
         if kind == QUESTION:

@@ -166,6 +166,11 @@ def train_header(size: int, packet: Packet) -> bytes:
     return _header(GSO_UDP, size, packet)
 
 
+def stream_header(size: int, packet: Packet) -> bytes:
+    """The ten header bytes for TCP segments of `size` bytes of payload that were made one super-frame (stream.py)."""
+    return _header(GSO_TCP4 if packet.version == 4 else GSO_TCP6, size, packet)
+
+
 def _checksum_header(frame: memoryview) -> bytes | None:
     header = _ORDINARY.get(ordinary(frame))
     if header is not None:

@@ -17,6 +17,7 @@ from .events import Endpoint
 from .joining import Budget, Joiner, Trains, read_runs
 from .keys import TAG_SIZE, BadBlock, KeysExhausted
 from .loss import LossMeter
+from .outgoing import Outgoing
 from .path import Path
 from .session import ASK_AFTER, Keys, Session
 from .source import Overlay, Source
@@ -186,6 +187,54 @@ class Blocks:
             self._counters["drop_no_keys"] += 1
             return False
         return self.send_under(session, keys, frames, now)
+
+    def send_each(self, session: Session, runs: Sequence[bytes], now: float) -> None:
+        """Seal each of these runs as a block of its own. What fits one datagram leaves in as few sends as can be."""
+        keys, path = session.sending_keys(), session.paths.active
+        if keys is None or path is None or path.failing or now >= keys.pair.refuse_at:
+            for run in runs:
+                self.send(session, run, now)
+            return
+        most = path.mtu.size - FRAGMENT_HEADER_SIZE - TAG_SIZE
+        train = Outgoing()
+        for run in runs:
+            if not train.takes(len(run)):
+                self._send_train(session, keys, path, train, now)
+            if len(run) > most:
+                self.send_under(session, keys, run, now)
+                continue
+            try:
+                number, sealed = keys.pair.seal(run)
+            except KeysExhausted:
+                self._counters["drop_old_keys"] += 1
+                break
+            train.add(number, FRAGMENT_HEADER.pack(FRAGMENT, keys.pair.remote_rid, number, 0, len(sealed)), sealed)
+        self._send_train(session, keys, path, train, now)
+
+    def _send_train(self, session: Session, keys: Keys, path: Path, train: Outgoing, now: float) -> None:
+        numbers, buffers, size, length = train.take()
+        if not numbers:
+            return
+        counters = session.counters
+        counters.bytes_out += length
+        counters.blocks_out += len(numbers)
+        counters.datagrams_out += len(numbers)
+        session.owed_since = None
+        if path.waiting_since is None:
+            path.waiting_since = now
+            self._timers.plan(session.node, now + path.patience(now))
+        unsent = self._wire.transmit(path.endpoint, buffers, size)
+        if unsent is None:
+            return
+        if unsent is Unsent.FULL and self._state.hold(path.endpoint, buffers, size, Load.OWN):
+            return
+        if unsent is not Unsent.FULL:
+            path.mtu.refused(now)
+            self._timers.plan(session.node, now)
+        keys.aside += numbers
+        counters.bytes_out -= length
+        counters.blocks_out -= len(numbers)
+        counters.datagrams_out -= len(numbers)
 
     def send_straight(self, session: Session, frames: Buffer, load: Load, now: float) -> bool:
         """As `send`, but on the direct path alone even when it is failing: for a packet that is on its way already.

@@ -5,7 +5,7 @@ Hot: `send` runs for every block that goes out, and `received` for every card fr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from ...frames import Refusal
@@ -56,6 +56,17 @@ class CardTraffic:
         elif session.waiting.next_deadline is not None:
             self._state.timers.plan(node, session.waiting.next_deadline)
         return False
+
+    def send_each(self, node: bytes, runs: Sequence[bytes], now: float) -> bool:
+        """As `send`, for runs that are to be a block each."""
+        session = self._sessions.get(node)
+        if session is None or session.keys is None or not session.member:
+            sent = [self.send(node, run, now) for run in runs]
+            return all(sent)
+        session.last_card = now
+        self.flows(session, session.keys, now)
+        self._blocks.send_each(session, runs, now)
+        return True
 
     def send_group(self, session: Session, frame: bytes, now: float) -> None:
         """Carry a BROADCAST frame to a member, now or when it has proven to be one. It asks for no direct path."""

@@ -15,8 +15,8 @@ GAP_INTERVAL: Final = 1.0
 """A gap is reported after so long, however few blocks come: what is lost may be all that is large."""
 REPORT_BLOCKS: Final = 16
 """Blocks that a report must be worth: a report is a block itself, and must not call for another."""
-ACCEPTABLE: Final = 0.03
-"""The part of the blocks that may be lost: with 46 datagrams a block it is reached at 0.07% of lost datagrams."""
+ACCEPTABLE: Final = 0.01
+"""The part of the blocks that may be lost: with 46 datagrams a block it is reached at 0.02% of lost datagrams."""
 MEMORY: Final = 2.0
 """Seconds after which an observation counts half."""
 MOST_DATAGRAMS: Final = 64

@@ -7,7 +7,7 @@ direct calls (no object is made for them beyond their buffers); everything rarer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import Final
 
@@ -233,6 +233,11 @@ class LinkMachine:
     def send_card(self, node: bytes, frames: Buffer, now: float) -> None:
         """Carry a run of card frames (headers and all) to a member, at once or as soon as there is a session."""
         if not self._cards.send(node, frames, now):
+            self.want_member(node, now)
+
+    def send_cards(self, node: bytes, runs: Sequence[bytes], now: float) -> None:
+        """As `send_card`, for runs that are to be a block each."""
+        if not self._cards.send_each(node, runs, now):
             self.want_member(node, now)
 
     def send_group(self, node: bytes, frame: bytes, now: float) -> None:
