@@ -25,8 +25,12 @@ class Site:
     modules: dict[str, Any] = field(default_factory=dict)
     """A merge patch (RFC 7396) for a configuration's `modules`: sections and settings to add, null takes one away."""
 
-    def applied_to(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        return {**document, "modules": _merged(document["modules"], self.modules)}
+    def applied_to(self, document: Mapping[str, Any], asked: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """`asked`: by module, what the command line says, which counts before what the site has."""
+        modules = _merged(document["modules"], self.modules)
+        for module in modules.keys() & asked.keys():
+            modules[module] = {**modules[module], **asked[module]}
+        return {**document, "modules": modules}
 
 
 def read_site() -> Site:

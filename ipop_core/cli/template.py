@@ -25,6 +25,22 @@ def fill_template(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
+def asked_for(name: str, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By module, what the template takes from `values`, and what it leaves out on purpose (null): not its defaults."""
+    modules: dict[str, dict[str, Any]] = load_template(name)["modules"]
+    filled: dict[str, dict[str, Any]] = fill_template(name, values)["modules"]
+    return {
+        module: {
+            key: filled[module][key] for key, item in settings.items() if _is_asked(item) and key in filled[module]
+        }
+        for module, settings in modules.items()
+    }
+
+
+def _is_asked(item: Any) -> bool:
+    return item is None or (isinstance(item, str) and item.startswith("$"))
+
+
 def load_template(name: str) -> dict[str, Any]:
     template: dict[str, Any] = json.loads((files("ipop_schemas") / "templates" / f"{name}.json").read_text())
     return template

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from ipop_core.cli.site import read_site
-from ipop_core.cli.template import fill_template, templates
+from ipop_core.cli.template import asked_for, fill_template, templates
 from ipop_core.config.formats import FormatFault, parse_cidr
 from ipop_core.errors import ConfigError
 from ipop_core.faults import show_value
@@ -54,19 +54,21 @@ class Wish:
             "port": self.port,
             "card": self.card,
         }
-        return site.applied_to(self._template(node, values))
+        template = self._template(node, values)
+        return site.applied_to(fill_template(template, values), asked_for(template, values))
 
-    def _template(self, node: str, values: dict[str, Any]) -> dict[str, Any]:
+    def _template(self, node: str, values: dict[str, Any]) -> str:
+        """The template's name; what it needs besides is put among `values`."""
         if self.namespace is None or self.address is None:
-            return fill_template("bare", values)
+            return "bare"
         values["address"] = full_address(self.address)
         values["namespace"] = {"name": self.namespace, "secret": new_secret()} if self.secret else self.namespace
         if self.template is None:
-            return fill_template("node", values)
+            return "node"
         from ipop_core.authority.membership import AUTHORITY_FILE  # noqa: PLC0415 - cryptography, for this alone
 
         values["authority"] = str(state_folder(node) / AUTHORITY_FILE)
-        return fill_template(self.template, values)
+        return self.template
 
 
 def wish_options(command: F) -> F:

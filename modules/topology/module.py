@@ -224,6 +224,7 @@ class Topology:
                 "drop_put_limit": machine.storage.puts.refused,
                 "drop_repair_limit": machine.storage.repairs.refused,
                 "drop_replica_limit": machine.storage.replicas.refused,
+                "drop_correction_limit": machine.storage.corrections.refused,
                 "drop_survey_limit": machine.surveys.refused,
             },
             "lookups": self._directory.lookups.show(),

@@ -180,6 +180,15 @@ def test_the_sites_modules_are_merged_into_what_is_written(
     assert ipop("init", "--bare", "--force").exit_code == 0
     assert written(here / "controller.json")["modules"] == {"fakelink": {"card": None, "mtu": 1280}, **others}
 
+    site.write_text('{"modules": {"fakelink": {"address": "10.0.0.1/8", "card": "s0", "port": 5}}}')
+    assert ipop("init", "n", "10", "--force").exit_code == 0
+    asked = {"address": "192.168.10.10/24", "card": "s0"}
+    assert written(here / "controller.json")["modules"]["fakelink"] == {**asked, "port": 5}
+    assert ipop("init", "n", "10", "--port", "6", "--force").exit_code == 0
+    assert written(here / "controller.json")["modules"]["fakelink"] == {**asked, "port": 6}
+    assert ipop("init", "--bare", "--force").exit_code == 0
+    assert written(here / "controller.json")["modules"]["fakelink"]["card"] is None
+
     before = (here / "controller.json").read_text()
     for modules, fault in (
         ('{"othresignal": {}}', "modules.othresignal: no module of this name is installed; did you mean othersignal?"),

@@ -141,6 +141,16 @@ def test_a_whole_row_is_one_super_frame_as_long_as_a_packet_may_be(version: int)
     assert MOST * SIZE < sizes[0] < 65_536
 
 
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("options", [b"", STAMPS, bytes(40)])
+def test_no_super_frame_is_longer_than_a_packet_may_be(version: int, options: bytes) -> None:
+    for size in range(32_650, 32_768):
+        frames = [piece(size, version=version, options=options, sequence=1000 + index * size) for index in range(2)]
+        found = joined(frames)
+        assert len(found) == 2 or len(found[0][1]) - 14 <= 65_535
+        assert list(map(content, cut(found))) == [content(filled(frame)) for frame in frames]
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -34,3 +34,14 @@ def test_what_a_storer_beside_the_key_refuses_goes_nearer_and_not_to_the_key_aga
     claim.found = True
     claim.go_nearer()
     assert claim.next_beside(GAP) == 0
+
+
+def test_what_all_storers_beside_the_key_refuse_goes_to_the_key_and_then_to_the_other_side() -> None:
+    claim = Claim("one", b"", b"", since=1, checks=3, farther=2)
+    claim.is_next_beside = True
+    places = list[int]()
+    for _ in range(12):
+        places.append(claim.next_beside(GAP))
+        if places[-1]:
+            claim.go_nearer()
+    assert places == [256, 128, 64, 32, 16, 0, -256, -128, -64, -32, -16, 0]

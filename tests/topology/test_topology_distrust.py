@@ -46,7 +46,12 @@ from ipop_modules.topology.protocol.records import (
 )
 from ipop_modules.topology.protocol.registration import DISPLACED_EVERY, Owner
 from ipop_modules.topology.protocol.ring import Ring
-from ipop_modules.topology.protocol.storage import REPAIRS_A_SECOND, REPAIRS_AT_ONCE
+from ipop_modules.topology.protocol.storage import (
+    CORRECTIONS_A_SECOND,
+    CORRECTIONS_AT_ONCE,
+    REPAIRS_A_SECOND,
+    REPAIRS_AT_ONCE,
+)
 from ipop_modules.topology.protocol.store import MAX_CLAIMS
 
 M = TypeVar("M", bound=Message)
@@ -996,3 +1001,17 @@ def test_an_answer_to_a_renewal_is_waited_for_a_while_and_to_a_first_claim_not_s
     began = story.now
     next_put(story, 10.0)
     assert story.now - began < registration.PATIENT
+
+
+def test_a_neighbour_that_never_learns_is_answered_so_often_a_second() -> None:
+    story = Story(FAR)
+    story.hear(Hello(True, 1, (), False), FAR)
+    first = record(b"alice", since=1)
+    story.hear(Replicate((Copy(first, 600, 60_000),)), FAR)
+    wrong = Replicate((Copy(record(b"bob", since=9), 600, 0),))
+    answers, began = 0, story.now
+    while story.now < began + 100.0:
+        answers += bool(said(story.hear(wrong, FAR), Replicate))
+        story.now += 0.02
+    assert CORRECTIONS_AT_ONCE < answers < CORRECTIONS_AT_ONCE + 101 * CORRECTIONS_A_SECOND
+    assert story.machine.storage.corrections.refused

@@ -158,3 +158,12 @@ def test_three_of_seven_storers_hide_no_owner() -> None:
         assert look_up(network, reader, address(number)).node == owner.id, number
         for node in nearest:
             node.lies = None
+
+
+def test_in_a_calm_ring_whoever_asks_is_certain_that_there_is_nobody() -> None:
+    """However dense it is around the key, and however large the asker takes the ring to be."""
+    network = Network(7, recipe=Recipe(kind="authority", long_links=None))
+    members = ring(network, 64)
+    network.run(30.0)
+    found = [look_up(network, reader, address(100 + number)) for number, reader in enumerate(members)]
+    assert [(one.node, one.certain) for one in found] == [(None, True)] * len(members)

@@ -90,9 +90,15 @@ class Claim:
             self.side = 1 if self.side == -1 else -1
 
     def go_nearer(self) -> None:
-        """The storer beside the key says that it is none for it. That at the key is not asked again by one in doubt."""
-        self.nearer = (self.nearer + 1) % NEARER
-        self.is_next_beside = self.is_next_beside or (self.checks > 0 and not self.found)
+        """The storer beside the key says that it is none for it.
+
+        Before all places of this side have said so, one in doubt does not ask that at the key again, which may hide it.
+        """
+        self.nearer = (self.nearer + 1) % (NEARER + self.farther)
+        if not self.nearer:
+            self.side = 1 if self.side == -1 else -1
+        elif self.checks and not self.found:
+            self.is_next_beside = True
 
     def number_for(self, *, is_beside: bool, random: Random) -> int:
         """The number of a Put; another try at the same place has the same."""

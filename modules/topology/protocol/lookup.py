@@ -50,8 +50,8 @@ ENOUGH: Final = 2
 """So many storers that name the same owner decide."""
 OTHER_CLOCK: Final = 3600.0
 """Seconds by which others' clocks may go wrong."""
-NEARER: Final = 4
-"""A question is turned so often, by a third of the way to the key each time."""
+TURNS: Final = (*(Fraction(2, 3) ** turn for turn in range(5)), Fraction(1, 9), Fraction(1, 18))
+"""What is left of the distance of a question that is turned to the key; that is how often it is turned at most."""
 MORE: Final = 2
 """Storers that answer by halves are asked for the rest so often."""
 MAX_LOOKUPS: Final = 1024
@@ -107,8 +107,7 @@ class _Lookup:
         if storer is not None and is_first and not self.nearer[number]:
             return storer
         beside = self.beside[number] * (1 if is_first or self.is_second else 2)
-        turned = self.nearer[number]
-        return ids.from_number(ids.number(self.key) + beside * 2**turned // 3**turned)
+        return ids.from_number(ids.number(self.key) + int(beside * TURNS[self.nearer[number]]))
 
 
 class Lookups:
@@ -244,7 +243,7 @@ class Lookups:
 
         Or that it is new in its place: then it is asked again with the next try.
         """
-        if lookup.beside[number] and lookup.nearer[number] < NEARER:
+        if lookup.beside[number] and lookup.nearer[number] + 1 < len(TURNS):
             lookup.nearer[number] += 1
             lookup.try_at = now + self._round_trip.timeout
             self._send(lookup, number, self._way(lookup, number))

@@ -39,6 +39,10 @@ REPAIRS_AT_ONCE: Final = 200.0
 REPLICAS_A_SECOND: Final = 200.0
 REPLICAS_AT_ONCE: Final = 4096.0
 """Of one neighbour, records that are new here: when rings merge there are many at once."""
+CORRECTIONS_A_SECOND: Final = 10.0
+CORRECTIONS_AT_ONCE: Final = 512.0
+"""To one neighbour, of what it said wrongly: one that never learns, and is answered each time, keeps both busy. Where
+that was honest, its owner's next renewal tells it."""
 PUTS_A_SECOND: Final = 50.0
 PUTS_AT_ONCE: Final = 2048.0
 """Of one neighbour: each may cost the check of a signature and six replicas. When rings merge a thousand nodes may put
@@ -53,6 +57,7 @@ class Storage:
         self.repairs = Allowance(REPAIRS_A_SECOND, REPAIRS_AT_ONCE)
         self.puts = Allowance(PUTS_A_SECOND, PUTS_AT_ONCE)
         self.replicas = Allowance(REPLICAS_A_SECOND, REPLICAS_AT_ONCE)
+        self.corrections = Allowance(CORRECTIONS_A_SECOND, CORRECTIONS_AT_ONCE)
         self.store = Store()
         self._sweep_at = now + SWEEP
         self._handover = HandOver(ring, self.store, lambda copies, node: self._replicate(copies, [node]))
@@ -116,7 +121,8 @@ class Storage:
                 self._replicate(
                     self.store.to_hand_on(record, now), (node for node in self._ring.near if node != source.sender)
                 )
-        self._replicate(list(dict.fromkeys(winners)), [source.sender])
+        if winners and self.corrections.take(source.link, now):
+            self._replicate(list(dict.fromkeys(winners)), [source.sender])
 
     def _unknown_to(self, replicate: Replicate, copies: list[Copy]) -> list[Copy]:
         """These, if one of them is news to who sent that.

@@ -86,7 +86,7 @@ class Stream:
             return False
         if measured != length - (ethernet.HEADER_SIZE if packet.version == 4 else packet.transport):
             return False
-        if len(self._frames) == MOST or packet.transport + self._held + size > _LONGEST:
+        if len(self._frames) == MOST or packet.payload + self._held + size > _LONGEST:
             return False
         self._frames.append(frame)
         self._held += size
