@@ -466,7 +466,10 @@ def test_hello_is_said_again_while_a_new_neighbour_is_silent() -> None:
     assert 2 <= hellos <= 5
 
 
-def test_what_one_neighbour_hands_over_to_be_repaired_is_limited_whoever_it_says_sent_it() -> None:
+def test_what_one_neighbour_hands_over_to_be_repaired_is_limited_whoever_it_says_sent_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store, "STAYS", 0.0)
     story, most = Story(FAR, NEXT), int(REPAIRS_AT_ONCE)
     for number in range(most + 7):
         story.route(Repair(Copy(record(b"owner %d" % number), 60)), FAR)
@@ -700,6 +703,7 @@ def test_of_replicas_by_one_neighbour_so_many_are_checked_that_two_rings_can_mer
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     most = 64
+    monkeypatch.setattr(store, "STAYS", 0.0)
     monkeypatch.setattr(storage, "REPLICAS_AT_ONCE", float(most))
     story = Story(FAR, NEXT)
     copies = [Copy(record(b"owner %d" % number), 60) for number in range(most + 7)]

@@ -14,6 +14,7 @@ from ipop_modules.topology.protocol.store import (
     MAX_FOR_LINK,
     MAX_FOR_OWNER,
     MAX_IN_SET,
+    STAYS,
     Store,
 )
 
@@ -131,12 +132,15 @@ def test_a_claim_that_was_withdrawn_begins_anew() -> None:
 
 def test_of_too_many_claims_the_one_that_came_last_makes_room() -> None:
     store = Store()
-    for name in ("alice", "bob", "carol", "dave", "erin"):
+    for name in ("alice", "bob", "carol", "dave"):
         store.put(record(name), 600, LINK, 0.0)
-    assert owners(store, 1.0) == [b"alice", b"bob", b"carol", b"erin"]
-    assert store.put(record("alice", sequence=2), 600, LINK, 2.0).state == "stored"
-    assert store.put(record("bob", sequence=2), 600, LINK, 2.0).state == "taken"
-    assert owners(store, 3.0) == [b"alice", b"bob", b"carol", b"erin"]
+    assert store.put(record("erin"), 600, LINK, STAYS - 1.0).state == "full", "claims that put each other out in turn"
+    assert store.put(record("erin"), 600, LINK, STAYS).state == "taken"
+    assert owners(store, STAYS + 1.0) == [b"alice", b"bob", b"carol", b"erin"]
+    assert store.put(record("dave"), 600, LINK, STAYS + 1.0).state == "full"
+    assert store.put(record("alice", sequence=2), 600, LINK, STAYS + 2.0).state == "stored"
+    assert store.put(record("bob", sequence=2), 600, LINK, STAYS + 2.0).state == "taken"
+    assert owners(store, STAYS + 3.0) == [b"alice", b"bob", b"carol", b"erin"]
     assert len(store) == MAX_CLAIMS
 
 
@@ -151,12 +155,12 @@ def test_those_that_tried_a_key_and_withdrew_put_nobody_in_danger_who_holds_it_l
     for name in ("bob", "carol", "alice"):
         store.put(withdrawn(name), 600, LINK, 1.0)
     assert store.put(record("dave"), 600, LINK, 2.0).state == "stored"
-    for name in ("erin", "frank", "grace", "heidi"):
-        outcome = store.put(record(name), 600, LINK, 3.0)
+    for turn, name in enumerate(("erin", "frank", "grace", "heidi"), start=1):
+        outcome = store.put(record(name), 600, LINK, turn * STAYS)
         assert (outcome.state, outcome.record) == ("taken", record("dave"))
-    assert owners(store, 4.0)[0] == b"dave"
+    assert owners(store, 5 * STAYS)[0] == b"dave"
     assert len(store) == MAX_CLAIMS
-    assert store.put(record("bob"), 600, LINK, 5.0).state == "stale", "it was withdrawn"
+    assert store.put(record("bob"), 600, LINK, 5 * STAYS).state == "stale", "it was withdrawn"
 
 
 def test_who_stands_first_since_rings_merged_stays_though_it_came_last() -> None:
@@ -164,9 +168,9 @@ def test_who_stands_first_since_rings_merged_stays_though_it_came_last() -> None
     for name in ("bob", "carol", "dave"):
         store.put(record(name, since=9), 600, LINK, 0.0)
     assert store.put(record("alice"), 600, LINK, 1.0, merge=True).state == "stored"
-    outcome = store.put(record("erin", since=9), 600, LINK, 2.0)
+    outcome = store.put(record("erin", since=9), 600, LINK, 1.0 + STAYS)
     assert (outcome.state, outcome.record) == ("taken", record("alice"))
-    assert owners(store, 3.0) == [b"alice", b"bob", b"carol", b"erin"]
+    assert owners(store, 2.0 + STAYS) == [b"alice", b"bob", b"carol", b"erin"]
 
 
 @pytest.mark.parametrize(("kind", "most"), [("one", MAX_CLAIMS), ("many", MAX_IN_SET)])

@@ -41,8 +41,8 @@ REPLICAS_AT_ONCE: Final = 4096.0
 """Of one neighbour, records that are new here: when rings merge there are many at once."""
 CORRECTIONS_A_SECOND: Final = 10.0
 CORRECTIONS_AT_ONCE: Final = 512.0
-"""To one neighbour, of what it said wrongly: one that never learns, and is answered each time, keeps both busy. Where
-that was honest, its owner's next renewal tells it."""
+"""Because of one neighbour, answers to what it said wrongly, and news of claims that it made others give way to: who
+never learns, or changes its mind, would keep all storers of a key busy. What is left out the owners' renewals bring."""
 PUTS_A_SECOND: Final = 50.0
 PUTS_AT_ONCE: Final = 2048.0
 """Of one neighbour: each may cost the check of a signature and six replicas. When rings merge a thousand nodes may put
@@ -116,7 +116,7 @@ class Storage:
             lost = outcome.state == "stale" or (outcome.state == "taken" and behind is None)
             if lost and outcome.record is not None:
                 winners += self._unknown_to(replicate, self.store.to_hand_on(outcome.record, now))
-            if outcome.displaced is not None:
+            if outcome.displaced is not None and self.corrections.take(source.link, now):
                 self._ring.out.to_node(outcome.displaced.owner, None, Displaced(outcome.displaced.key))
                 self._replicate(
                     self.store.to_hand_on(record, now), (node for node in self._ring.near if node != source.sender)

@@ -38,6 +38,9 @@ MAX_CLAIMS: Final = 4
 """Owners that one key of kind `one` is kept for."""
 AT_ONCE: Final = 5.0
 """Seconds within which two claims came at about the same time: by then every storer has heard of either."""
+STAYS: Final = 10.0
+"""Seconds for which the claim that came last makes no room for another: storers hand on what is news to them, and more
+claims than one key may have would put each other out, from storer to storer, at the speed of the network."""
 MAX_ENDED: Final = 4_096
 """Records that are remembered when they have ended; the one that ended first makes room."""
 BEHIND_FOR: Final = 3600.0
@@ -61,6 +64,8 @@ class _Entry(msgspec.Struct, frozen=True):
     link: bytes
     came: int
     """In which order owners came to the key."""
+    arrived: float
+    """When that was."""
     last_end: float
     """One lease after this record first came here: whoever hands it over again, it does not live longer."""
     began: float
@@ -124,7 +129,7 @@ class Store:
             return Outcome("stale", self._ended[record.kind, record.key, owner][0])
         gives_way = None
         if own is None and len(here) >= (MAX_IN_SET if record.kind == "many" else MAX_CLAIMS):
-            gives_way = self._who_gives_way(here, record)
+            gives_way = self._who_gives_way(here, record, now)
             if gives_way is None:
                 return self._find_no_room(record, last_end, now)
         if own is None and not self._make_room(owner, link, gives_way):
@@ -134,7 +139,8 @@ class Store:
             expires = max(expires, min(own.expires, last_end))
         stood = self._standing(record.kind, here)
         began = min(now - held / 1000, own.began if own is not None and own.claims else now)
-        entry = _Entry(record, owner, expires, link, next(self._came) if own is None else own.came, last_end, began)
+        came, arrived = (next(self._came), now) if own is None else (own.came, own.arrived)
+        entry = _Entry(record, owner, expires, link, came, arrived, last_end, began)
         if own is not None and own.claims and entry.claims:
             self._replace(own, entry)
         else:
@@ -213,16 +219,18 @@ class Store:
         """Who holds the key, of a kind that one owner holds."""
         return next((entry for entry in here.values() if entry.claims), None) if kind == "one" else None
 
-    def _who_gives_way(self, here: dict[bytes, _Entry], record: Record) -> _Entry | None:
+    def _who_gives_way(self, here: dict[bytes, _Entry], record: Record, now: float) -> _Entry | None:
         """Whose place another owner's record takes where there is no more room: one that was withdrawn, if any.
 
-        Else of too many claims the one that came last, but never the one that stands, nor any for a mere withdrawal.
+        Else of too many claims the one that came last, once it has been here for a while. Never the one that stands,
+        nor any for a mere withdrawal.
         """
         withdrawn = next((entry for entry in here.values() if not entry.claims), None)
         if withdrawn is not None or record.kind == "many" or record.withdrawn:
             return withdrawn
         stands = self._standing(record.kind, here)
-        return max((entry for entry in here.values() if entry is not stands), key=lambda entry: entry.came)
+        latest = max((entry for entry in here.values() if entry is not stands), key=lambda entry: entry.came)
+        return latest if latest.arrived + STAYS <= now else None
 
     def _move_up(self, entry: _Entry, behind: bytes | None) -> None:
         """Put a claim before the first one that is younger, but not before the owner `behind`."""
