@@ -35,7 +35,7 @@ async def tell_ipsec(narrator: Narrator) -> IpsecFigures:
 
 
 def _in_uml(narrator: Narrator) -> IpsecFigures:
-    with tempfile.TemporaryDirectory(prefix="ipop-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ipop-ipsec-demo-") as folder:
         shared = Path(folder)
         figures, output = shared / _FIGURES_FILE, shared / OUTPUT_FILE
         command = [sys.executable, "-m", "ipop_core.demo.ipsec", str(figures)]

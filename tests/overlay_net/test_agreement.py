@@ -10,7 +10,7 @@ import json
 import pytest
 
 from benchmarks.overlay_net import agreement, scenarios
-from benchmarks.overlay_net.agreement import MODELS, faults
+from benchmarks.overlay_net.agreement import BOUNDS, MODELS, faults
 from benchmarks.overlay_net.growing import Overlay
 from benchmarks.overlay_net.scenarios import Figures
 
@@ -32,8 +32,8 @@ def test_the_thin_model_agrees_with_whole_nodes() -> None:
 
 
 @pytest.mark.slow
-def test_a_cheap_cipher_and_cheap_signatures_change_nothing() -> None:
-    """That holds for most seeds, not for each: real signatures have other lengths."""
+def test_a_cheap_cipher_and_cheap_signatures_change_no_more_than_the_bounds_of_agreement() -> None:
+    """Real signatures differ in length from run to run, so not even two real runs are the same."""
     figures = []
     for model in ("full", "cheap"):
         overlay = Overlay(MODELS[model](1))
@@ -41,7 +41,9 @@ def test_a_cheap_cipher_and_cheap_signatures_change_nothing() -> None:
         figures.append(scenarios.routes(overlay) | scenarios.joins(overlay, 3) | scenarios.lookups(overlay))
     real, cheap = figures
     print(real, cheap)
-    assert cheap == real
+    compared = [name for name in BOUNDS if name in real]
+    assert {"hops_mean", "links_mean", "join_ms_p50", "lookup_success"} <= set(compared)
+    assert [name for name in compared if not BOUNDS[name].holds(real[name], cheap[name])] == []
 
 
 @pytest.mark.parametrize(
