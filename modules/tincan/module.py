@@ -122,8 +122,6 @@ class Tincan:
         self.interfaces = card_settings.interfaces
         if automatic is not None and self._kept_card is not None and automatic.kept is not None:
             self.interfaces = (automatic.kept,)
-        if self.interfaces:
-            self.card = await self._open_card(card_settings)
         self.machine = LinkMachine(
             own_node(context, self._addresses),
             self.sockets,
@@ -139,6 +137,9 @@ class Tincan:
         self.revoked = Revoked(context.bus, self.machine, context.identity.folder, clock=boot_clock, after=self.settle)
         path = context.run / "tincan-links.json"
         self._resuming = Resuming(path, self.machine, self.udp, self._neighbours)
+        # From here on `stop` finds all that it ends, should it come before the start is over.
+        if self.interfaces:
+            self.card = await self._open_card(card_settings)
         if self.card is not None:
             self._serve_card(self.card)
             await self._bring_up_in_time(self.card)

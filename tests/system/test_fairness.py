@@ -159,7 +159,7 @@ def test_a_full_socket_loses_nothing_and_the_card_waits(three: list[Node]) -> No
     quinn, rita, _sven = three
     report: dict[str, Any] = {}
     before, overflown = kernel_drops(quinn.host), rita.counters()["read_overflow"]
-    with slow(rita.host, "300mbit"), flood(rita, quinn, report, 2):
+    with slow(rita.host, "300mbit"), flood(rita, quinn, report, 4):
         rita.until("link", "status", lambda body: body["counters"].get("full_sockets", 0) >= 1)
         assert json.loads(rita.cli("ping", "-c", "1", quinn.address, "--json").stdout)[0].get("error") is None
     counters = rita.counters()

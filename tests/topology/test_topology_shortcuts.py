@@ -24,9 +24,9 @@ from ipop_modules.topology.protocol.shortcuts import (
 NODES = [bytes([n]) * 20 for n in range(10)]
 
 
-def shortcuts(cap: int) -> tuple[Shortcuts, Outbox]:
+def shortcuts(cap: int, seed: int = 1) -> tuple[Shortcuts, Outbox]:
     out = Outbox(bytes(20), lambda _: False, lambda _: False)
-    return Shortcuts(out, cap), out
+    return Shortcuts(out, cap, random.Random(seed).randbytes), out
 
 
 def test_demand_asks_once_and_idle_lets_go() -> None:
@@ -200,7 +200,7 @@ def trials(made: Shortcuts, out: Outbox, node: bytes, until: float) -> list[floa
 def test_who_fails_is_tried_again_after_pauses_that_grow_and_differ() -> None:
     pauses = []
     for node in NODES[1:]:
-        made, out = shortcuts(4)
+        made, out = shortcuts(4, node[0])
         times = trials(made, out, node, 3600.0)
         pauses.append([later - earlier for earlier, later in pairwise(times)])
     for seen in pauses:
@@ -213,7 +213,7 @@ def test_who_fails_is_tried_again_after_pauses_that_grow_and_differ() -> None:
 def test_a_peer_that_was_linked_meanwhile_is_tried_at_once() -> None:
     linked: set[bytes] = set()
     out = Outbox(bytes(20), linked.__contains__, lambda _: False)
-    made = Shortcuts(out, 4)
+    made = Shortcuts(out, 4, random.Random(1).randbytes)
     for forgive in (linked.add, made.link_down, lambda node: made.relink([], [node], 2.0)):
         made.demand(NODES[1], 0.0)
         made.failed(NODES[1])

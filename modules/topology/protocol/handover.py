@@ -37,7 +37,7 @@ class HandOver:
         self._store = store
         self._send = send
         self._handed: dict[bytes, set[Record]] = {}
-        """By near neighbour, what it was handed; when swept no more than is here."""
+        """By near neighbour, what it was handed; when swept no more than twice what is here."""
         self._handed_at: dict[bytes, float] = {}
         """When everything was handed over to a neighbour last; only the last HANDED_OVER_EVERY seconds."""
         self._due: dict[bytes, float] = {}
@@ -84,10 +84,10 @@ class HandOver:
         return self._ring.joined_at is None or now < self._ring.joined_at + YOUNG
 
     def sweep(self) -> None:
-        """Forget to whom was handed over who is not near; and what was, where it is more than what is here now."""
+        """Forget to whom was handed over who is not near; and what was, where it is far more than what is here now."""
         self._handed = {node: handed for node, handed in self._handed.items() if node in self._ring.near}
         for handed in self._handed.values():
-            if len(handed) > len(self._store):
+            if len(handed) > 2 * len(self._store):
                 handed.difference_update([record for record in handed if not self._store.holds(record)])
 
     def wake(self, now: float) -> None:

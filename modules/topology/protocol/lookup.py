@@ -3,14 +3,14 @@
 A lookup asks three members at once: the one nearest to the key, and those nearest to the points 1.5 average gaps beside
 it, which hold replicas. Each question leaves by another neighbour (`ways.py`), so who lies, as a storer or on the way,
 speaks for one alone. That nobody owns a subject is asked once more, of others of those that hold replicas and by fresh
-ways, before it is certain: both times together it asks most of them, so that fewer than half can't hide an owner. One
-that says that it would not hold the record, being too far from the key or new in its place, is passed by for one
-nearer, or asked later. Records bear their owner's signature and the seal of the namespace, which no stranger can make.
-In an open namespace anyone can, so there what two of the three say counts; where there is an authority, a record counts
-that bears its certificate for the address; in a secret namespace the first record does. A record that ended an hour ago
-counts only where two storers have it, or all that answer. A storer that missed the record gets it. A record that its
-owner withdrew counts for nobody, whoever still has an older one. Where none of those in a short answer counts
-(`readers.py`), the storer is asked for the rest.
+ways, before it is certain: as far as it can tell, those nearest to the key and the last ones on each side. One that
+says that it would not hold the record, being too far from the key or new in its place, is passed by for one nearer, or
+asked later. Records bear their owner's signature and the seal of the namespace, which no stranger can make. In an open
+namespace anyone can, so there what two of the three say counts; where there is an authority, a record counts that bears
+its certificate for the address; in a secret namespace the first record does. A record that ended an hour ago counts
+only where two storers have it, or all that answer. A storer that missed the record gets it. A record that its owner
+withdrew counts for nobody, whoever still has an older one. Where none of those in a short answer counts (`readers.py`),
+the storer is asked for the rest.
 
 Messages get lost, so it asks again after a while, each time by way of other neighbours, there and back: a node that
 has just died, or that swallows messages, is passed by. It ends within LIMIT.

@@ -96,12 +96,14 @@ class Machine:
             me, random, now, long_links=long_links, leaf=leaf, is_shortcut=lambda node: node in self.shortcuts
         )
         self.storage = Storage(self.ring, random, verify, now)
-        self.shortcuts = Shortcuts(self.ring.out, max_shortcuts)
+        self.shortcuts = Shortcuts(self.ring.out, max_shortcuts, random)
         self.hellos = Allowance(HELLOS_A_SECOND, HELLOS_AT_ONCE)
         self.joins = Allowance(JOINS_A_SECOND, JOINS_AT_ONCE)
         self.surveys = Allowance(SURVEYS_A_SECOND, SURVEYS_AT_ONCE)
         self.dropped = 0
         """Messages that were not understood or not allowed."""
+        self._is_stirred = False
+        """Something has happened that may have changed who is next to this node."""
         self.lookups: Lookups | None = None
         self.registrations: Registrations | None = None
         self.census: Census | None = None
@@ -128,11 +130,13 @@ class Machine:
     def link_up(self, node: bytes, now: float, *, initiator: bool = False) -> list[Effect]:
         """A direct link is up. `initiator`: this node began it."""
         self.ring.link_up(node, initiator, now)
+        self._is_stirred = True
         return self._finish(now)
 
     def link_down(self, node: bytes, now: float) -> list[Effect]:
         self.shortcuts.link_down(node)
         self.ring.link_down(node, now)
+        self._is_stirred = True
         return self._finish(now)
 
     def connect_failed(self, node: bytes, kind: str, now: float) -> list[Effect]:
@@ -152,6 +156,7 @@ class Machine:
         kinds = {node: frozenset(kinds) for node, kinds in up.items()}
         self.shortcuts.relink((node for node in kinds if "shortcut" in kinds[node]), kinds, now)
         self.ring.relink(kinds, now)
+        self._is_stirred = True
         return self._finish(now)
 
     # Traffic.
@@ -245,6 +250,7 @@ class Machine:
 
     def wake(self, now: float) -> list[Effect]:
         self.ring.wake(now)
+        self._is_stirred = True
         self.storage.wake(now)
         for part in self._parts:
             part.wake(now)
@@ -267,6 +273,7 @@ class Machine:
             case Hello():
                 if self.hellos.take(source.sender, now):
                     self.ring.on_hello(message, source.sender, now)
+                    self._is_stirred = True
             case Join():
                 if self.joins.take(source.sender, now):
                     self.ring.on_join(message, source.sender, now)
@@ -315,7 +322,9 @@ class Machine:
         """Follow up what the ring's changes mean for the directory, and hand out the effects."""
         if self.ring.gained:
             self._follow_gained(now)
-        self.storage.complete(now)
+        if self._is_stirred:
+            self._is_stirred = False
+            self.storage.complete(now)
         self._follow_place(now)
         effects: list[Effect] = []
         while True:

@@ -12,7 +12,7 @@ from ipop_modules.topology.protocol.messages import Message, encode
 class Outbox:
     def __init__(self, me: bytes, is_linked: Callable[[bytes], bool], is_closest: Callable[[bytes], bool]) -> None:
         """`is_closest` tells whether this node is the ring member nearest to an id, as far as it knows."""
-        self.me = me
+        self._me = me
         self.is_linked = is_linked
         self._is_closest = is_closest
         self._effects: list[Effect] = []
@@ -39,10 +39,10 @@ class Outbox:
 
     def to_node(self, node: bytes, via: bytes | None, message: Message) -> None:
         """To that very node, by way of `via` unless there is a shorter one."""
-        if node == self.me:
+        if node == self._me:
             self.loopback.append(message)
             return
         if self.is_linked(node):
             self.to_neighbour(node, message)
             return
-        self.emit(Send(node, "exact", None if via == self.me else via, encode(message)))
+        self.emit(Send(node, "exact", None if via == self._me else via, encode(message)))

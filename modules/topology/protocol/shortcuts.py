@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from math import inf
 from typing import Final
 
-from ipop_modules.topology.protocol.chance import spread
+from ipop_modules.topology.protocol.chance import Random, spread
 from ipop_modules.topology.protocol.effects import Connect, Release, Weigh
 from ipop_modules.topology.protocol.outbox import Outbox
 
@@ -50,8 +49,9 @@ class _Failed:
 
 
 class Shortcuts:
-    def __init__(self, out: Outbox, cap: int) -> None:
+    def __init__(self, out: Outbox, cap: int, random: Random) -> None:
         self._out = out
+        self._random = random
         self.cap = cap
         """When it is lowered, shortcuts that are there stay until they are idle."""
         self.displaced = 0
@@ -121,7 +121,7 @@ class Shortcuts:
         if begun is None:
             return
         trials = self._failed[node].trials + 1 if node in self._failed else 1
-        pause = spread(lambda size: self._chance(node, trials, size), min(AGAIN * 2.0 ** (trials - 1), LONGEST))
+        pause = spread(self._random, min(AGAIN * 2.0 ** (trials - 1), LONGEST))
         self._failed.pop(node, None)
         self._failed[node] = _Failed(trials, begun + pause)
         if len(self._failed) > MAX_FAILED:
@@ -148,10 +148,6 @@ class Shortcuts:
             del self._failed[node]
             return False
         return failed is not None and now < failed.until
-
-    def _chance(self, node: bytes, trials: int, size: int) -> bytes:
-        """As good as random where two nodes are not to do the same at the same time."""
-        return sha256(self._out.me + node + bytes([trials & 0xFF])).digest()[:size]
 
     def _want(self, node: bytes, now: float) -> None:
         self._asking.pop(node, None)

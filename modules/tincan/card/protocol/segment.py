@@ -44,9 +44,8 @@ def shorter(size: int, count: int, frame: memoryview) -> list[bytes] | None:
     if packet is None or size < 1 or count < 1:
         return None
     made = _cut(frame, packet, size * count, count)
-    field = packet.transport + packet.checksum_offset
     for segment in made:
-        _WORD.pack_into(segment, field, _pseudo_header(segment, packet, len(segment)))
+        leave_checksum(segment, packet, len(segment))
     return [bytes(segment) for segment in made]
 
 
@@ -64,7 +63,7 @@ def _cut(frame: memoryview, packet: Packet, step: int, identifications: int) -> 
             _WORD.pack_into(segment, 18, identification & 0xFFFF)
         if packet.protocol == TCP:
             _number(segment, packet, start - packet.payload, is_first=index == 0, is_last=index == last)
-        _measure(segment, packet)
+        measure(segment, packet, len(segment))
         made.append(segment)
     return made
 
@@ -89,17 +88,22 @@ def _number(segment: bytearray, packet: Packet, advance: int, *, is_first: bool,
         segment[packet.transport + TCP_FLAGS] &= ~_CWR & 0xFF
 
 
-def _measure(segment: bytearray, packet: Packet) -> None:
-    """Set every length of one segment, and the IPv4 header's checksum."""
+def measure(headers: bytearray, packet: Packet, end: int) -> None:
+    """Set every length in the headers of a frame of `end` bytes, and the IPv4 header's checksum."""
     transport = packet.transport
     if packet.version == 4:
-        _WORD.pack_into(segment, 16, len(segment) - _NETWORK)
-        _WORD.pack_into(segment, 24, 0)
-        _WORD.pack_into(segment, 24, checksum.finish(checksum.total(segment[_NETWORK:transport])))
+        _WORD.pack_into(headers, 16, end - _NETWORK)
+        _WORD.pack_into(headers, 24, 0)
+        _WORD.pack_into(headers, 24, checksum.finish(checksum.total(headers[_NETWORK:transport])))
     else:
-        _WORD.pack_into(segment, 18, len(segment) - transport)
+        _WORD.pack_into(headers, 18, end - transport)
     if packet.protocol != TCP:
-        _WORD.pack_into(segment, transport + 4, len(segment) - transport)
+        _WORD.pack_into(headers, transport + 4, end - transport)
+
+
+def leave_checksum(headers: bytearray, packet: Packet, end: int) -> None:
+    """Make the transport checksum of a frame of `end` bytes the pseudo-header's sum only (CHECKSUM_NEEDED)."""
+    _WORD.pack_into(headers, packet.transport + packet.checksum_offset, _pseudo_header(headers, packet, end))
 
 
 def _sum_transport(segment: bytearray, packet: Packet, end: int) -> None:

@@ -12,8 +12,9 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
-from . import checksum, ethernet
-from .packet import TCP, TCP_CHECKSUM, TCP_FLAGS, Packet, locate
+from . import ethernet
+from .packet import TCP, TCP_FLAGS, Packet, locate
+from .segment import leave_checksum, measure
 
 LEAST: Final = 512
 """Bytes of a frame worth holding: with shorter ones somebody waits for each."""
@@ -102,7 +103,9 @@ class Stream:
             return frames[0] if frames else None
         headers = bytearray(frames[0][: packet.payload])
         headers[packet.transport + TCP_FLAGS] = frames[-1][packet.transport + TCP_FLAGS]
-        _measure(headers, packet, self._held)
+        end = packet.payload + self._held
+        measure(headers, packet, end)
+        leave_checksum(headers, packet, end)
         return SuperFrame(headers, [frame[packet.payload :] for frame in frames], self._size, packet)
 
 
@@ -118,18 +121,3 @@ def _told(fields: tuple[Any, ...]) -> tuple[tuple[bytes, ...], int, int, int]:
     """What all segments of a super-frame have in common; the sequence number, IP's length field and the flags."""
     link, length, network, ports, sequence, acknowledged, flags, window, options = fields
     return (link, network, ports, acknowledged, window, options), sequence, length, flags
-
-
-def _measure(headers: bytearray, packet: Packet, payload: int) -> None:
-    """Set the super-frame's lengths and checksums; TCP's holds the pseudo-header's sum only (CHECKSUM_NEEDED)."""
-    transport = packet.transport
-    length = packet.payload - transport + payload
-    if packet.version == 4:
-        _WORD.pack_into(headers, 16, transport - ethernet.HEADER_SIZE + length)
-        _WORD.pack_into(headers, 24, 0)
-        _WORD.pack_into(headers, 24, checksum.finish(checksum.total(headers[ethernet.HEADER_SIZE : transport])))
-        addresses = headers[26:34]
-    else:
-        _WORD.pack_into(headers, 18, length)
-        addresses = headers[22:54]
-    _WORD.pack_into(headers, transport + TCP_CHECKSUM, checksum.pseudo_header(bytes(addresses), TCP, length))

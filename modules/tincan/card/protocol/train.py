@@ -14,15 +14,15 @@ from typing import Final, NamedTuple
 
 from ipop_modules.tincan.frames import CARD, CHECKSUM_NEEDED, FRAME_HEADER, FRAME_HEADER_SIZE
 
-from . import checksum, ethernet
-from .packet import UDP, UDP_CHECKSUM, Packet, locate
+from . import ethernet
+from .packet import UDP, Packet, locate
+from .segment import leave_checksum, measure
 
 MOST: Final = 64
 """As many segments of one UDP super-frame every kernel since 6.2 takes; 6.9 took more."""
 
 _LONGEST: Final = 65_535
 """What an IPv4 packet, or what follows an IPv6 header, may have."""
-_UDP_SIZE: Final = 8
 _WORD: Final = Struct("!H")
 _FRAGMENT_AT: Final = 20
 _DONT_FRAGMENT: Final = 0x4000
@@ -63,7 +63,9 @@ def read(run: memoryview) -> Train | None:
     start = FRAME_HEADER_SIZE + packet.payload
     pieces = [run[at : at + payload] for at in range(start, count * stride, stride)]
     headers = bytearray(run[FRAME_HEADER_SIZE:start])
-    _measure(headers, packet, count * payload)
+    end = packet.payload + count * payload
+    measure(headers, packet, end)
+    leave_checksum(headers, packet, end)
     return Train(headers, pieces, payload, frame, packet, count * stride)
 
 
@@ -92,19 +94,3 @@ def _layout(version: int, payload: int, count: int) -> Struct:
     """The headers of frames that lie one behind the other, each behind its own header, without their payloads."""
     one = f"26s2x4s2x16s{payload}x" if version == 4 else f"70s{payload}x"
     return Struct("!" + one * count)
-
-
-def _measure(headers: bytearray, packet: Packet, payload: int) -> None:
-    """Set the super-frame's lengths and checksums; UDP's holds the pseudo-header's sum only (CHECKSUM_NEEDED)."""
-    transport, length = packet.transport, _UDP_SIZE + payload
-    if packet.version == 4:
-        _WORD.pack_into(headers, 16, transport - ethernet.HEADER_SIZE + length)
-        _WORD.pack_into(headers, 24, 0)
-        _WORD.pack_into(headers, 24, checksum.finish(checksum.total(headers[ethernet.HEADER_SIZE : transport])))
-        addresses = headers[26:34]
-    else:
-        _WORD.pack_into(headers, 18, length)
-        addresses = headers[22:54]
-    _WORD.pack_into(headers, transport + 4, length)
-    pseudo = checksum.pseudo_header(bytes(addresses), UDP, length)
-    _WORD.pack_into(headers, transport + UDP_CHECKSUM, pseudo)

@@ -195,12 +195,11 @@ class Blocks:
             for run in runs:
                 self.send(session, run, now)
             return
-        most = path.mtu.size - FRAGMENT_HEADER_SIZE - TAG_SIZE
         train = Outgoing()
         for run in runs:
             if not train.takes(len(run)):
                 self._send_train(session, keys, path, train, now)
-            if len(run) > most:
+            if len(run) > path.mtu.size - FRAGMENT_HEADER_SIZE - TAG_SIZE:
                 self.send_under(session, keys, run, now)
                 continue
             try:
@@ -224,17 +223,8 @@ class Blocks:
             path.waiting_since = now
             self._timers.plan(session.node, now + path.patience(now))
         unsent = self._wire.transmit(path.endpoint, buffers, size)
-        if unsent is None:
-            return
-        if unsent is Unsent.FULL and self._state.hold(path.endpoint, buffers, size, Load.OWN):
-            return
-        if unsent is not Unsent.FULL:
-            path.mtu.refused(now)
-            self._timers.plan(session.node, now)
-        keys.aside += numbers
-        counters.bytes_out -= length
-        counters.blocks_out -= len(numbers)
-        counters.datagrams_out -= len(numbers)
+        if unsent is not None and not self._mend(unsent, session, path, buffers, size, Load.OWN, now):
+            self._never_left(session, keys, numbers, length, len(numbers))
 
     def send_straight(self, session: Session, frames: Buffer, load: Load, now: float) -> bool:
         """As `send`, but on the direct path alone even when it is failing: for a packet that is on its way already.
@@ -285,7 +275,7 @@ class Blocks:
                     self._timers.plan(session.node, now + ASK_AFTER)
                 datagrams = -(-length // OVERLAY_UNIT)
                 session.counters.datagrams_out += datagrams
-                return sent or self._never_left(session, keys, number, len(frames), datagrams)
+                return sent or self._never_left(session, keys, (number,), len(frames), datagrams)
             if is_cut:
                 # On the way there, other blocks may have been cut.
                 self._cutter.space[:length] = sealed
@@ -304,9 +294,9 @@ class Blocks:
             unsent = transmit(endpoint, (header, sealed), size)
             return (
                 unsent is None
-                or self._mend(unsent, session, path, (header, sealed), straight or _load(frames), now)
+                or self._mend(unsent, session, path, (header, sealed), size, straight or _load(frames), now)
                 or (is_relayed and sent)
-                or self._never_left(session, keys, number, len(frames), 1)
+                or self._never_left(session, keys, (number,), len(frames), 1)
             )
         buffers = self._cutter.cut(length, pair.remote_rid, number, size)
         session.counters.datagrams_out += len(buffers) >> 1
@@ -319,29 +309,29 @@ class Blocks:
             if unsent is not None:
                 rest = list(_from(part, parts))
                 return (
-                    self._mend(unsent, session, path, rest, straight or _load(frames), now)
+                    self._mend(unsent, session, path, rest, size, straight or _load(frames), now)
                     or (is_relayed and sent)
-                    or self._never_left(session, keys, number, len(frames), len(buffers) >> 1)
+                    or self._never_left(session, keys, (number,), len(frames), len(buffers) >> 1)
                 )
         return True
 
     def _mend(  # noqa: PLR0917 - as the wire tells it
-        self, unsent: Unsent, session: Session, path: Path, rest: Sequence[Buffer], load: Load, now: float
+        self, unsent: Unsent, session: Session, path: Path, rest: Sequence[Buffer], size: int, load: Load, now: float
     ) -> bool:
-        """The rest of what a block was cut into was not sent; False when the block is lost."""
+        """The rest of a send, datagrams of `size` bytes, was not sent; False when it is lost."""
         if unsent is Unsent.FULL:
-            return self._state.hold(path.endpoint, rest, path.mtu.size, load)
+            return self._state.hold(path.endpoint, rest, size, load)
         # The path leads out by another card now, and that one takes no datagrams of the size that was found.
         path.mtu.refused(now)
         self._timers.plan(session.node, now)
         return False
 
     @staticmethod
-    def _never_left(session: Session, keys: Keys, number: int, length: int, datagrams: int) -> bool:
-        """A block was dropped on this side: that the peer misses it says nothing of the path. Returns False."""
-        keys.aside.append(number)
+    def _never_left(session: Session, keys: Keys, numbers: Sequence[int], length: int, datagrams: int) -> bool:
+        """Blocks were dropped on this side: that the peer misses them says nothing of the path. Returns False."""
+        keys.aside += numbers
         session.counters.bytes_out -= length
-        session.counters.blocks_out -= 1
+        session.counters.blocks_out -= len(numbers)
         session.counters.datagrams_out -= datagrams
         return False
 
