@@ -79,6 +79,11 @@ def kernel_drops(host: Host) -> int:
     return host.namespace.call(lambda: _udp_figure("RcvbufErrors"))
 
 
+def lost_on_arrival(node: Node) -> int:
+    """Frames, at most, that a host's sockets had no room for: many in each block that the node's own had none for."""
+    return kernel_drops(node.host) + node.counters()["socket_overflow"] * GATHERED
+
+
 def _udp_figure(name: str) -> int:
     lines = Path("/proc/thread-self/net/snmp").read_text(encoding="ascii").splitlines()
     names, values = (line.split() for line in lines if line.startswith("Udp:"))
@@ -97,7 +102,7 @@ def stopped(pid: int) -> Iterator[None]:
 def test_a_flood_starves_nobody(three: list[Node]) -> None:
     quinn, rita, sven = three
     report: dict[str, Any] = {}
-    before = kernel_drops(quinn.host)
+    before = lost_on_arrival(quinn)
     with flood(rita, quinn, report):
         command = ["ping", "-n", "-c", "25", "-i", "0.1", "-W", "2", quinn.address]
         with ThreadPoolExecutor() as at_once:
@@ -120,8 +125,7 @@ def test_a_flood_starves_nobody(three: list[Node]) -> None:
     # iperf3 sends faster than any tunnel: what had no room is counted where it had none.
     total = report["end"]["sum"]
     assert total["packets"] > total["lost_packets"] > 0
-    own = quinn.counters()["socket_overflow"]
-    counted = rita.counters()["read_overflow"] + kernel_drops(quinn.host) - before + own * GATHERED
+    counted = rita.counters()["read_overflow"] + lost_on_arrival(quinn) - before
     print(
         f"{ping.received} of {ping.sent} pings; {total['lost_packets']} of {total['packets']} lost, {counted} counted"
     )
@@ -158,7 +162,7 @@ def slow(host: Host, rate: str) -> Iterator[None]:
 def test_a_full_socket_loses_nothing_and_the_card_waits(three: list[Node]) -> None:
     quinn, rita, _sven = three
     report: dict[str, Any] = {}
-    before, overflown = kernel_drops(quinn.host), rita.counters()["read_overflow"]
+    before, overflown = lost_on_arrival(quinn), rita.counters()["read_overflow"]
     with slow(rita.host, "300mbit"), flood(rita, quinn, report, 4):
         rita.until("link", "status", lambda body: body["counters"].get("full_sockets", 0) >= 1)
         assert json.loads(rita.cli("ping", "-c", "1", quinn.address, "--json").stdout)[0].get("error") is None
@@ -168,5 +172,5 @@ def test_a_full_socket_loses_nothing_and_the_card_waits(three: list[Node]) -> No
         f"{lost} of {sent} lost, {counters['read_overflow'] - overflown} by the card, {counters['full_sockets']} full"
     )
     assert not [name for name in counters if name.startswith(("drop_full", "socket_no"))]
-    assert lost <= counters["read_overflow"] - overflown + kernel_drops(quinn.host) - before
+    assert lost <= counters["read_overflow"] - overflown + lost_on_arrival(quinn) - before
     assert rita.path_to(quinn) == "direct"

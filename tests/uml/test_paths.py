@@ -18,6 +18,10 @@ EXCHANGE_TYPE_AT = 20 + 8 + 18
 """In a packet: behind the headers of IPv4 and UDP, in IKE's (RFC 7296, section 3.1)."""
 
 
+def both_ways(spis: set[str]) -> bool:
+    return len(spis) == 2
+
+
 def make_direct(one: Node, other: Node) -> None:
     """Nothing is in between any more. A node whose machine's addresses change looks for direct paths at once."""
     one.host.namespace.ip("address add 192.0.2.1/32 dev lo")
@@ -35,12 +39,12 @@ def test_the_path_changes_during_ike_and_during_a_transfer(overlay: Overlay) -> 
         with dropped(alice.host, CARD, f"match ip dport 500 0xffff match u8 {IKE_AUTH} 0xff at {EXCHANGE_TYPE_AT}"):
             assert alice.ping(bob.address, "-W", "0.2", count=1).received == 0
             # Bob has authenticated Alice and has his keys; his answers do not reach her, so she asks again.
-            made = eventually(lambda: keys(bob), bool)
+            made = eventually(lambda: keys(bob), both_ways)
             assert alice.path_to(bob) == "overlay"
             separation.close()
             make_direct(alice, bob)
             assert not keys(alice)
-    assert eventually(lambda: keys(alice), bool) == keys(bob) == made, "IKE began anew"
+    assert eventually(lambda: keys(alice), both_ways) == keys(bob) == made, "IKE began anew"
     with Transfer(alice.host.namespace, bob.host.namespace, bob.address) as transfer:
         goes_on(transfer)
         with apart(alice, bob):
