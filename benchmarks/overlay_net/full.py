@@ -2,14 +2,15 @@
 
 Nothing of the links is a figure here, as it is in `thin.py`: handshakes, hole punching, keepalives, relaying and what
 they cost are the product's. The network is a `World`: a node may be put behind a NAT before it makes contact with
-anybody (`put_behind`). Left out are the card, the bus and port mappings by routers; contact with a bootstrap is tried
-again until it answers, as the signal module does. `cipher` and the recipe's `verify` may be cheap ones for larger runs.
+anybody (`put_behind`). Left out are the card, the bus, port mappings by routers, and what a real node does for the time
+without bootstraps (peers on its disk, multicast) or with too many visitors. `cipher` and the recipe's `verify` may be
+cheap ones for larger runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -22,12 +23,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from benchmarks.overlay_net import thin
+from benchmarks.overlay_net.first_contact import ANSWERED_WITHIN, KIND, Ended
 from benchmarks.overlay_net.members import EPOCH, NAMESPACE_KEY, Recipe, cheap_verify
+from benchmarks.overlay_net.waiting import Waiting
 from ipop_core.lab.nat import NatKind
 from ipop_core.namespace import Namespace
 from ipop_core.simulated_nat import SimulatedNat
 from ipop_modules.signal.protocol import rendezvous
+from ipop_modules.signal.protocol.bootstrap import Bootstrap
 from ipop_modules.signal.protocol.rendezvous import Nat, Rendezvous
+from ipop_modules.tincan.actions import ANSWER_BEFORE
 from ipop_modules.tincan.link.protocol import events
 from ipop_modules.tincan.link.protocol.backlog import Load, Unsent
 from ipop_modules.tincan.link.protocol.events import Endpoint, Event
@@ -38,6 +43,7 @@ from ipop_modules.tincan.link.protocol.machine import Node as LinkNode
 from ipop_modules.tincan.link.surroundings import Surroundings
 from ipop_modules.tincan.meeting import Meeting
 from ipop_modules.tincan.reach import Reach
+from ipop_modules.topology.driver import CONNECT_SECONDS
 from ipop_modules.topology.protocol.effects import (
     Allocated,
     Connect,
@@ -60,8 +66,8 @@ FURTHER = 20_000
 """The port of a node's further socket 0."""
 HEADERS = 28
 """Bytes of IP and UDP around a datagram."""
-CONNECT_SECONDS = 6.0
-CONTACT_RETRY = 1.0
+LINKED_WITHIN = CONNECT_SECONDS - ANSWER_BEFORE
+"""Seconds that the links have to make one for the topology: then it has failed."""
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Of P-256 (SEC 2, section 2.4.2): private keys are below it."""
 
@@ -114,10 +120,8 @@ class Node(thin.Node):
     reach: Reach
     meeting: Meeting
     rendezvous: Rendezvous
-    waiting: set[tuple[bytes, str]] = field(default_factory=set)
-    """Connects that have not ended yet: node and kind."""
-    contacting: set[Endpoint] = field(default_factory=set)
-    """Bootstraps that have not answered yet."""
+    waiting: Waiting
+    """For direct links to nodes, and for whoever answers at an endpoint."""
     wake_at: float | None = None
     """When the links or the rendezvous want to be woken next."""
 
@@ -180,6 +184,7 @@ class Network(thin.Network):
             reach=reach,
             meeting=Meeting(transport, reach),
             rendezvous=Rendezvous(self.chance.randbytes, self.now),
+            waiting=Waiting(self),
         )
         self.nodes[node.id] = self._by_endpoint[endpoint] = node
         self.listen(endpoint, PORT, None)
@@ -204,18 +209,13 @@ class Network(thin.Network):
         """An Ethernet frame has come to the card of the node at `endpoint`: there is none here."""
         return True
 
-    def contact(self, node: thin.Node, bootstrap: thin.Node) -> None:
-        here, there = whole(node), whole(bootstrap)
-        if not here.alive or there.id in here.links:
-            return
-        here.contacting.add(there.endpoint)
-        here.transport.contact(there.endpoint, None, self.now)
-        self._settle(here)
-        self.after(CONTACT_RETRY, lambda: self.contact(here, there))
+    def bootstrap(self, node: thin.Node) -> Bootstrap:
+        host, port = whole(node).endpoint[:2]
+        return Bootstrap(f"{host}:{port}", host, port)
 
     def kill(self, node: thin.Node) -> None:
         """Its neighbours find out as they would."""
-        node.alive = False
+        self._stop(node)
 
     def split(self, *islands: Collection[bytes]) -> None:
         """No datagram passes between these nodes any more, wherever they are; links across end as they find out."""
@@ -226,7 +226,7 @@ class Network(thin.Network):
         self.perform(here, here.machine.withdraw(self.now))
         here.transport.close(self.now)
         self._settle(here)
-        here.alive = False
+        self._stop(here)
 
     def spent(self) -> dict[str, int]:
         """Bytes that were sent so far: whole nodes send what their links cost, too."""
@@ -243,7 +243,7 @@ class Network(thin.Network):
                 case Connect():
                     self._want(here, effect)
                 case Release():
-                    here.transport.release(effect.node, effect.kind, self.now)
+                    self.release(here, effect.node, effect.kind)
                 case Weigh():
                     self.after(0.0, lambda: self._weigh(here))
                 case Routes():
@@ -261,30 +261,52 @@ class Network(thin.Network):
             closest = send.mode == "closest"
             node.transport.send_routed(send.to, "topology", send.payload, self.now, closest=closest, via=send.via)
 
+    # What modules ask of the links: the module's `actions.py`.
+
+    def dial(self, node: thin.Node, bootstrap: Bootstrap, ended: Ended) -> None:
+        here, endpoint = whole(node), (bootstrap.host, bootstrap.port)
+
+        def answered(other: bytes | None, fault: str) -> None:
+            if other is not None:
+                here.transport.want(other, KIND, self.now)
+            ended(other, fault)
+
+        here.waiting.add(endpoint, ANSWERED_WITHIN, answered)
+        here.transport.contact(endpoint, None, self.now)
+        self._settle(here)
+
+    def confirm(self, node: thin.Node, other: bytes, ended: Ended) -> None:
+        self._link_to(whole(node), other, KIND, None, ANSWERED_WITHIN, ended)
+
+    def release(self, node: thin.Node, other: bytes, kind: str) -> None:
+        here = whole(node)
+        here.transport.release(other, kind, self.now)
+        self._settle(here)
+
+    def _link_to(self, node: Node, other: bytes, kind: str, via: bytes | None, seconds: float, ended: Ended) -> None:
+        node.transport.connect(other, kind, via, self.now)
+        node.waiting.add(other, seconds, ended)
+        session = node.transport.sessions.get(other)
+        if session is not None and session.direct:
+            self.after(0.0, lambda: node.waiting.made(other, other))
+        self._settle(node)
+
     def _want(self, node: Node, wish: Connect) -> None:
         self.attempts[wish.node] += 1
-        node.transport.connect(wish.node, wish.kind, wish.via, self.now)
-        session = node.transport.sessions.get(wish.node)
-        if session is not None and session.direct:
-            self.after(0.0, lambda: self._made(node, wish.node))
-        node.waiting.add((wish.node, wish.kind))
-        self.after(CONNECT_SECONDS, lambda: self._failed(node, wish.node, wish.kind))
+
+        def ended(other: bytes | None, _: str) -> None:
+            if not node.alive:
+                return
+            if other is not None:
+                self.perform(node, node.machine.link_up(other, self.now, initiator=True))
+            else:
+                self.perform(node, node.machine.connect_failed(wish.node, wish.kind, self.now))
+
+        self._link_to(node, wish.node, wish.kind, wish.via, LINKED_WITHIN, ended)
 
     def _weigh(self, node: Node) -> None:
         sent = {other: session.counters.bytes_out for other, session in node.transport.sessions.items()}
         self.perform(node, node.machine.weigh(sent, self.now))
-
-    def _made(self, node: Node, other: bytes) -> None:
-        kinds = [kind for wanted, kind in node.waiting if wanted == other]
-        node.waiting -= {(other, kind) for kind in kinds}
-        if kinds and node.alive and other in node.links:
-            self.perform(node, node.machine.link_up(other, self.now, initiator=True))
-
-    def _failed(self, node: Node, other: bytes, kind: str) -> None:
-        if (other, kind) in node.waiting:
-            node.waiting.discard((other, kind))
-            if node.alive:
-                self.perform(node, node.machine.connect_failed(other, kind, self.now))
 
     # What the links tell.
 
@@ -319,17 +341,20 @@ class Network(thin.Network):
                 session = node.transport.sessions.get(event.node)
                 initiator = event.initiator or (session is not None and bool(session.kinds))
                 self.perform(node, node.machine.link_up(event.node, self.now, initiator=initiator))
-                self._made(node, event.node)
-            case events.LinkDown(other):
+                node.waiting.made(event.node, event.node)
+            case events.LinkDown(other, reason):
                 node.links.discard(other)
                 self.perform(node, node.machine.link_down(other, self.now))
-            case events.Contacted(other, endpoint) if endpoint in node.contacting:
-                node.contacting.discard(endpoint)
-                node.transport.want(other, "bootstrap", self.now)
-            case events.ConnectFailed(other) if other is not None and other not in node.transport.sessions:
-                self._fail_all(node, other)
-            case events.SessionClosed(other):
-                self._fail_all(node, other)
+                if node.contacts is not None:
+                    node.contacts.link_down(other, reason)
+            case events.Contacted(other, endpoint):
+                node.waiting.made(endpoint, other)
+            case events.ConnectFailed(failed, endpoint, reason):
+                node.waiting.failed(endpoint, reason)
+                if failed is not None and failed not in node.transport.sessions:
+                    node.waiting.failed(failed, reason)
+            case events.SessionClosed(other, reason):
+                node.waiting.failed(other, reason)
             case events.DirectWanted(other):
                 self.perform(node, node.machine.demand(other, self.now))
             case events.CardIdle(other):
@@ -341,11 +366,6 @@ class Network(thin.Network):
                 self._offer(node, node.rendezvous.want(other.hex(), own, self.now, nat))
             case _:
                 pass
-
-    def _fail_all(self, node: Node, other: bytes) -> None:
-        for wanted, kind in sorted(node.waiting):
-            if wanted == other:
-                self._failed(node, other, kind)
 
     def _message(self, node: Node, message: events.RoleData) -> None:
         proven = message.to is None

@@ -10,8 +10,6 @@ from benchmarks.overlay_net.thin import Network, Node
 WAVE = 6.0
 """Seconds in which the ring grows by half."""
 NODES_FOR_BOOTSTRAP = 48
-ASK_AGAIN = 5.0
-"""Seconds after which a newcomer without a link turns to another bootstrap."""
 
 
 @dataclass
@@ -39,10 +37,11 @@ class Overlay:
         self.owners[address] = node
         self.addresses[node.id] = address
         self.network.claim(node, address)
-        if not self.bootstraps:
+        known = [bootstrap for bootstrap in self.bootstraps if bootstrap.alive]
+        if known:
+            self.network.contact(node, self.network.chance.choice(known))
+        elif not self.bootstraps:
             self.bootstraps.append(node)
-        else:
-            self._contact(node)
         return node
 
     def address(self, node: Node) -> bytes:
@@ -67,12 +66,3 @@ class Overlay:
 
     def _add(self) -> None:
         self.newcomer()
-
-    def _contact(self, node: Node) -> None:
-        """As first contact goes: another bootstrap is asked when one does not answer."""
-        if node.links or not node.alive:
-            return
-        alive = [bootstrap for bootstrap in self.bootstraps if bootstrap.alive]
-        if alive:
-            self.network.contact(node, self.network.chance.choice(alive))
-            self.network.after(ASK_AGAIN, lambda: self._contact(node))

@@ -11,12 +11,10 @@ from benchmarks.overlay_net import thin
 from benchmarks.overlay_net.growing import Overlay
 from benchmarks.overlay_net.members import NAMESPACE_KEY
 from benchmarks.overlay_net.thin import Node
+from ipop_modules.topology.known import HELD, KIND, SAVE_AFTER
 from ipop_modules.topology.protocol.effects import Connect, Effect
 from ipop_modules.topology.protocol.remembered import MOST, Kept, Remembered
 
-TICK = 2.0
-"""Seconds from one look at who is to be asked to the next, as in the module."""
-HELD = 6.0
 STOPPED = 5.0
 PATIENCE = 120.0
 
@@ -41,7 +39,7 @@ class Network(thin.Network):
     def start_again(self, node: Node) -> Node:
         """One that has left: its id and its disk are what they were."""
         again = self.add(key=self._keys[node.id])
-        self.after(TICK, lambda: self._ask(again))
+        self.after(SAVE_AFTER, lambda: self._ask(again))
         return again
 
     def perform(self, node: Node, effects: list[Effect]) -> None:
@@ -63,11 +61,11 @@ class Network(thin.Network):
     def _ask(self, node: Node) -> None:
         linked = {other.hex() for other in node.links}
         for text, _ in self.remembered[node.id].wake(linked, self.now):
-            wish = bytes.fromhex(text), "known"
+            wish = bytes.fromhex(text), KIND
             node.wishes.add(wish)
             self.after(2 * self.weather.delay(), lambda other=self.nodes[wish[0]]: self._link(node, other))  # type: ignore[misc]  # mypy can't infer a lambda's default
             self.after(HELD, lambda wish=wish: node.wishes.discard(wish))  # type: ignore[misc]  # as above
-        self.after(TICK, lambda: self._ask(node))
+        self.after(SAVE_AFTER, lambda: self._ask(node))
 
 
 def orphaned(network: Network, size: int, back: int) -> float:

@@ -254,7 +254,7 @@ def merge(nodes: int, seed: int, *, whole: bool = False) -> Figures:
 def partition(overlay: Overlay) -> Figures:
     """Nothing passes between two halves until each is a ring that has forgotten the other.
 
-    Then one node reaches its bootstrap in the other half.
+    Nobody has a bootstrap any more, lest many reach theirs in the other half; then one node gets one there.
     """
     network = overlay.network
     inside = {node.id for node in network.chance.sample(overlay.alive, len(overlay.alive) // 2)}
@@ -265,6 +265,8 @@ def partition(overlay: Overlay) -> Figures:
         return network.ring_is_right(inside) and network.ring_is_right(outside)
 
     apart = network.run_until(are_two_rings, 180.0, step=0.5)
+    for node in overlay.alive:
+        network.forget_bootstraps(node)
     network.run(APART)
     network.mend()
     network.contact(*(network.nodes[network.chance.choice(sorted(half))] for half in (inside, outside)))

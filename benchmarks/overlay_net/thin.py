@@ -3,11 +3,13 @@
 What is left out of the real links is replaced by figures: a link is made after the round trips that the handshake and
 the rendezvous take over the ring's real path, a dead neighbour is noticed as the links' timers would, every message
 costs OVERHEAD bytes a link besides its own, and links cost what their upkeep does (`upkeep.py`). Packets are forwarded
-by `Routes`, the table that the links use.
+by `Routes`, the table that the links use; who makes contact with which bootstrap, and when, the signal module's machine
+says (`first_contact.py`).
 """
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Collection, Container
 from dataclasses import dataclass, field
@@ -17,9 +19,12 @@ from typing import get_args
 
 import msgspec
 
+from benchmarks.overlay_net.first_contact import ANSWERED_WITHIN, KIND, Contacts, Ended
 from benchmarks.overlay_net.members import NAMESPACE_KEY, Recipe, node_of
 from benchmarks.overlay_net.upkeep import Upkeep
 from ipop_core.simulation import World
+from ipop_modules.signal.dialer import OWN_ID
+from ipop_modules.signal.protocol.bootstrap import DEFAULT_PORT, Bootstrap
 from ipop_modules.tincan.link.protocol.parting import PATIENCE
 from ipop_modules.tincan.link.protocol.path import KEEPALIVE
 from ipop_modules.tincan.link.protocol.routes import Routes as Table
@@ -70,6 +75,8 @@ class Node:
     """Alters what this node's machine sends."""
     due: float = inf
     """When the machine wants to be woken next."""
+    contacts: Contacts | None = None
+    """First contact, once the node was told of a bootstrap."""
 
     @property
     def member(self) -> bool:
@@ -106,6 +113,8 @@ class Network(World):
         super().__init__(seed, latency=latency, loss=loss)
         print(f"seed {seed}")
         self.recipe = recipe or Recipe()
+        self._first_chance = random.Random(f"first contact {seed}")
+        """Its pauses are drawn apart, so that no other draw depends on how many trials there were."""
         self.nodes: dict[bytes, Node] = {}
         self.sent = 0
         self.bytes_by: Counter[str] = Counter()
@@ -128,13 +137,29 @@ class Network(World):
         return self.recipe.machine(me, key, self.chance.randbytes, self.now, namespace=namespace)
 
     def contact(self, node: Node, bootstrap: Node) -> None:
-        """First contact, as the signal module makes it: a handshake with a known address."""
-        node.wishes.add((bootstrap.id, "bootstrap"))
-        self.after(2 * self.weather.delay(), lambda: self._link(node, bootstrap))
+        """From now on, this is one of the node's bootstraps, as its configuration would name it."""
+        if node.contacts is None:
+            node.contacts = Contacts(
+                node.id,
+                self,
+                self._first_chance,
+                dial=lambda bootstrap, ended: self.dial(node, bootstrap, ended),
+                confirm=lambda other, ended: self.confirm(node, other, ended),
+                release=lambda other: self.release(node, other, KIND),
+            )
+        node.contacts.add(self.bootstrap(bootstrap))
+
+    def forget_bootstraps(self, node: Node) -> None:
+        if node.contacts is not None:
+            node.contacts.forget()
+
+    def bootstrap(self, node: Node) -> Bootstrap:
+        """As others write the node in their configurations; here its id is its place."""
+        return Bootstrap(node.id.hex(), node.id.hex(), DEFAULT_PORT)
 
     def kill(self, node: Node) -> None:
         """Neighbours notice when they next hear nothing: at their next keepalive at the latest."""
-        node.alive = False
+        self._stop(node)
         for other in sorted(node.links):
             unheard = self.chance.uniform(0.0, KEEPALIVE)
             self.after(unheard, lambda other=other: self._unanswered(self.nodes[other], node, FAILING_AFTER))  # type: ignore[misc]  # mypy can't infer a lambda's default
@@ -163,6 +188,8 @@ class Network(World):
             here.wishes = {wish for wish in here.wishes if wish[0] != there.id}
             if here.alive:
                 self.perform(here, here.machine.link_down(there.id, self.now))
+                if here.contacts is not None:
+                    here.contacts.link_down(there.id, "it ended")
 
     def claim(self, node: Node, *addresses: bytes) -> None:
         self.perform(node, node.machine.set_addresses(addresses, self.now))
@@ -176,9 +203,14 @@ class Network(World):
     def leave(self, node: Node) -> None:
         """A clean stop: what it registered is withdrawn, and its neighbours see the links go."""
         self.perform(node, node.machine.withdraw(self.now))
-        node.alive = False
+        self._stop(node)
         for other in sorted(node.links):
             self.after(self.weather.delay(), lambda other=other: self.unlink(node, self.nodes[other]))  # type: ignore[misc]  # as above
+
+    def _stop(self, node: Node) -> None:
+        node.alive = False
+        if node.contacts is not None:
+            node.contacts.stop()
 
     # Looking.
 
@@ -228,13 +260,42 @@ class Network(World):
                     self.attempts[effect.node] += 1
                     self._connect(node, effect)
                 case Release():
-                    node.wishes.discard((effect.node, effect.kind))
-                    self.after(PATIENCE, lambda other=effect.node: self._close_unwanted(node, other))  # type: ignore[misc]  # as above
+                    self.release(node, effect.node, effect.kind)
                 case Routes():
                     node.table.replace(effect.hops, member=effect.member)
                 case Joined() | Registered() | Allocated() | Resolved() | Listed() | Surveyed():
                     node.events.append(effect)
         self._set_timer(node)
+
+    def dial(self, node: Node, bootstrap: Bootstrap, ended: Ended) -> None:
+        """A handshake with a known address; `ended` is told what came of it."""
+        other = self.nodes[bytes.fromhex(bootstrap.host)]
+        begun = self.now
+
+        def shaken() -> None:
+            if other is node:
+                ended(None, OWN_ID)
+                return
+            self._link(node, other)
+            if other.id in node.links:
+                node.wishes.add((other.id, KIND))
+                ended(other.id, "")
+            else:
+                self.after(begun + ANSWERED_WITHIN - self.now, lambda: ended(None, "no answer"))
+
+        self.after(2 * self.weather.delay(), shaken)
+
+    def confirm(self, node: Node, other: bytes, ended: Ended) -> None:
+        """Whether a bootstrap's link is there: of one that ended, first contact was told."""
+        if other in node.links:
+            node.wishes.add((other, KIND))
+            ended(other, "")
+        else:
+            ended(None, "no link")
+
+    def release(self, node: Node, other: bytes, kind: str) -> None:
+        node.wishes.discard((other, kind))
+        self.after(PATIENCE, lambda: self._close_unwanted(node, other))
 
     def _set_timer(self, node: Node) -> None:
         due = node.machine.next_wake()
