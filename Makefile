@@ -8,6 +8,9 @@ READY := $(VENV)/.ready
 TREE := build/tree
 EXAMPLES := $(patsubst examples/ipop-%,%,$(wildcard examples/ipop-*))
 
+# Where an environment forbids it, every worker and every node of the tests compiles all sources again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test check lint types unit wheel deb package-test bench clean
 
 help:
@@ -26,7 +29,8 @@ test:
 	$(MAKE) unit
 	$(BIN)/pytest -n 3 --dist loadgroup -m "net or slow" $(ARGS)
 
-check: lint types unit
+check:
+	$(MAKE) --output-sync=target --jobs=3 lint types unit
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -37,7 +41,7 @@ types: $(READY) $(TREE)
 	MYPYPATH=$(TREE) $(BIN)/mypy -p ipop_core -p ipop_modules -p ipop_schemas -p benchmarks $(EXAMPLES:%=-p ipop_%)
 
 unit: $(READY)
-	$(BIN)/pytest -q -n auto -m "not net and not slow"
+	$(BIN)/pytest -q -n auto --dist worksteal -m "not net and not slow"
 
 # This project and every peer that is installed, in one run; ARGS="--install" installs the peers first.
 bench: $(READY)

@@ -282,7 +282,7 @@ def partition(overlay: Overlay) -> Figures:
     }
 
 
-def liars(overlay: Overlay, part: float = 0.1) -> Figures:
+def liars(overlay: Overlay, part: float = 0.1, *, asked: int = 2 * LOOKUPS, newcomers: int = NEWCOMERS) -> Figures:
     """So many storers lie, a part of them in each of the ways of LIES, while members are asked for.
 
     Then some more come and claim their addresses, and are asked for, too. In an open namespace, and in one with an
@@ -294,20 +294,20 @@ def liars(overlay: Overlay, part: float = 0.1) -> Figures:
     for number, node in enumerate(chosen):
         node.lies = Liar(network, key, LIES[number % len(LIES)])
     tally = Tally()
-    some_lookups(overlay, tally, 2 * LOOKUPS)
+    some_lookups(overlay, tally, asked)
     network.run(13.0)
-    figures = {**tally.figures(f"liars_{kind}"), f"liars_{kind}_asked": 2 * LOOKUPS}
+    figures = {**tally.figures(f"liars_{kind}"), f"liars_{kind}_asked": asked}
     askers = overlay.alive
-    newcomers = [overlay.newcomer() for _ in range(NEWCOMERS)]
+    new = [overlay.newcomer() for _ in range(newcomers)]
     network.run(30.0)
     tally = Tally()
-    for node in newcomers:
+    for node in new:
         for asker in network.chance.sample(askers, 5):
             look_up(overlay, tally, asker, overlay.address(node))
     network.run(3.0)
     for node in chosen:
         node.lies = None
-    return figures | tally.figures(f"liars_{kind}_new") | {f"liars_{kind}_new_asked": 5 * NEWCOMERS}
+    return figures | tally.figures(f"liars_{kind}_new") | {f"liars_{kind}_new_asked": 5 * newcomers}
 
 
 LIES: Final = ("mine", "nothing", "older", "swallows")

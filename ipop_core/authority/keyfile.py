@@ -1,7 +1,7 @@
 """An authority's private key on disk: PKCS8 PEM, open or under a passphrase.
 
 PKCS8 as `cryptography` writes it stretches a passphrase too little (2048 rounds of PBKDF2), so what encrypts the file
-is scrypt's output (RFC 7914; N = 2^17, r = 8, p = 1) in hexadecimal digits, salted with the hash of the public key.
+is scrypt's output (RFC 7914; N = SCRYPT_COST, r = 8, p = 1) in hexadecimal digits, salted with the public key's hash.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ipop_core.errors import ConfigError
 from ipop_core.files import write_private
 
 MIN_PASSPHRASE: Final = 8
+SCRYPT_COST: Final = 2**17
 
 
 def write_key(path: Path, key: ec.EllipticCurvePrivateKey, passphrase: str | None) -> None:
@@ -72,4 +73,4 @@ def _stretch(passphrase: str, public_key: ec.EllipticCurvePublicKey) -> bytes:
     der = public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     salt = hashlib.sha256(b"ipop authority v1 " + der).digest()
     normal = unicodedata.normalize("NFC", passphrase)  # the same keys pressed on another system give the same bytes
-    return Scrypt(salt=salt, length=32, n=2**17, r=8, p=1).derive(normal.encode()).hex().encode()
+    return Scrypt(salt=salt, length=32, n=SCRYPT_COST, r=8, p=1).derive(normal.encode()).hex().encode()

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from ipop_core.authority import keyfile
 from ipop_core.authority.certificates import addresses_of, networks_of
 from ipop_core.authority.folder import Authority
 from ipop_core.authority.peers import read_certificate, verify_by_authority
@@ -39,6 +40,12 @@ def ipop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ipop:
         return result
 
     return run
+
+
+@pytest.fixture
+def _quick_stretching(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a passphrase costs is test_keyfile.py's business."""
+    monkeypatch.setattr(keyfile, "SCRYPT_COST", 2**10)
 
 
 @pytest.fixture
@@ -173,6 +180,7 @@ def test_a_revoked_key_gets_no_new_certificate(town: Path, ipop: Ipop) -> None:
     assert "the key of this node was revoked" in ipop(*issue, code=2).stderr
 
 
+@pytest.mark.usefixtures("_quick_stretching")
 def test_a_passphrase(ipop: Ipop, tmp_path: Path) -> None:
     Path("word").write_text("correct horse\n")
     Path("other").write_text("battery staple\n")
@@ -185,6 +193,7 @@ def test_a_passphrase(ipop: Ipop, tmp_path: Path) -> None:
     assert show(ipop)["passphrase"] is True
 
 
+@pytest.mark.usefixtures("_quick_stretching")
 def test_a_short_passphrase_leaves_nothing(ipop: Ipop, tmp_path: Path) -> None:
     ipop("ca", "init", "town", "--ask-passphrase", typed="short\nshort\n", code=2)
     ipop("ca", "init", "town", "--ask-passphrase", typed="long enough\nlong enough\n")

@@ -162,7 +162,7 @@ def test_where_one_storers_word_is_enough_liars_are_believed(monkeypatch: pytest
 
 
 def test_that_an_owned_address_is_nobodys_is_no_missing_answer() -> None:
-    overlay = scenarios.grown(48, 1, kind="authority")
+    overlay = scenarios.grown(16, 1, kind="authority")
     network, owner = overlay.network, overlay.nodes[3]
     key = address_key(NAMESPACE_KEY, overlay.address(owner))
     asker = max(overlay.nodes, key=lambda node: ids.distance(node.id, key))

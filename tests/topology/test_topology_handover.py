@@ -48,7 +48,7 @@ def claims_at(network: Network, holder: bytes, key: bytes) -> list[bytes]:
 def test_when_some_have_died_those_who_should_hold_a_record_now_have_it(seed: int) -> None:
     """The ring is older than two leases: what start-up spread about is gone."""
     network = Network(seed)
-    nodes = ring(network, 48)
+    nodes = ring(network, 32)
     owners = {address_key(NAMESPACE_KEY, address(number)): node for number, node in enumerate(nodes, start=1)}
     network.run(2.2 * LEASE)
     assert without_their_record(network, owners) == 0

@@ -88,7 +88,7 @@ def test_there_are_never_more_than_there_is_room_for_and_what_is_kept_can_be_rea
     assert len(Remembered(too_many, random.Random(1).randbytes, 0.0)) == MOST
 
 
-SIZE, BACK = 32, 4
+SIZE, BACK = 16, 4
 
 
 def test_nodes_that_start_again_with_all_bootstraps_dead_are_back_in_the_ring() -> None:

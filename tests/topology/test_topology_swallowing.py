@@ -35,7 +35,7 @@ def join(network: Network, bootstrap: Node, *numbers: int) -> list[Node]:
 @pytest.mark.parametrize("kind", ["open", "secret", "authority"])
 def test_an_address_is_found_though_its_storer_hides_it(kind: Kind) -> None:
     network = Network(1, recipe=Recipe(kind=kind))
-    nodes = ring(network, 24)
+    nodes = ring(network, 16)
     numbers = (101, 102, 103)
     liars = [let_lie(network, address_key(NAMESPACE_KEY, address(number))) for number in numbers]
     newcomers = join(network, nodes[0], *numbers)
@@ -44,7 +44,7 @@ def test_an_address_is_found_though_its_storer_hides_it(kind: Kind) -> None:
         network.run(wait)
         for node, number in zip(newcomers, numbers, strict=True):
             assert told(node, Registered)[-1].state == "registered"
-            for asker in askers[::6]:
+            for asker in askers[::5]:
                 assert look_up(network, asker, address(number)).node == node.id
 
 
@@ -68,7 +68,9 @@ def test_an_address_is_found_though_its_storer_is_nearest_to_the_points_beside_i
         assert look_up(network, asker, address(number)).node == newcomer.id, number
         liar.lies = None
         found += 1
-    assert found > 3
+        if found > 3:
+            return
+    pytest.fail(f"only {found} of the addresses have one storer nearest to all three points")
 
 
 def test_members_are_listed_though_the_storer_of_their_set_hides_them() -> None:

@@ -62,7 +62,7 @@ def test_a_certificate_with_many_addresses_fits_into_a_record(identity: Identity
 def test_storers_that_name_themselves_are_not_believed(kind: Kind) -> None:
     overlay = Overlay(new_network(7, kind=kind))
     overlay.grow(24)
-    figures = liars(overlay, part=0.25)
+    figures = liars(overlay, part=0.25, asked=200, newcomers=4)
     print(figures)
     assert figures[f"liars_{kind}_wrong"] == 0
     missed = figures[f"liars_{kind}_absent"] + figures[f"liars_{kind}_unanswered"]  # type: ignore[operator]
@@ -93,7 +93,7 @@ def test_who_comes_after_a_squatter_whose_record_fills_the_short_answer_is_found
 def test_without_an_authority_they_are() -> None:
     overlay = Overlay(new_network(7, kind="open"))
     overlay.grow(24)
-    assert liars(overlay, part=0.25)["liars_open_wrong"] != 0
+    assert liars(overlay, part=0.25, asked=200, newcomers=4)["liars_open_wrong"] != 0
 
 
 @pytest.mark.parametrize("kind", ["authority", "secret"])
