@@ -13,13 +13,14 @@ import heapq
 import random
 from collections.abc import Callable, Collection, Hashable
 from itertools import count
-from typing import TypeAlias
+from typing import TypeAlias, TypeVarTuple
 
 from ipop_core.simulated_nat import Nats
 
 Endpoint: TypeAlias = tuple[str, int]
 Receive: TypeAlias = Callable[[bytes, int, Endpoint], None]
 """Takes (data, size of the datagrams that it holds, where it came from)."""
+Arguments = TypeVarTuple("Arguments")
 
 
 class VirtualTime:
@@ -28,17 +29,18 @@ class VirtualTime:
     def __init__(self, now: float = 0.0) -> None:
         self.now = now
         self._order = count()
-        self._planned: list[tuple[float, int, Callable[[], None]]] = []
+        self._planned: list[tuple[float, int, Callable[..., object], tuple[object, ...]]] = []
 
-    def after(self, delay: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self._planned, (self.now + max(0.0, delay), next(self._order), action))
+    def after(self, delay: float, action: Callable[[*Arguments], object], *arguments: *Arguments) -> None:
+        """Call `action` with these arguments when so many seconds have passed, or at once where they are none."""
+        heapq.heappush(self._planned, (self.now + max(0.0, delay), next(self._order), action, arguments))
 
     def run(self, seconds: float) -> None:
         """Let so much time pass."""
         end = self.now + seconds
         while self._planned and self._planned[0][0] <= end:
-            self.now, _, action = heapq.heappop(self._planned)
-            action()
+            self.now, _, action, arguments = heapq.heappop(self._planned)
+            action(*arguments)
         self.now = end
 
     def run_until(self, done: Callable[[], bool], limit: float, step: float = 0.05) -> float:
@@ -120,7 +122,7 @@ class World(VirtualTime):
             # Delays vary, but datagrams of one way don't overtake each other: real ones seldom do.
             arrival = max(self.now + self.weather.delay(), self._last.get((source, target), 0.0))
             self._last[source, target] = arrival
-            self.after(arrival - self.now, lambda: self._come(seen, target, data, segment))
+            self.after(arrival - self.now, self._come, seen, target, data, segment)
 
     def _come(self, source: Endpoint, target: Endpoint, data: bytes, segment: int) -> None:
         inner = self.nats.arrive(source, target, self.now)

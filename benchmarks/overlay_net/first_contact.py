@@ -98,7 +98,7 @@ class Contacts:
         if due <= self._time.now:
             self._wake(due)
         else:
-            self._time.after(due - self._time.now, lambda: self._wake(due))
+            self._time.after(due - self._time.now, self._wake, due)
 
     def _wake(self, due: float) -> None:
         if self._due == due and not self._is_stopped:

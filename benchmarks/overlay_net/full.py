@@ -245,7 +245,7 @@ class Network(thin.Network):
                 case Release():
                     self.release(here, effect.node, effect.kind)
                 case Weigh():
-                    self.after(0.0, lambda: self._weigh(here))
+                    self.after(0.0, self._weigh, here)
                 case Routes():
                     here.transport.set_routes(effect.hops, member=effect.member)
                 case Joined() | Registered() | Allocated() | Resolved() | Listed() | Surveyed():
@@ -288,7 +288,7 @@ class Network(thin.Network):
         node.waiting.add(other, seconds, ended)
         session = node.transport.sessions.get(other)
         if session is not None and session.direct:
-            self.after(0.0, lambda: node.waiting.made(other, other))
+            self.after(0.0, node.waiting.made, other, other)
         self._settle(node)
 
     def _want(self, node: Node, wish: Connect) -> None:
@@ -321,7 +321,7 @@ class Network(thin.Network):
         due = min(times, default=None)
         if due is not None and (node.wake_at is None or due < node.wake_at):
             node.wake_at = due
-            self.after(due - self.now, lambda: self._tend(node, due))
+            self.after(due - self.now, self._tend, node, due)
 
     def _tend(self, node: Node, due: float) -> None:
         if node.wake_at == due:

@@ -39,7 +39,7 @@ class Network(thin.Network):
     def start_again(self, node: Node) -> Node:
         """One that has left: its id and its disk are what they were."""
         again = self.add(key=self._keys[node.id])
-        self.after(SAVE_AFTER, lambda: self._ask(again))
+        self.after(SAVE_AFTER, self._ask, again)
         return again
 
     def perform(self, node: Node, effects: list[Effect]) -> None:
@@ -63,9 +63,9 @@ class Network(thin.Network):
         for text, _ in self.remembered[node.id].wake(linked, self.now):
             wish = bytes.fromhex(text), KIND
             node.wishes.add(wish)
-            self.after(2 * self.weather.delay(), lambda other=self.nodes[wish[0]]: self._link(node, other))  # type: ignore[misc]  # mypy can't infer a lambda's default
-            self.after(HELD, lambda wish=wish: node.wishes.discard(wish))  # type: ignore[misc]  # as above
-        self.after(SAVE_AFTER, lambda: self._ask(node))
+            self.after(2 * self.weather.delay(), self._link, node, self.nodes[wish[0]])
+            self.after(HELD, node.wishes.discard, wish)
+        self.after(SAVE_AFTER, self._ask, node)
 
 
 def orphaned(network: Network, size: int, back: int) -> float:

@@ -13,7 +13,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Collection, Container
 from dataclasses import dataclass, field
-from functools import partial
 from math import inf
 from typing import get_args
 
@@ -162,7 +161,7 @@ class Network(World):
         self._stop(node)
         for other in sorted(node.links):
             unheard = self.chance.uniform(0.0, KEEPALIVE)
-            self.after(unheard, lambda other=other: self._unanswered(self.nodes[other], node, FAILING_AFTER))  # type: ignore[misc]  # mypy can't infer a lambda's default
+            self.after(unheard, self._unanswered, self.nodes[other], node, FAILING_AFTER)
 
     def split(self, *islands: Collection[bytes]) -> None:
         """Nothing passes between these nodes any more: links across end, as those of the dead do."""
@@ -171,7 +170,7 @@ class Network(World):
             for other in sorted(node.links):
                 if not self.weather.reaches(node.id, other):
                     unheard = self.chance.uniform(0.0, KEEPALIVE)
-                    self.after(unheard, partial(self._unanswered, node, self.nodes[other], FAILING_AFTER))
+                    self.after(unheard, self._unanswered, node, self.nodes[other], FAILING_AFTER)
 
     def mend(self) -> None:
         """Everything passes again. Links that have ended don't come back by themselves."""
@@ -205,7 +204,7 @@ class Network(World):
         self.perform(node, node.machine.withdraw(self.now))
         self._stop(node)
         for other in sorted(node.links):
-            self.after(self.weather.delay(), lambda other=other: self.unlink(node, self.nodes[other]))  # type: ignore[misc]  # as above
+            self.after(self.weather.delay(), self.unlink, node, self.nodes[other])
 
     def _stop(self, node: Node) -> None:
         node.alive = False
@@ -281,7 +280,7 @@ class Network(World):
                 node.wishes.add((other.id, KIND))
                 ended(other.id, "")
             else:
-                self.after(begun + ANSWERED_WITHIN - self.now, lambda: ended(None, "no answer"))
+                self.after(begun + ANSWERED_WITHIN - self.now, ended, None, "no answer")
 
         self.after(2 * self.weather.delay(), shaken)
 
@@ -295,32 +294,32 @@ class Network(World):
 
     def release(self, node: Node, other: bytes, kind: str) -> None:
         node.wishes.discard((other, kind))
-        self.after(PATIENCE, lambda: self._close_unwanted(node, other))
+        self.after(PATIENCE, self._close_unwanted, node, other)
 
     def _set_timer(self, node: Node) -> None:
         due = node.machine.next_wake()
         if due not in (inf, node.due):
-            self.after(due - self.now, lambda: self._wake(node, node.machine, due))
+            self.after(due - self.now, self._wake, node, due)
         node.due = due
 
-    def _wake(self, node: Node, machine: Machine, due: float) -> None:
-        if node.alive and node.machine is machine and node.due == due:
+    def _wake(self, node: Node, due: float) -> None:
+        if node.alive and node.due == due:
             node.due = inf
-            self.perform(node, machine.wake(self.now))
+            self.perform(node, node.machine.wake(self.now))
 
     def _connect(self, node: Node, wish: Connect) -> None:
         other = self.nodes.get(wish.node)
         hops = self._path_length(node, wish)
         if other is None or not other.alive or hops is None or not self.weather.reaches(node.id, other.id):
-            self.after(CONNECT_TIMEOUT, lambda: self._connect_failed(node, wish))
+            self.after(CONNECT_TIMEOUT, self._connect_failed, node, wish)
             return
         # INIT, RESPONSE, the offer and its answer over the ring, then a probe and its answer.
-        self.after(sum(self.weather.delay() for _ in range(4 * hops + 2)), lambda: self._shake_hands(node, other, wish))
+        self.after(sum(self.weather.delay() for _ in range(4 * hops + 2)), self._shake_hands, node, other, wish)
 
     def _shake_hands(self, node: Node, other: Node, wish: Connect) -> None:
         self._link(node, other)
         if wish.node not in node.links:
-            self.after(CONNECT_TIMEOUT, lambda: self._connect_failed(node, wish))
+            self.after(CONNECT_TIMEOUT, self._connect_failed, node, wish)
 
     def _connect_failed(self, node: Node, wish: Connect) -> None:
         if node.alive and wish.node not in node.links:
@@ -362,7 +361,7 @@ class Network(World):
             return
         passed = packet.passed_via or following == packet.send.via
         onward = Packet(packet.send, packet.sender, packet.hops + 1, passed, node.id, step.mark, step.strict)
-        self.after(self.weather.delay(), lambda: self._arrive(node, self.nodes[following], onward))
+        self.after(self.weather.delay(), self._arrive, node, self.nodes[following], onward)
 
     def _arrive(self, before: Node, node: Node, packet: Packet) -> None:
         if not node.alive:
@@ -375,7 +374,7 @@ class Network(World):
     def _unanswered(self, node: Node, dead: Node, failing_after: float) -> None:
         """From now on, a link owes an answer to what was sent over it."""
         self.after(failing_after, lambda: node.failing.add(dead.id) if dead.id in node.links else None)
-        self.after(DEAD_AFTER, lambda: self.unlink(node, dead))
+        self.after(DEAD_AFTER, self.unlink, node, dead)
 
     def _next_step(self, node: Node, packet: Packet) -> Step | None:
         if packet.send.mode == "link":

@@ -21,7 +21,7 @@ class Waiting:
     def add(self, key: Hashable, seconds: float, ended: Ended) -> None:
         """`ended` is told once, after so many seconds at the latest."""
         self._by_key.setdefault(key, []).append(ended)
-        self._time.after(seconds, lambda: self._late(key, ended))
+        self._time.after(seconds, self._late, key, ended)
 
     def made(self, key: Hashable, node: bytes) -> None:
         for ended in self._by_key.pop(key, ()):

@@ -110,10 +110,10 @@ def test_who_says_that_others_come_and_go_has_nothing_handed_over_twice() -> Non
 def test_who_says_ever_again_that_others_come_and_go_has_everything_looked_through_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    flickering, looked = Flickering(), list[float]()
+    flickering, looked = Flickering(), list[bool]()
     store = flickering.machine.storage.store
-    copies = store.copies
-    monkeypatch.setattr(store, "copies", lambda now: looked.append(now) or copies(now))
+    places = store.places
+    monkeypatch.setattr(store, "places", lambda: looked.append(True) or places())
     for _ in range(100):
         flickering.say(every=0.1)
     assert len(looked) <= 1 + 2 * 100 * 0.1 / LOOKED_EVERY

@@ -14,7 +14,7 @@ def grow(network: Network, size: int, *, apart: float = 0.0, member: bool = Fals
     for index in range(1, size):
         node = network.add(member=member)
         nodes.append(node)
-        network.after(index * apart, lambda node=node: network.contact(node, first))
+        network.after(index * apart, network.contact, node, first)
     network.run(size * apart)
     return nodes
 

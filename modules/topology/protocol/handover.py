@@ -12,14 +12,13 @@ now and then.
 from __future__ import annotations
 
 from collections.abc import Callable, Set
-from itertools import groupby
 from math import inf
 from typing import Final
 
 from ipop_modules.topology.protocol.keepers import SIDE, Keepers
 from ipop_modules.topology.protocol.messages import Copy
 from ipop_modules.topology.protocol.neighbourhood import NEAR
-from ipop_modules.topology.protocol.records import Kind, Record
+from ipop_modules.topology.protocol.records import Record
 from ipop_modules.topology.protocol.ring import Ring
 from ipop_modules.topology.protocol.store import Store
 
@@ -59,7 +58,8 @@ class HandOver:
             return False
         self._handed_at[node] = now
         keepers = Keepers((self._ring.me, *self._ring.around(SIDE + NEAR), node))
-        due = [copy for copy in self._store.copies(now) if node in keepers.of(copy.record.key)]
+        places = [(kind, key) for kind, key in self._store.places() if node in keepers.of(key)]
+        due = [copy for kind, key in places for copy in self._store.all_to_hand_on(kind, key, now)]
         self._handed[node] = {copy.record for copy in due}
         self._send(due, node)
         return True
@@ -106,18 +106,14 @@ class HandOver:
         """Give the near neighbours what they did not have to hold before; all claims to one key together."""
         near = set(self._ring.near)
         due: dict[bytes, list[Copy]] = {}
-        for (_, key), group in groupby(self._store.copies(now), key=_place):
+        for kind, key in self._store.places():
             new = near.intersection(keepers.of(key)).difference(before.of(key))
-            copies = list(group) if new else []
+            copies = self._store.all_to_hand_on(kind, key, now) if new else []
+            records = [copy.record for copy in copies]
             for node in new:
                 handed = self._handed.setdefault(node, set())
-                records = [copy.record for copy in copies]
                 if not handed.issuperset(records):
                     handed.update(records)
                     due.setdefault(node, []).extend(copies)
         for node, copies in sorted(due.items()):
             self._send(copies, node)
-
-
-def _place(copy: Copy) -> tuple[Kind, bytes]:
-    return copy.record.kind, copy.record.key

@@ -17,13 +17,21 @@ class Keepers:
     """As far as they are among the members that somebody knows, itself included."""
 
     def __init__(self, known: Iterable[bytes]) -> None:
-        self._line = sorted({*known})
+        line = sorted({*known})
+        self._ends: list[bytes] = []
+        """The last key of each node, in order: from the one before on, that node is the nearest."""
+        self._keepers = [line]
+        if len(line) > REPLICAS:
+            ends = sorted((_end(node, line[at + 1 - len(line)]), at) for at, node in enumerate(line))
+            twice = line[-SIDE:] + line + line[:SIDE]
+            self._ends = [end for end, _ in ends]
+            self._keepers = [twice[at : at + REPLICAS] for _, at in ends]
 
     def of(self, key: bytes) -> list[bytes]:
-        line = self._line
-        if len(line) <= REPLICAS:
-            return line
-        after = bisect_left(line, key)
-        is_before = ids.closest(key, (line[after - 1], line[after % len(line)])) == line[after - 1]
-        first = after - is_before
-        return [line[(first + step) % len(line)] for step in range(-SIDE, SIDE + 1)]
+        return self._keepers[bisect_left(self._ends, key) % len(self._keepers)]
+
+
+def _end(node: bytes, following: bytes) -> bytes:
+    """The last key that is nearer to a node than to the one after it, clockwise; of equals the lower id counts."""
+    steps = (ids.clockwise(node, following) - (following < node)) // 2
+    return ids.from_number(ids.number(node) + steps)

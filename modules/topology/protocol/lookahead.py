@@ -21,19 +21,22 @@ MAX_BEYOND: Final = 3072
 class Lookahead:
     def __init__(self, me: bytes) -> None:
         self._me = me
-        self._lists: dict[bytes, tuple[bytes, ...]] = {}
+        self._ways: dict[bytes, dict[bytes, bytes]] = {}
+        """By neighbour: the nodes of its list, with itself as the way to each."""
         self._marks: dict[bytes, int] = {}
+        """Of the lists, by neighbour."""
 
     def hear(self, neighbour: bytes, nodes: tuple[bytes, ...]) -> bool:
         """Take a neighbour's list; whether it differs from its last one."""
-        if self._lists.get(neighbour) == nodes:
+        mark = mark_of(nodes)
+        if self._marks.get(neighbour) == mark:
             return False
-        self._lists[neighbour] = nodes
-        self._marks[neighbour] = mark_of(nodes)
+        self._marks[neighbour] = mark
+        self._ways[neighbour] = dict.fromkeys(nodes, neighbour)
         return True
 
     def forget(self, neighbour: bytes) -> None:
-        self._lists.pop(neighbour, None)
+        self._ways.pop(neighbour, None)
         self._marks.pop(neighbour, None)
 
     def has(self, neighbour: bytes, mark: int) -> bool:
@@ -42,14 +45,15 @@ class Lookahead:
 
     def hops(self, neighbours: Collection[bytes]) -> dict[bytes, bytes]:
         """The table: the neighbours themselves, and through which of them who else is reached."""
-        beyond: dict[bytes, bytes] = {}
+        hops: dict[bytes, bytes] = {}
         for neighbour in neighbours:
-            beyond.update(dict.fromkeys(self._lists.get(neighbour, ()), neighbour))
+            hops.update(self._ways.get(neighbour, ()))
         for node in (self._me, *neighbours):
-            beyond.pop(node, None)
-        while len(beyond) > MAX_BEYOND:
-            beyond.popitem()
-        return {**{node: node for node in neighbours}, **beyond}
+            hops.pop(node, None)
+        while len(hops) > MAX_BEYOND:
+            hops.popitem()
+        hops.update(zip(neighbours, neighbours, strict=True))
+        return hops
 
 
 def listed(nodes: Iterable[bytes]) -> tuple[bytes, ...]:

@@ -102,8 +102,6 @@ class Machine:
         self.surveys = Allowance(SURVEYS_A_SECOND, SURVEYS_AT_ONCE)
         self.dropped = 0
         """Messages that were not understood or not allowed."""
-        self._is_stirred = False
-        """Something has happened that may have changed who is next to this node."""
         self.lookups: Lookups | None = None
         self.registrations: Registrations | None = None
         self.census: Census | None = None
@@ -130,13 +128,11 @@ class Machine:
     def link_up(self, node: bytes, now: float, *, initiator: bool = False) -> list[Effect]:
         """A direct link is up. `initiator`: this node began it."""
         self.ring.link_up(node, initiator, now)
-        self._is_stirred = True
         return self._finish(now)
 
     def link_down(self, node: bytes, now: float) -> list[Effect]:
         self.shortcuts.link_down(node)
         self.ring.link_down(node, now)
-        self._is_stirred = True
         return self._finish(now)
 
     def connect_failed(self, node: bytes, kind: str, now: float) -> list[Effect]:
@@ -156,7 +152,6 @@ class Machine:
         kinds = {node: frozenset(kinds) for node, kinds in up.items()}
         self.shortcuts.relink((node for node in kinds if "shortcut" in kinds[node]), kinds, now)
         self.ring.relink(kinds, now)
-        self._is_stirred = True
         return self._finish(now)
 
     # Traffic.
@@ -250,7 +245,6 @@ class Machine:
 
     def wake(self, now: float) -> list[Effect]:
         self.ring.wake(now)
-        self._is_stirred = True
         self.storage.wake(now)
         for part in self._parts:
             part.wake(now)
@@ -266,14 +260,13 @@ class Machine:
         return due
 
     def _handle(self, message: Message, source: Source, now: float) -> None:  # noqa: PLR0912 - one line for each message
-        if isinstance(message, Hello | Join | Replicate | Neighbours | Full | OtherRing) and not source.proven:
+        if not source.proven and isinstance(message, Hello | Join | Replicate | Neighbours | Full | OtherRing):
             self.dropped += 1
             return
         match message:
             case Hello():
                 if self.hellos.take(source.sender, now):
                     self.ring.on_hello(message, source.sender, now)
-                    self._is_stirred = True
             case Join():
                 if self.joins.take(source.sender, now):
                     self.ring.on_join(message, source.sender, now)
@@ -322,17 +315,16 @@ class Machine:
         """Follow up what the ring's changes mean for the directory, and hand out the effects."""
         if self.ring.gained:
             self._follow_gained(now)
-        if self._is_stirred:
-            self._is_stirred = False
+        if self.ring.is_stirred:
+            self.ring.is_stirred = False
             self.storage.complete(now)
-        self._follow_place(now)
+            self._follow_place(now)
         effects: list[Effect] = []
         while True:
             while self.ring.out.loopback:
                 self._handle(self.ring.out.loopback.popleft(), self._me, now)
-            latest = self.ring.out.drain()
-            effects += latest
-            if not self._check(now) and not latest:
+            effects += self.ring.out.drain()
+            if not self._check(now):
                 return effects
 
     def _follow_gained(self, now: float) -> None:
@@ -352,12 +344,13 @@ class Machine:
 
     def _check(self, now: float) -> bool:
         """What this node claims is looked up as others would; whether anything came of it, or was begun."""
-        if self.registrations is None or self.lookups is None:
+        registrations, lookups = self.registrations, self.lookups
+        if registrations is None or lookups is None or not (lookups.checked or registrations.to_check):
             return False
-        checked, self.lookups.checked = self.lookups.checked, []
+        checked, lookups.checked = lookups.checked, []
         for resolved in checked:
-            self.registrations.on_checked(resolved, now)
-        to_check, self.registrations.to_check = self.registrations.to_check, []
+            registrations.on_checked(resolved, now)
+        to_check, registrations.to_check = registrations.to_check, []
         for subject in to_check:
-            self.lookups.check(subject, now)
-        return bool(checked or to_check)
+            lookups.check(subject, now)
+        return True

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable
-from itertools import chain
 from typing import Final
 
 from ipop_modules.topology.protocol import ids
@@ -50,12 +48,15 @@ def next_to(
     NEAR linked ones on a side there can be a newcomer, and one that no link can be made with: one such, named by two.
     Beyond those, whoever two name; and farther than the three nearest of all these, whoever one names.
     """
-    count = Counter(chain.from_iterable(map(set, named)))
-    count.pop(me, None)
-    linked = {*near, *(node for node in count if node in linked)}
-    sure = linked | _believed(me, linked, [node for node, times in count.items() if times > 1 and node not in linked])
+    once: set[bytes] = set()
+    twice: set[bytes] = set()
+    for nodes in named:
+        twice |= once.intersection(nodes)
+        once |= {*nodes} - {me}
+    linked = {*near, *(node for node in once if node in linked)}
+    sure = linked | _believed(me, linked, twice - linked)
     start, end = _ends(me, sure, NEAR + 1)
-    return sure | {node for node in count if node not in sure and node not in linked and ids.between(start, node, end)}
+    return sure | {node for node in once - sure if ids.between(start, node, end)}
 
 
 def _believed(me: bytes, linked: Collection[bytes], named: Collection[bytes]) -> set[bytes]:

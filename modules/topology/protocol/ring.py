@@ -73,6 +73,8 @@ class Ring:
         """Ring members next to this node, to which a direct link is up."""
         self.gained: set[bytes] = set()
         """Near neighbours that are new, or that forgot what they stored, since somebody cleared this."""
+        self.is_stirred = False
+        """Its place in the ring, or who is next to it, may have changed since somebody cleared this."""
         self.out = Outbox(me, self.links.__contains__, self.is_closest)
         self._members: tuple[bytes, ...] | None = None
         """Neighbours that are in the ring, as `_member_links` gives them; None where that may have changed."""
@@ -296,8 +298,15 @@ class Ring:
     def next_wake(self) -> float:
         hello_due = self._next_hello() if self._hello_due is None else self._hello_due
         founding_at = inf if self.attached else self._founding_at()
-        parts = self._long.next_wake(), self._sharing.next_wake(), self._merging.next_wake()
-        return min(hello_due, self._probing.due, founding_at, self._review_at, *parts)
+        return min(
+            hello_due,
+            self._probing.due,
+            founding_at,
+            self._review_at,
+            self._long.next_wake(),
+            self._sharing.next_wake(),
+            self._merging.next_wake(),
+        )
 
     # What others ask of the ring.
 
@@ -381,6 +390,7 @@ class Ring:
 
     def _review(self, now: float) -> None:
         """Bring wishes, membership, the near list and the routes in line with what is known now."""
+        self.is_stirred = True
         if self._placed_at is not None:
             targets = self._targets(now)
             self._want(targets, now)

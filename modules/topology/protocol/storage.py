@@ -60,6 +60,8 @@ class Storage:
         self.corrections = Allowance(CORRECTIONS_A_SECOND, CORRECTIONS_AT_ONCE)
         self.store = Store()
         self._sweep_at = now + SWEEP
+        self._keepers, self._surroundings = Keepers([ring.me]), ring.surroundings
+        """Who holds what, by these surroundings."""
         self._handover = HandOver(ring, self.store, lambda copies, node: self._replicate(copies, [node]))
 
     def on_put(self, put: Put, source: Source, now: float) -> None:
@@ -173,7 +175,11 @@ class Storage:
 
     def _keeps(self, key: bytes) -> bool:
         """Whether this node should hold what lies under a key."""
-        return self._ring.me in Keepers((self._ring.me, *self._ring.around(SIDE + NEAR))).of(key)
+        surroundings = self._ring.surroundings
+        if surroundings is not self._surroundings:
+            self._surroundings = surroundings
+            self._keepers = Keepers((self._ring.me, *self._ring.around(SIDE + NEAR)))
+        return self._ring.me in self._keepers.of(key)
 
     def _other_keepers(self, key: bytes) -> list[bytes]:
         """Which others should, of those that this node knows: beside its key a record may lie at the edge of these."""

@@ -19,7 +19,6 @@ has ended: else whoever kept a copy could hold an address for an owner that is g
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count
 from math import inf
 from typing import Final, Literal
@@ -184,10 +183,13 @@ class Store:
         """Whether a set was full lately, so that there may be more in its parts, whatever it has now."""
         return self._behind.get(key, now) > now
 
-    def copies(self, now: float) -> Iterator[Copy]:
-        """All records that have not ended, to be handed on; those of one key together, in their order."""
-        for entries in self._entries.values():
-            yield from (_copy_to_hand_on(entry, now) for entry in entries.values() if entry.expires > now)
+    def places(self) -> list[tuple[Kind, bytes]]:
+        """The kinds and keys under which something lies."""
+        return list(self._entries)
+
+    def all_to_hand_on(self, kind: Kind, key: bytes, now: float) -> list[Copy]:
+        """All records under a key that have not ended, in their order."""
+        return [_copy_to_hand_on(entry, now) for entry in self._entries[kind, key].values() if entry.expires > now]
 
     def expire(self, now: float) -> None:
         if now < self._first_end:
@@ -217,7 +219,11 @@ class Store:
 
     def _standing(self, kind: Kind, here: dict[bytes, _Entry]) -> _Entry | None:
         """Who holds the key, of a kind that one owner holds."""
-        return next((entry for entry in here.values() if entry.claims), None) if kind == "one" else None
+        if kind == "one":
+            for entry in here.values():
+                if entry.claims:
+                    return entry
+        return None
 
     def _who_gives_way(self, here: dict[bytes, _Entry], record: Record, now: float) -> _Entry | None:
         """Whose place another owner's record takes where there is no more room: one that was withdrawn, if any.
@@ -235,6 +241,8 @@ class Store:
     def _move_up(self, entry: _Entry, behind: bytes | None) -> None:
         """Put a claim before the first one that is younger, but not before the owner `behind`."""
         here = self._entries[entry.record.kind, entry.record.key]
+        if len(here) == 1:
+            return
         order = list(here.values())
         at = order.index(entry)
         first = next((place + 1 for place, other in enumerate(order) if other.owner == behind), 0)
@@ -353,8 +361,8 @@ def _is_older(entry: _Entry, other: _Entry) -> bool:
 
 def _copy_to_hand_on(entry: _Entry, now: float) -> Copy:
     held = min(MAX_HELD, int(1000 * (now - entry.began))) if entry.record.kind == "one" and entry.claims else 0
-    return msgspec.structs.replace(_copy(entry, now), held=held)
+    return _copy(entry, now, held)
 
 
-def _copy(entry: _Entry, now: float) -> Copy:
-    return Copy(entry.record, max(0, int(entry.expires - now)))
+def _copy(entry: _Entry, now: float, held: int = 0) -> Copy:
+    return Copy(entry.record, max(0, int(entry.expires - now)), held)

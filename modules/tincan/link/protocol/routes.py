@@ -52,10 +52,8 @@ class Routes:
         self.member = False
         """This node is part of the ring: packets for the nearest node may end here, and it forwards for others."""
         self._table: dict[bytes, bytes] = {}
-        self._ids: list[int] | None = []
-        """In order; None until somebody looks the new table up."""
-        self._nodes: list[bytes] = []
-        """In the same order."""
+        self._nodes: list[bytes] | None = []
+        """Those of the table, in order; None until somebody looks the new one up."""
 
     def __len__(self) -> int:
         return len(self._table)
@@ -65,7 +63,7 @@ class Routes:
         self.member = member
         self._table = dict(routes)
         self._table.pop(self.own.to_bytes(20), None)
-        self._ids = None
+        self._nodes = None
 
     def entries(self) -> list[tuple[bytes, bytes]]:
         """The table: each node, and the next hop to it."""
@@ -79,14 +77,14 @@ class Routes:
         `usable` tells whether there is a direct link to a node. A node outside the ring is near to nothing: it hands
         every packet to the nearest neighbour it has.
         """
-        target = int.from_bytes(to)
         if not self.member:
-            return self._nearer(target, RING, usable, strict=False)
+            return self._nearer(to, RING, usable, strict=False)
+        target = int.from_bytes(to)
         own = distance(self.own, target)
         if strict:
-            return self._nearer(target, own, usable, strict=True)
+            return self._nearer(to, own, usable, strict=True)
         bound = own if mark is None else distance(int.from_bytes(mark), target)
-        for node, following in self._from_nearest(target, bound):
+        for node, following in self._from_nearest(to, bound):
             if usable(node):
                 return Step(node)
             if usable(following):
@@ -95,35 +93,37 @@ class Routes:
             return None
         if usable(mark):
             return Step(mark)
-        return self._nearer(target, own, usable, strict=True)
+        return self._nearer(to, own, usable, strict=True)
 
-    def _nearer(self, target: int, limit: int, usable: Callable[[bytes], bool], *, strict: bool) -> Step | None:
-        """The neighbour that is nearest to the target, if it is nearer than `limit`."""
-        for node, following in self._from_nearest(target, limit):
+    def _nearer(self, to: bytes, limit: int, usable: Callable[[bytes], bool], *, strict: bool) -> Step | None:
+        """The neighbour that is nearest to an id, if it is nearer than `limit`."""
+        for node, following in self._from_nearest(to, limit):
             if node == following and usable(node):
                 return Step(node, strict=strict)
         return None
 
-    def _from_nearest(self, target: int, limit: int) -> Iterator[tuple[bytes, bytes]]:
-        """The table's entries that are nearer to the target than `limit`, nearest first."""
-        ids = self._sort() if self._ids is None else self._ids
-        count = len(ids)
+    def _from_nearest(self, to: bytes, limit: int) -> Iterator[tuple[bytes, bytes]]:
+        """The table's entries that are nearer to an id than `limit`, nearest first."""
+        nodes = self._in_order()
+        count = len(nodes)
         if not count:
             return
-        up = bisect_left(ids, target) % count
+        target = int.from_bytes(to)
+        up = bisect_left(nodes, to) % count
         down = (up - 1) % count
         for _ in range(count):
-            above, below = distance(ids[up], target), distance(ids[down], target)
+            above = distance(int.from_bytes(nodes[up]), target)
+            below = distance(int.from_bytes(nodes[down]), target)
             if min(above, below) >= limit:
                 return
             if above <= below:
-                yield self._nodes[up], self._table[self._nodes[up]]
+                yield nodes[up], self._table[nodes[up]]
                 up = (up + 1) % count
             else:
-                yield self._nodes[down], self._table[self._nodes[down]]
+                yield nodes[down], self._table[nodes[down]]
                 down = (down - 1) % count
 
-    def _sort(self) -> list[int]:
-        self._nodes = sorted(self._table)
-        self._ids = list(map(int.from_bytes, self._nodes))
-        return self._ids
+    def _in_order(self) -> list[bytes]:
+        if self._nodes is None:
+            self._nodes = sorted(self._table)
+        return self._nodes
