@@ -8,10 +8,6 @@ crowd    crowd ---- left ---- right     the direct stage, and a third computer t
 
 from __future__ import annotations
 
-import array
-import fcntl
-import socket
-import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ipop_core.lab import Laboratory, Namespace
+from ipop_core.lab import Laboratory, Namespace, without_offloads
 
 LEFT: Final = "203.0.113.2"
 MIDDLE_LEFT: Final = "203.0.113.1"
@@ -28,10 +24,6 @@ FAR_RIGHT: Final = "198.51.100.2"
 MIDDLE_RIGHT: Final = "198.51.100.1"
 CROWD: Final = "198.51.100.3"
 CROWD_LEFT: Final = "198.51.100.4"
-
-_SIOCETHTOOL: Final = 0x8946
-_OFFLOADS: Final = (0x17, 0x1F, 0x24, 0x2C, 0x19)
-"""ETHTOOL_STXCSUM, _STSO, _SGSO, _SGRO and _SSG of <linux/ethtool.h>."""
 
 
 @dataclass(frozen=True)
@@ -144,14 +136,6 @@ def _join_by_router(router: Namespace, left: Namespace, right: Namespace, condit
         router.ip(f"link set {port} up")
         namespace.ip(f"address add {address}/24 dev wire", "link set wire up")
         namespace.wait_until_running("wire")
-        namespace.call(_without_offloads)
+        namespace.call(lambda: without_offloads("wire"))
     command = [sys.executable, "-m", "benchmarks.router", "left", "right", str(conditions.loss), str(conditions.delay)]
     router.popen(command, cwd=Path(__file__).parent.parent)
-
-
-def _without_offloads() -> None:
-    """Make the card send what a wire would carry: frames of its MTU, with their checksums."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for command in _OFFLOADS:
-            value = array.array("I", (command, 0))
-            fcntl.ioctl(sock, _SIOCETHTOOL, struct.pack("16sP16x", b"wire", value.buffer_info()[0]))

@@ -7,6 +7,7 @@ from ipop_core.lab.home import Home, Router
 from ipop_core.lab.host import Host
 from ipop_core.lab.igd import Igd
 from ipop_core.lab.lab import Laboratory
+from ipop_core.lab.losing import losing, without_offloads
 from ipop_core.lab.namespace import Namespace
 from ipop_core.lab.nat import FIVE_KINDS, NatKind
 from ipop_core.lab.packet import Packet
@@ -33,5 +34,7 @@ __all__ = [
     "Segment",
     "capabilities",
     "enter_user_namespace",
+    "losing",
     "udp_blocked",
+    "without_offloads",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ipop_core.lab import losing
 from tests.system.conftest import Town
 from tests.system.node import Node
 
@@ -40,6 +41,16 @@ def test_tcp_flows_both_ways_and_bytes_stay_what_they_are(town: Town, way: str) 
             print(f"{way}, {'Bob to Alice' if reverse else 'Alice to Bob'}: {rates} Mbit/s")
             assert len(rates) >= 4
             assert all(rates), f"stalled: {rates}"
+
+
+def test_what_a_path_loses_is_repaired(town: Town) -> None:
+    alice, bob = town.alice, town.bob
+    town.make_direct()
+    before, data = bob.counters().get("blocks_mended", 0), os.urandom(FILE_SIZE)
+    with losing(alice.host, bob.host, 2):
+        assert send_file(alice, bob, data) == hashlib.sha256(data).hexdigest()
+    assert bob.counters()["blocks_mended"] > before
+    assert alice.counters()["repairs_sent"] > 0
 
 
 def iperf(client: Node, server: Node, *, reverse: bool) -> list[dict[str, Any]]:

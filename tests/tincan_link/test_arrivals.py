@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipop_modules.tincan.frames import CARD, FRAME_HEADER
+from ipop_modules.tincan.link.protocol.block import MAX_SEALED
 from ipop_modules.tincan.link.protocol.joining import DEADLINE, MAX_SESSION_BYTES
-from ipop_modules.tincan.link.protocol.wire import FRAGMENT, FRAGMENT_HEADER
+from ipop_modules.tincan.link.protocol.wire import FRAGMENT, FRAGMENT_HEADER, REPAIR
 
 from .net import Net, Peer
 
@@ -51,7 +52,7 @@ def test_what_reaches_the_card_was_sent_and_comes_once(data: st.DataObject) -> N
         a.machine.send_card(b.id, FRAME_HEADER.pack(CARD, 0, 0, len(frame)) + frame, net.now)
     size = a.machine.sessions[b.id].paths.active.mtu.size  # type: ignore[union-attr]
     pieces = [piece for _, source, _, sent in net.sent[wire:] if source == a.endpoint for piece in cut_up(sent, size)]
-    pieces = [piece for piece in pieces if piece[0] == FRAGMENT]
+    pieces = [piece for piece in pieces if piece[0] in {FRAGMENT, REPAIR}]
     assert sum(len(piece) for piece in pieces) > sum(sizes)
     arrivals = [pieces[at] for at in data.draw(st.lists(st.integers(0, len(pieces) - 1), max_size=3 * len(pieces)))]
     forged = data.draw(st.lists(st.tuples(st.integers(0, len(pieces) - 1), st.integers(0), st.booleans()), max_size=4))
@@ -101,3 +102,16 @@ def test_a_train_that_is_one_block_by_its_ends_alone_is_read_datagram_by_datagra
         b.machine.receive(received, size, a.endpoint, net.now)
     assert [got for _, _, got in b.card] == [frame]
     assert (b.machine.counters["drop_forged"], b.machine.counters["drop_replay"]) == (0, 1)
+
+
+def test_a_part_that_reaches_beyond_its_block_is_refused() -> None:
+    net = Net(4)
+    a, b = linked(net)
+    keys = a.machine.sessions[b.id].keys
+    assert keys is not None
+    for offset, total in ((1951, 2000), (0, 40), (0, MAX_SEALED + 1)):
+        part = FRAGMENT_HEADER.pack(FRAGMENT, keys.pair.remote_rid, 7, offset, total) + bytes(50)
+        before = b.machine.counters.total()
+        b.machine.receive(memoryview(part), len(part), a.endpoint, net.now)
+        assert b.machine.counters.total() == before + 1
+    assert b.machine.unfinished() == (0, 0)

@@ -142,7 +142,7 @@ def test_a_block_that_comes_in_one_train_is_not_read_datagram_by_datagram(
     frame = net.random_bytes(20_000)
     wire = len(net.sent)
     other.machine.send_card(peer.id, FRAME_HEADER.pack(CARD, 0, 0, len(frame)) + frame, net.now)
-    ((_, _, _, datagrams),) = net.sent[wire:]
+    (_, _, _, datagrams), _repair = net.sent[wire:]
     path = other.machine.sessions[peer.id].paths.active
     assert path is not None
     size = path.mtu.size

@@ -39,7 +39,7 @@ def sends(net: Net, since: int) -> list[int]:
         ([400, 1000], 2),
         ([1000] * (MAX_SEGMENTS + 1), 2),
         ([100], 1),
-        ([1000, 60_000, 1000], 3),
+        ([1000, 60_000, 1000], 4),  # and one that repairs what was cut
     ],
 )
 def test_blocks_of_one_size_leave_in_one_send_and_arrive_each(lengths: list[int], number: int) -> None:

@@ -14,15 +14,16 @@ from . import control
 from .backlog import Load, Unsent
 from .block import MAX_SEALED, MIN_SEALED, Buffer, Cutter, batches
 from .events import Endpoint
-from .joining import Budget, Joiner, Trains, read_runs
+from .joining import Budget, Joiner, Repair, Run, Trains, read_runs
 from .keys import TAG_SIZE, BadBlock, KeysExhausted
 from .loss import LossMeter
 from .outgoing import Outgoing
 from .path import Path
+from .repair import parity
 from .session import ASK_AFTER, Keys, Session
 from .source import Overlay, Source
 from .state import State
-from .wire import FRAGMENT, FRAGMENT_HEADER, FRAGMENT_HEADER_SIZE
+from .wire import FRAGMENT, FRAGMENT_HEADER, FRAGMENT_HEADER_SIZE, REPAIR
 
 OVERLAY_UNIT: Final = 1400
 """Bytes that a relay's link is taken to carry in a datagram, to compare loss over the overlay with loss on a path."""
@@ -112,11 +113,15 @@ class Blocks:
     def receive(self, buffer: memoryview, segment: int, source: Source, now: float) -> list[memoryview]:
         """Take what one receive gave, datagrams of `segment` bytes; returns those that are no well-formed fragments."""
         if segment >= len(buffer) >= FRAGMENT_HEADER_SIZE + MIN_SEALED:
-            # A whole block in one datagram, as every small packet is: there is nothing to join.
+            # A whole block in one datagram, as every small packet is, or a part that came alone.
             kind, rid, number, offset, total = FRAGMENT_HEADER.unpack_from(buffer)
-            whole = kind == FRAGMENT and not offset and total == len(buffer) - FRAGMENT_HEADER_SIZE <= MAX_SEALED
-            if whole and (receiving := self._by_rid.get(rid)) is not None:
-                self._open(receiving, number, buffer[FRAGMENT_HEADER_SIZE:], source, now)
+            size = len(buffer) - FRAGMENT_HEADER_SIZE
+            if kind == FRAGMENT and offset + size <= total <= MAX_SEALED and (receiving := self._by_rid.get(rid)):
+                piece = buffer[FRAGMENT_HEADER_SIZE:]
+                if size == total:
+                    self._open(receiving, number, piece, source, now)
+                else:
+                    self._join(receiving, Run(rid, number, total, offset, size, [piece]), source, now)
                 return []
         elif (train := self.trains.whole(buffer, segment, self._by_rid)) is not None:
             rid, number, joined = train
@@ -124,20 +129,26 @@ class Blocks:
                 return []
         runs, others = read_runs(buffer, segment)
         for run in runs:
-            receiving = self._by_rid.get(run.rid)
-            if receiving is None:
+            if (receiving := self._by_rid.get(run.rid)) is None:
                 self._counters["drop_unknown_receiver"] += 1
-                continue
-            session = receiving.session
-            if run.size != run.total and not isinstance(source, Overlay) and not session.paths.validated(source):
-                self._counters["drop_fragment_unvalidated"] += 1
-                continue
-            sealed = receiving.joiner.add(run, now)
-            if sealed is not None:
-                self._open(receiving, run.number, sealed, source, now)
-            elif receiving.joiner.next_deadline is not None:
-                self._timers.plan(session.node, receiving.joiner.next_deadline)
+            else:
+                self._join(receiving, run, source, now)
         return others
+
+    def _join(self, receiving: Receiving, run: Run | Repair, source: Source, now: float) -> None:
+        """Take a part of a block, and open it if that was the last one."""
+        session, joiner = receiving.session, receiving.joiner
+        is_part = isinstance(run, Repair) or run.size != run.total
+        if is_part and not isinstance(source, Overlay) and not session.paths.validated(source):
+            self._counters["drop_fragment_unvalidated"] += 1
+            return
+        mended = joiner.mended
+        sealed = joiner.repair(run, now) if isinstance(run, Repair) else joiner.add(run, now)
+        if sealed is not None:
+            self._counters["blocks_mended"] += joiner.mended - mended
+            self._open(receiving, run.number, sealed, source, now)
+        elif joiner.next_deadline is not None:
+            self._timers.plan(session.node, joiner.next_deadline)
 
     def _open(
         self, receiving: Receiving, number: int, sealed: Buffer, source: Source, now: float, *, is_sure: bool = True
@@ -167,7 +178,7 @@ class Blocks:
         keys.confirmed = True
         if receiving.meter.received(number, now):
             counted, missing = receiving.meter.report(self._wire.overflow, now)
-            report = control.frame(control.LossReport(counted, missing))
+            report = control.frame(control.LossReport(counted, missing, receiving.joiner.mended))
             self.send_under(session, keys, report, now, answers=True)
         self._turn = source
         self._opened(session, keys, memoryview(plaintext), source, now)
@@ -234,7 +245,7 @@ class Blocks:
         keys = session.sending_keys()
         return keys is not None and self.send_under(session, keys, frames, now, straight=load)
 
-    def send_under(  # noqa: PLR0912 - runs for every block: no calls that can be spared
+    def send_under(  # noqa: PLR0912, PLR0915 - runs for every block: no calls that can be spared
         self,
         session: Session,
         keys: Keys,
@@ -298,11 +309,11 @@ class Blocks:
                 or (is_relayed and sent)
                 or self._never_left(session, keys, (number,), len(frames), 1)
             )
-        buffers = self._cutter.cut(length, pair.remote_rid, number, size)
-        session.counters.datagrams_out += len(buffers) >> 1
         if not mtu.wanted:
             mtu.wanted = True
             self._timers.plan(session.node, max(mtu.next_wake, now))
+        buffers = self._cutter.cut(length, pair.remote_rid, number, size)
+        session.counters.datagrams_out += len(buffers) >> 1
         parts = batches(buffers, size)
         for part in parts:
             unsent = transmit(endpoint, part, size)
@@ -313,7 +324,18 @@ class Blocks:
                     or (is_relayed and sent)
                     or self._never_left(session, keys, (number,), len(frames), len(buffers) >> 1)
                 )
+        if session.repairs:
+            self._send_repair(session, path, pair.remote_rid, number, length)
         return True
+
+    def _send_repair(self, session: Session, path: Path, rid: int, number: int, length: int) -> None:
+        """Behind a block that was just cut. One that finds no room is dropped: the block itself has left."""
+        size = path.mtu.size
+        header = FRAGMENT_HEADER.pack(REPAIR, rid, number, 0, length)
+        piece = parity(self._cutter.space[:length], size - FRAGMENT_HEADER_SIZE)
+        session.counters.datagrams_out += 1
+        self._counters["repairs_sent"] += 1
+        self._wire.transmit(path.endpoint, (header, piece), size)
 
     def _mend(  # noqa: PLR0917 - as the wire tells it
         self, unsent: Unsent, session: Session, path: Path, rest: Sequence[Buffer], size: int, load: Load, now: float

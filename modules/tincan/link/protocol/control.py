@@ -90,6 +90,8 @@ class LossReport(Control, tag=10):
 
     counted: Count
     missing: Count
+    mended: Count = 0
+    """Of those that are not missing, how many came with a datagram lost, which was made again (`repair.py`)."""
 
 
 class SizeProbe(Control, tag=11):

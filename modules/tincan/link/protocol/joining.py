@@ -1,4 +1,4 @@
-"""Joining fragments to sealed blocks again.
+"""Joining fragments to sealed blocks again, and repairing those that lack one.
 
 Two steps. `read_runs` reads what one receive gave (with UDP_GRO a train of equal datagrams) and gathers neighbouring
 fragments of one block into runs, so that all further work is done once for a run and not once for a datagram. A
@@ -19,7 +19,8 @@ from struct import Struct
 from typing import Final
 
 from .block import MAX_SEALED, MIN_SEALED
-from .wire import FRAGMENT, FRAGMENT_HEADER, FRAGMENT_HEADER_SIZE
+from .repair import mended
+from .wire import FRAGMENT, FRAGMENT_HEADER, FRAGMENT_HEADER_SIZE, REPAIR
 
 DEADLINE: Final = 1.0
 MAX_BLOCKS: Final = 64
@@ -33,6 +34,7 @@ BLOCK_COST: Final = 512
 CHUNK_COST: Final = 160
 """What a block and a chunk of it cost the interpreter besides their bytes: tiny fragments must not be cheap."""
 
+_KINDS = frozenset((FRAGMENT, REPAIR))
 _MAX_RECEIVE = 65_536
 _MAX_SIZES = 16
 _MIN_TRAIN_SEGMENT = 256
@@ -55,11 +57,22 @@ class Run:
         return (self.number, self.rid, self.total, self.offset + self.size) == (number, rid, total, offset)
 
 
-def read_runs(buffer: memoryview, segment: int) -> tuple[list[Run], list[memoryview]]:
+@dataclass(slots=True)
+class Repair:
+    """What stands for one lost piece of a block: a view of the receive buffer."""
+
+    rid: int
+    number: int
+    total: int
+    piece: memoryview
+
+
+def read_runs(buffer: memoryview, segment: int) -> tuple[list[Run | Repair], list[memoryview]]:
     """Read what one receive gave: datagrams of `segment` bytes, the last one at most that; no GRO is one datagram.
 
-    Returns the runs, in order, and the datagrams that are not well-formed fragments, for other handlers (`wire.parse`
-    refuses those that look like one). Never raises. The views are valid until the buffer is used again.
+    Returns the runs, in order, with the repairs between them, and the datagrams that are no well-formed fragments, for
+    other handlers (`wire.parse` refuses those that look like one). Never raises. The views are valid until the buffer
+    is used again.
     """
     if segment <= 0 or segment >= len(buffer):
         return _read_datagrams(buffer, len(buffer))
@@ -147,19 +160,22 @@ def _train_pieces(segment: int) -> list[slice]:
     return [slice(start + FRAGMENT_HEADER_SIZE, start + segment) for start in range(0, _MAX_RECEIVE, segment)]
 
 
-def _read_datagrams(buffer: memoryview, segment: int) -> tuple[list[Run], list[memoryview]]:
-    runs: list[Run] = []
+def _read_datagrams(buffer: memoryview, segment: int) -> tuple[list[Run | Repair], list[memoryview]]:
+    runs: list[Run | Repair] = []
     others: list[memoryview] = []
     run: Run | None = None
     for start in range(0, len(buffer), segment or 1):
         datagram = buffer[start : start + segment]
         size = len(datagram) - FRAGMENT_HEADER_SIZE
-        if size <= 0 or datagram[0] != FRAGMENT:
+        if size <= 0 or datagram[0] not in _KINDS:
             others.append(datagram)
             continue
-        _, rid, number, offset, total = FRAGMENT_HEADER.unpack_from(datagram)
-        if offset + size > total or not MIN_SEALED <= total <= MAX_SEALED:
+        kind, rid, number, offset, total = FRAGMENT_HEADER.unpack_from(datagram)
+        if not MIN_SEALED <= total <= MAX_SEALED or (offset if kind == REPAIR else offset + size > total):
             others.append(datagram)
+        elif kind == REPAIR:
+            run = None
+            runs.append(Repair(rid, number, total, datagram[FRAGMENT_HEADER_SIZE:]))
         elif run and run.continues(rid, number, total, offset):
             run.pieces.append(datagram[FRAGMENT_HEADER_SIZE:])
             run.size += size
@@ -195,7 +211,7 @@ class Budget:
 class _Block:
     """A block in the making: chunks in order, none overlapping. A broken one holds nothing until its deadline."""
 
-    __slots__ = ("broken", "chunks", "cost", "deadline", "missing", "starts", "total")
+    __slots__ = ("broken", "chunks", "cost", "deadline", "missing", "repair", "starts", "total")
 
     def __init__(self, total: int, deadline: float) -> None:
         self.total = total
@@ -204,6 +220,7 @@ class _Block:
         self.cost = BLOCK_COST
         self.starts: list[int] = []
         self.chunks: list[bytes] = []
+        self.repair: bytes | None = None
         self.broken = False
 
 
@@ -215,7 +232,7 @@ class Joiner:
     may come out; once the real one is opened, no other of its number does.
     """
 
-    __slots__ = ("_blocks", "_budget", "_is_new", "_max_bytes", "conflicts", "lost", "used")
+    __slots__ = ("_blocks", "_budget", "_is_new", "_max_bytes", "conflicts", "lost", "mended", "used")
 
     def __init__(self, is_new: Callable[[int], bool], budget: Budget, max_bytes: int = MAX_SESSION_BYTES) -> None:
         self._is_new = is_new
@@ -229,6 +246,8 @@ class Joiner:
         """Blocks of which something came and that were given up: for the loss report to the sender."""
         self.conflicts = 0
         """Of those, the ones whose fragments contradicted each other."""
+        self.mended = 0
+        """Blocks that came with one datagram missing, and that were repaired."""
 
     def __len__(self) -> int:
         """Blocks in the making."""
@@ -237,7 +256,7 @@ class Joiner:
     @property
     def next_deadline(self) -> float | None:
         """When `expire` has something to do."""
-        return next((block.deadline for block in self._blocks.values()), None)
+        return next(iter(self._blocks.values())).deadline if self._blocks else None
 
     def add(self, run: Run, now: float) -> bytes | memoryview | None:
         """The sealed block that this run completes, or None.
@@ -253,11 +272,24 @@ class Joiner:
             self._break(block)
             return None
         if block.missing:
-            self._make_room()
-            return None
-        del self._blocks[run.number]
-        self._account(-block.cost)
+            return self._mend(run.number, block)
+        self._take_out(run.number, block)
         return b"".join(block.chunks)
+
+    def repair(self, repair: Repair, now: float) -> bytes | None:
+        """The sealed block that this repair completes, or None."""
+        block = self._block_of(repair, now)
+        if block is None:
+            return None
+        known = block.repair
+        if repair.total != block.total or (known is not None and known != repair.piece):
+            self._break(block)
+            return None
+        if known is None:
+            block.repair = bytes(repair.piece)
+            block.cost += len(block.repair) + CHUNK_COST
+            self._account(len(block.repair) + CHUNK_COST)
+        return self._mend(repair.number, block)
 
     def expire(self, now: float) -> None:
         """Give up the blocks whose deadline has come."""
@@ -277,7 +309,22 @@ class Joiner:
         self._blocks.clear()
         self._budget.joiners.discard(self)
 
-    def _block_of(self, run: Run, now: float) -> _Block | None:
+    def _mend(self, number: int, block: _Block) -> bytes | None:
+        """The block that still lacks something, if what has come of it is enough."""
+        if block.repair is not None and block.missing <= len(block.repair):
+            sealed = mended(block.starts, block.chunks, block.total, block.repair)
+            if sealed is not None:
+                self._take_out(number, block)
+                self.mended += 1
+                return sealed
+        self._make_room()
+        return None
+
+    def _take_out(self, number: int, block: _Block) -> None:
+        del self._blocks[number]
+        self._account(-block.cost)
+
+    def _block_of(self, run: Run | Repair, now: float) -> _Block | None:
         block = self._blocks.get(run.number)
         if block is not None:
             return None if block.broken else block
@@ -326,7 +373,7 @@ class Joiner:
         self.conflicts += 1
         self._account(BLOCK_COST - block.cost)
         block.cost = BLOCK_COST
-        block.starts, block.chunks = [], []
+        block.starts, block.chunks, block.repair = [], [], None
         block.broken = True
 
     def _make_room(self) -> None:

@@ -4,11 +4,15 @@ A lost datagram costs its whole block, so large blocks win on clean paths and lo
 what it misses; the sender keeps the part of its blocks that is lost small. Only numbers that were passed before the
 last report count as missing, so reordering alone does not look like loss; what the receiver's own socket had no room
 for is not the path's fault, and smaller blocks would make it worse.
+
+Where blocks are repaired (`repairing.py`), they may be larger for the same loss.
 """
 
 from __future__ import annotations
 
 from typing import Final
+
+from .repairing import Repairing
 
 REPORT_INTERVAL: Final = 0.25
 GAP_INTERVAL: Final = 1.0
@@ -80,13 +84,26 @@ class LossMeter:
 class BlockSizer:
     """The sending side, for one pair of keys: how many datagrams a block may have."""
 
-    __slots__ = ("_blocks", "_counted", "_datagrams", "_heard", "_lost", "_missing", "_sent", "limit")
+    __slots__ = (
+        "_blocks",
+        "_counted",
+        "_datagrams",
+        "_heard",
+        "_lost",
+        "_mended",
+        "_missing",
+        "_repairing",
+        "_sent",
+        "limit",
+    )
 
     def __init__(self, now: float, before: BlockSizer | None = None, sent: tuple[int, int] = (0, 0)) -> None:
         """`before` is the one of the keys before: the path is the same. `sent` as in `reported`."""
         self.limit = MOST_DATAGRAMS
         self._counted = 0
         self._missing = 0
+        self._mended = 0
+        self._repairing: Repairing = Repairing(now, None if before is None else before._repairing)
         self._blocks, self._sent = sent
         self._heard = now
         self._lost = 0.0
@@ -96,6 +113,11 @@ class BlockSizer:
             self.limit = before.limit
             self._lost, self._datagrams = before._lost * keep, before._datagrams * keep
 
+    @property
+    def repairs(self) -> bool:
+        """Whether a block of several datagrams is followed by one that can stand for any of them."""
+        return self._repairing.wanted
+
     def unreported(self, sent_blocks: int, now: float) -> bool:
         """Whether no report came for what was sent; blocks are then halved."""
         if now < self._heard + SILENCE or sent_blocks < self._blocks + SILENT_BLOCKS:
@@ -104,7 +126,9 @@ class BlockSizer:
         self._heard, self._blocks = now, sent_blocks
         return True
 
-    def reported(self, counted: int, missing: int, sent: tuple[int, int], now: float, *, aside: int = 0) -> float:
+    def reported(
+        self, counted: int, missing: int, mended: int, sent: tuple[int, int], now: float, *, aside: int = 0
+    ) -> float:
         """Take a report; returns the part of the blocks since the one before it that is missing, 0 to 1.
 
         `sent` is what was sent so far: (blocks, datagrams that they took). `aside`: so many of the blocks since the
@@ -114,17 +138,22 @@ class BlockSizer:
             return 0.0
         blocks = max(counted - self._counted - aside, 0)
         lost = min(max(missing - self._missing - aside, 0), blocks)
+        saved = min(max(mended - self._mended, 0), blocks - lost)
+        self._mended = mended
         if blocks < REPORT_BLOCKS:
             # Of a gap in a light flow: it says little of the path, and nothing of what large blocks would meet.
             self._counted, self._missing = counted, missing
             return lost / max(blocks, 1)
         keep = self._kept(now)
-        datagrams_a_block = max((sent[1] - self._sent) / max(sent[0] - self._blocks, 1), 1.0)
+        datagrams = blocks * max((sent[1] - self._sent) / max(sent[0] - self._blocks, 1), 1.0)
         self._counted, self._missing, self._heard = counted, missing, now
         self._blocks, self._sent = sent
         self._lost = self._lost * keep + lost
-        self._datagrams = self._datagrams * keep + blocks * datagrams_a_block
+        self._datagrams = self._datagrams * keep + datagrams
+        self._repairing.observed(blocks, lost, saved, datagrams, now)
         limit = ACCEPTABLE * self._datagrams / self._lost if self._lost else MOST_DATAGRAMS
+        if self.repairs:
+            limit = self._repairing.limit
         self.limit = max(1, int(min(MOST_DATAGRAMS, limit)))
         return lost / blocks
 

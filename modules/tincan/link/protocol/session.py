@@ -155,6 +155,8 @@ class Session:
     """Card frames from the peer, until the directory has confirmed its address."""
     block_limit: int = MAX_BLOCK
     """The most bytes of plaintext that a block may have: less on a path that loses datagrams."""
+    repairs: bool = True
+    """Behind each block that takes more than one datagram goes another that can stand for any of them."""
     counters: Counters = field(default_factory=Counters)
 
     @property

@@ -66,7 +66,7 @@ class Sizing:
         while keys.aside and keys.aside[0] < report.counted:
             keys.aside.popleft()
             aside += 1
-        lost = keys.sizer.reported(report.counted, report.missing, sent, now, aside=aside)
+        lost = keys.sizer.reported(report.counted, report.missing, report.mended, sent, now, aside=aside)
         path = session.paths.active
         if path is not None and lost >= DOUBTFUL:
             path.mtu.doubt(now)
@@ -82,6 +82,7 @@ class Sizing:
 
     def _limit(self, session: Session, keys: Keys) -> None:
         path, datagrams = session.paths.active, keys.sizer.limit
+        session.repairs = keys.sizer.repairs
         if datagrams == MOST_DATAGRAMS:
             session.block_limit = MAX_BLOCK
             return

@@ -9,11 +9,12 @@ its owner chose, so that a datagram finds its session whatever address it comes 
     RETRY 4      receiver rid 8, token 16..32: "show me that you receive at your address" (retry.py)
     ECHO 6       token 8: this node's own, sent to its outer address to see whether it comes back (filtering.py)
     FRAGMENT 5   receiver rid 8, block number 8, offset 4, total 4, then the bytes of the sealed block from that offset
+    REPAIR 7     receiver rid 8, block number 8, zero 4, total 4, then what stands for one lost FRAGMENT (repair.py)
 
 On a direct address that has not yet answered, INIT is padded to INIT_SIZE by zeros in the plaintext payload of Noise
 message 1, and no answer is longer: an INIT with a forged source cannot be made into a bigger flood. Over the overlay
 it is not padded. A FRAGMENT's total is the length of the whole sealed block, its block number is also the counter in
-the cipher's nonce (keys.py). FRAGMENT is the hot one: joining.py reads it in bulk, and `parse` refuses it.
+the cipher's nonce (keys.py). FRAGMENT is the hot one: joining.py reads it and REPAIR in bulk, and `parse` refuses them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ FINISH: Final = 3
 RETRY: Final = 4
 FRAGMENT: Final = 5
 ECHO: Final = 6
+REPAIR: Final = 7
 ECHO_TYPE: Final = bytes((ECHO,))
 
 INIT_SIZE: Final = 1200
