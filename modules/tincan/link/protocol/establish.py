@@ -1,7 +1,8 @@
 """Handshakes on their way: ours are repeated until the peer has the keys, the peers' are bounded.
 
 The initiator alone repeats: INIT until a RESPONSE comes, then FINISH until a block under the new keys shows that it
-arrived. A responder keeps its answer for a few seconds and gives the same again. How many it keeps is bounded for each
+arrived. The repetitions come ever later, but whoever wants the peer anew has it asked at once: it may be back by now.
+A responder keeps its answer for a few seconds and gives the same again. How many it keeps is bounded for each
 source (half_open.py); under load an INIT from a UDP address must bring a token first, which costs this node no memory
 (retry.py).
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -24,6 +26,8 @@ from .source import Overlay, Source
 
 REPEAT_DELAYS: Final = (0.25, 0.5, 1.0, 1.5, 2.0)
 """Between repetitions; after the last the handshake has failed."""
+UNANSWERED: Final = "no answer"
+"""Why it has, then."""
 HALF_OPEN_LIFETIME: Final = 6.0
 MAX_OUTGOING: Final = 1024
 TOKEN_BUCKET: Final = 60.0
@@ -69,7 +73,11 @@ class Outgoing:
     datagram: bytes
     sent: float
     next_repeat: float
+    again_at: float = inf
+    """When it is sent once more beside its repetitions, since somebody wants the peer anew."""
     repeats: int = 0
+    is_first: bool = True
+    """What was sent last was sent once: the answer shows the round trip."""
     finishing: bool = False
     retried: bool = False
 
@@ -106,6 +114,7 @@ class Establishing:
         for known in self._outgoing.values():
             same = known.endpoint == endpoint if endpoint is not None else known.node == node and known.endpoint is None
             if same and not known.finishing:
+                self._hurry(known, now)
                 return
         if len(self._outgoing) >= MAX_OUTGOING:
             self._links.failed(node, endpoint, "too many", now)
@@ -147,13 +156,15 @@ class Establishing:
                 del self._outgoing[outgoing.rid]
             elif now >= outgoing.next_repeat:
                 self._repeat(outgoing, now)
+            elif now >= outgoing.again_at:
+                self._send_again(outgoing, now)
         for rid, incoming in list(self._incoming.items()):
             if now < incoming.expires:
                 break
             self._forget(rid)
 
     def next_wake(self) -> float | None:
-        times = [outgoing.next_repeat for outgoing in self._outgoing.values()]
+        times = [min(outgoing.next_repeat, outgoing.again_at) for outgoing in self._outgoing.values()]
         if self._incoming:
             times.append(next(iter(self._incoming.values())).expires)
         return min(times, default=None)
@@ -163,13 +174,23 @@ class Establishing:
         if outgoing.repeats >= len(REPEAT_DELAYS):
             del self._outgoing[outgoing.rid]
             if not outgoing.finishing:
-                self._links.failed(outgoing.node, outgoing.endpoint, "no answer", now)
+                self._links.failed(outgoing.node, outgoing.endpoint, UNANSWERED, now)
             return
         outgoing.next_repeat = now + REPEAT_DELAYS[outgoing.repeats]
+        self._send_again(outgoing, now)
+
+    def _hurry(self, outgoing: Outgoing, now: float) -> None:
+        """Ask the peer at once, but no more often than a handshake that has just begun does."""
+        outgoing.again_at = outgoing.sent + REPEAT_DELAYS[0]
+        if now >= outgoing.again_at:
+            self._send_again(outgoing, now)
+
+    def _send_again(self, outgoing: Outgoing, now: float) -> None:
+        outgoing.is_first = False
         self._send(outgoing, now)
 
     def _send(self, outgoing: Outgoing, now: float) -> None:
-        outgoing.sent = now
+        outgoing.sent, outgoing.again_at = now, inf
         self._links.transmit_datagram(outgoing.datagram, outgoing.endpoint, outgoing.node, outgoing.via, now)
 
     def _on_init(self, init: wire.Init, source: Source, now: float) -> None:
@@ -233,7 +254,7 @@ class Establishing:
                 return
             raise
         begun = outgoing.sent
-        rtt = now - begun if outgoing.repeats == 0 else None
+        rtt = now - begun if outgoing.is_first else None
         outgoing.datagram = finish
         outgoing.finishing = True
         outgoing.repeats = 0

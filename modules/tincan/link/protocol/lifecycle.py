@@ -13,7 +13,7 @@ from .card_traffic import CardTraffic
 from .certification import Certification
 from .conversation import Conversation
 from .ending import end_session
-from .establish import Establishing
+from .establish import UNANSWERED, Establishing
 from .events import ConnectFailed, Contacted, Endpoint, SessionUp
 from .handshake import Established
 from .keys import KeyPair
@@ -30,6 +30,7 @@ from .sizing import Sizing
 from .source import Overlay, Source
 from .state import State
 from .timers import SHORTEST_WAIT
+from .waiting import Waiting
 
 MAX_SESSIONS: Final = 4096
 MAX_OTHERS: Final = 32
@@ -168,7 +169,20 @@ class Lifecycle:
         if session is None or self.establishing.is_under_way(session.node):
             return
         if session.keys is None or (not session.direct and now >= session.heard + LOST_AFTER):
-            self.end(session, reason)
+            self._cards.tend(session, now)
+            waiting = session.waiting
+            if waiting and reason == UNANSWERED:
+                session.waiting = Waiting()
+                self.end(session, reason)
+                self._greet_for(session.node, waiting, now)
+            else:
+                self.end(session, reason)
+
+    def _greet_for(self, node: bytes, waiting: Waiting, now: float) -> None:
+        """Card frames have come while a handshake was failing, and are not too late yet: greet the peer once more."""
+        session = self.ensure(node, now)
+        session.waiting, session.carries_card, session.last_card = waiting, True, now
+        self._state.timers.plan(node, waiting.next_deadline or now)
 
     def transmit_datagram(
         self, datagram: bytes, endpoint: Endpoint | None, node: bytes | None, via: bytes | None, now: float

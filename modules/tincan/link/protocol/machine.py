@@ -214,10 +214,12 @@ class LinkMachine:
         return known | set(self.searching.opened) | tested
 
     def close(self, now: float) -> None:
-        """Tell every peer that this node goes."""
-        for session in list(self.sessions.values()):
+        """Tell every peer that this node goes, those over the overlay first: its neighbours still relay for it."""
+        sessions = sorted(self.sessions.values(), key=lambda session: session.direct)
+        for session in sessions:
             if session.keys is not None:
                 self._conversation.send(session, control.Close(), now)
+        for session in sessions:
             self._lifecycle.end(session, "stopped")
 
     def introduce(self, credentials: Credentials, now: float) -> None:
