@@ -3,8 +3,8 @@
 What is left out of the real links is replaced by figures: a link is made after the round trips that the handshake and
 the rendezvous take over the ring's real path, a dead neighbour is noticed as the links' timers would, every message
 costs OVERHEAD bytes a link besides its own, and links cost what their upkeep does (`upkeep.py`). Packets are forwarded
-by `Routes`, the table that the links use; who makes contact with which bootstrap, and when, the signal module's machine
-says (`first_contact.py`).
+by the links' own table and rules (`routes.py`, `forwarding.py`); who makes contact with which bootstrap, and when, the
+signal module's machine says (`first_contact.py`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from benchmarks.overlay_net.upkeep import Upkeep
 from ipop_core.simulation import World
 from ipop_modules.signal.dialer import OWN_ID
 from ipop_modules.signal.protocol.bootstrap import DEFAULT_PORT, Bootstrap
+from ipop_modules.tincan.link.protocol import forwarding, overlay
 from ipop_modules.tincan.link.protocol.parting import PATIENCE
 from ipop_modules.tincan.link.protocol.path import KEEPALIVE
 from ipop_modules.tincan.link.protocol.routes import Routes as Table
@@ -52,7 +53,6 @@ FAILING_AFTER = 1.5
 """Packets take another way from then on, where there is one: after the links' suspicion and a probe that is lost."""
 FAILING_AFTER_RELAYING = 0.7
 """The same of a link to which a packet on its way was handed."""
-HOP_LIMIT = 64
 LINK_OVERHEAD = 95
 """Bytes around a message between neighbours: block, frame, role, the UDP and IP headers, and its part of a loss report,
 which comes every 16 blocks."""
@@ -98,11 +98,9 @@ class Node:
 class Packet(msgspec.Struct, frozen=True):
     send: Send
     sender: bytes
-    hops: int = 0
-    passed_via: bool = False
     last: bytes = b""
-    mark: bytes | None = None
-    strict: bool = False
+    route: overlay.Packet | None = None
+    """How it goes on over the ring; None before the first step, and on a direct link."""
 
 
 class Network(World):
@@ -236,15 +234,7 @@ class Network(World):
 
     def hops(self, start: Node, target: bytes) -> int | None:
         """How many links a packet for that very node takes now; None when it doesn't arrive."""
-        packet = Packet(Send(target, "exact", None, b""), start.id)
-        here = start
-        while here.id != target:
-            step = self._next_step(here, packet)
-            if step is None or packet.hops >= HOP_LIMIT or not self.nodes[step.following].alive:
-                return None
-            packet = Packet(packet.send, start.id, packet.hops + 1, mark=step.mark, strict=step.strict)
-            here = self.nodes[step.following]
-        return packet.hops
+        return self._way_length(start, overlay.Packet(target, start.id, overlay.MESSAGE, b""))
 
     # What machines ask for.
 
@@ -340,27 +330,29 @@ class Network(World):
         if not any(wish[0] == other for wish in node.wishes) and not any(wish[0] == node.id for wish in peer.wishes):
             self.unlink(node, peer)
 
-    # Forwarding, as the links do it (modules/tincan/link/protocol/relaying.py).
+    # Forwarding, by the links' rules.
 
     def _forward(self, node: Node, packet: Packet) -> None:
-        step = self._next_step(node, packet)
-        if step is None:
-            if packet.send.mode == "closest" and node.machine.ring.member:
-                self._deliver(node, packet)
-            return
-        following = step.following
-        overhead = LINK_OVERHEAD if packet.send.mode == "link" else ROUTED_OVERHEAD
-        size = len(packet.send.payload) + overhead
-        self.bytes_by[message_name(packet.send.payload)] += size
+        send, route = packet.send, packet.route
+        if send.mode == "link":
+            following, overhead = send.to, LINK_OVERHEAD
+            if following not in node.links:
+                return
+        else:
+            step, route = self._next_step(node, route or _routed(packet))
+            if step is None:
+                if forwarding.ends(node.table, route, is_own=not packet.last):
+                    self._deliver(node, packet)
+                return
+            following, overhead = step.following, ROUTED_OVERHEAD
+            route = overlay.one_hop_on(route, step.mark, strict=step.strict)
+        self.bytes_by[message_name(send.payload)] += len(send.payload) + overhead
         self.upkeep.message(node.id, following, self.now)
-        if packet.hops >= HOP_LIMIT:
-            return
         if not self.weather.passes(node.id, following):
             if not self.weather.reaches(node.id, following):
                 self._unanswered(node, self.nodes[following], FAILING_AFTER)
             return
-        passed = packet.passed_via or following == packet.send.via
-        onward = Packet(packet.send, packet.sender, packet.hops + 1, passed, node.id, step.mark, step.strict)
+        onward = Packet(send, packet.sender, node.id, route)
         self.after(self.weather.delay(), self._arrive, node, self.nodes[following], onward)
 
     def _arrive(self, before: Node, node: Node, packet: Packet) -> None:
@@ -376,21 +368,18 @@ class Network(World):
         self.after(failing_after, lambda: node.failing.add(dead.id) if dead.id in node.links else None)
         self.after(DEAD_AFTER, self.unlink, node, dead)
 
-    def _next_step(self, node: Node, packet: Packet) -> Step | None:
-        if packet.send.mode == "link":
-            return Step(packet.send.to) if packet.send.to in node.links else None
-        if not node.failing:
-            return self._step(node, packet, node.links)
-        return self._step(node, packet, node.links - node.failing) or self._step(node, packet, node.links)
-
-    def _step(self, node: Node, packet: Packet, usable: set[bytes]) -> Step | None:
-        send = packet.send
-        via = None if packet.passed_via or send.via in (None, node.id) else send.via
-        for target in (send.to, via):
-            if target in usable:
-                return Step(target)
-        mark, strict = (None, False) if send.via == node.id else (packet.mark, packet.strict)
-        return node.table.step(via or send.to, usable.__contains__, mark, strict=strict)
+    def _next_step(self, node: Node, route: overlay.Packet) -> tuple[Step | None, overlay.Packet]:
+        """Whom it is handed to; None where its way ends, be it here or by a rule."""
+        if route.to_via == node.id:
+            route = overlay.past_via(route)
+        linked = node.links.__contains__
+        sound = (lambda other: other in node.links and other not in node.failing) if node.failing else linked
+        step, route = forwarding.next_step(node.table, route, (sound, linked) if node.failing else (linked,))
+        if step is None or route.sender == node.id:
+            return step, route
+        if route.hop_limit <= 1 or not forwarding.carries(node.table, route, step):
+            return None, route._replace(closest=False)
+        return step, route
 
     def _deliver(self, node: Node, packet: Packet) -> None:
         if packet.send.mode == "exact" and packet.send.to != node.id:
@@ -400,20 +389,25 @@ class Network(World):
         self.perform(node, node.machine.receive(packet.send.payload, source, self.now))
 
     def _path_length(self, node: Node, wish: Connect) -> int | None:
-        packet = Packet(Send(wish.node, "exact", wish.via, b""), node.id)
-        here = node
-        for hops in range(HOP_LIMIT):
-            if here.id == wish.node:
-                return hops
-            step = self._next_step(here, packet)
+        return self._way_length(node, overlay.Packet(wish.node, node.id, overlay.MESSAGE, b"", to_via=wish.via))
+
+    def _way_length(self, here: Node, route: overlay.Packet) -> int | None:
+        """How many links a packet for that very node takes now; None when it doesn't arrive."""
+        while here.id != route.to:
+            step, route = self._next_step(here, route)
             if step is None or not self.nodes[step.following].alive:
                 return None
             if not self.weather.reaches(here.id, step.following):
                 return None
-            passed = packet.passed_via or step.following == wish.via
-            packet = Packet(packet.send, node.id, 0, passed, mark=step.mark, strict=step.strict)
+            route = overlay.one_hop_on(route, step.mark, strict=step.strict)
             here = self.nodes[step.following]
-        return None
+        return route.hops
+
+
+def _routed(packet: Packet) -> overlay.Packet:
+    send = packet.send
+    is_closest = send.mode == "closest"
+    return overlay.Packet(send.to, packet.sender, overlay.MESSAGE, b"", closest=is_closest, to_via=send.via)
 
 
 def _altered(send: Send, lies: Callable[[bytes], bytes]) -> Send:

@@ -9,18 +9,20 @@ import sys
 
 import pytest
 
-from benchmarks.overlay_net import full, scenarios
+from benchmarks.overlay_net import full, scenarios, thin
 from benchmarks.overlay_net.growing import Overlay
-from benchmarks.overlay_net.members import NAMESPACE_KEY
+from benchmarks.overlay_net.members import NAMESPACE_KEY, Recipe
 from ipop_core.lab.nat import NatKind
 from ipop_core.simulated_nat import SimulatedNat
 from ipop_core.simulation import World
 from ipop_modules.signal.protocol.rendezvous import Rendezvous
+from ipop_modules.tincan.link.protocol import forwarding
 from ipop_modules.topology.protocol import ids, longlinks, lookup, ring
 from ipop_modules.topology.protocol.longlinks import LongLinks
 from ipop_modules.topology.protocol.lookahead import Lookahead
 from ipop_modules.topology.protocol.records import address_key
 from ipop_modules.topology.protocol.storage import Storage
+from tests.topology.rings import ring as small_ring
 
 SIZE = 72
 
@@ -80,6 +82,13 @@ def test_the_same_seed_gives_the_same_figures_in_every_process() -> None:
 
 
 COSTS = ("cpu_s", "memory_gb")
+
+
+def test_where_the_links_hand_on_nothing_no_ring_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert small_ring(thin.Network(1, recipe=Recipe()), 6)
+    monkeypatch.setattr(forwarding, "carries", lambda routes, packet, step: False)
+    with pytest.raises(TimeoutError):
+        small_ring(thin.Network(1, recipe=Recipe()), 6)
 
 
 def test_a_host_behind_a_nat_is_reached_by_whom_it_has_asked() -> None:

@@ -100,10 +100,10 @@ def decode(body: memoryview) -> Packet:
     return Packet(to, sender, content, body[at:], closest, to_via, from_via, hop_limit, hops, mark, strict)
 
 
-def one_hop_on(packet: Packet, mark: bytes | None = None, *, strict: bool = False) -> bytes:
-    """The frame in which a relay hands the packet on."""
+def one_hop_on(packet: Packet, mark: bytes | None = None, *, strict: bool = False) -> Packet:
+    """The packet as a relay hands it on."""
     hops = min(packet.hops + 1, 255)
-    return frame(packet._replace(hop_limit=packet.hop_limit - 1, hops=hops, mark=mark, strict=strict))
+    return packet._replace(hop_limit=packet.hop_limit - 1, hops=hops, mark=mark, strict=strict)
 
 
 def past_via(packet: Packet) -> Packet:

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from ipop_core.token_bucket import TokenBucket
 
-from . import overlay
+from . import forwarding, overlay
 from .backlog import Load
 from .events import RoleData, TraceAnswered
 from .hearing import Hearing
@@ -99,7 +99,7 @@ class Relaying:
             self._no_further(packet, session, now)
         elif packet.hop_limit <= 1:
             self._hops_ended(packet, now)
-        elif not self.routes.member and step.following != packet.to:
+        elif not forwarding.carries(self.routes, packet, step):
             self._counters["drop_not_in_ring"] += 1
         elif not self.hospitality.admits(session, packet, len(body), now):
             self._counters["drop_stranger_limit"] += 1
@@ -121,45 +121,25 @@ class Relaying:
         step, packet = self._next_step(packet)
         if step is not None:
             return self._hand_on(step, packet, load, now)
-        if packet.closest and self.routes.member:
+        if forwarding.ends(self.routes, packet, is_own=True):
             self._arrived(packet, self._state.own, now)
             return True
         self._counters["drop_no_route"] += 1
         return False
 
     def _next_step(self, packet: Packet, avoid: bytes | None = None) -> tuple[Step | None, Packet]:
-        """Whom to hand a packet to, and how it goes on; over a link that is failing only where there is no other.
-
-        A node that is not in the ring yet names a neighbour that is. Where no sound link leads towards that one, the
-        packet goes to its receiver by the ring, in which it may be by now.
-        """
-        ways = [packet] if packet.to_via is None else [packet, overlay.past_via(packet)]
-        for usable in (self._state.is_sound, self._state.is_linked):
-            for way in ways:
-                step = self._step(way, avoid, usable)
-                if step is not None:
-                    return step, way
-        return None, packet
-
-    def _step(self, packet: Packet, avoid: bytes | None, linked: Callable[[bytes], bool]) -> Step | None:
-        def usable(node: bytes) -> bool:
-            return node != avoid and linked(node)
-
-        for node in (packet.to, packet.to_via):
-            if node is not None and usable(node):
-                return Step(node)
-        target = packet.to if packet.to_via is None else packet.to_via
-        return self.routes.step(target, usable, packet.mark, strict=packet.strict)
+        """Over a link that is failing only where there is no other."""
+        return forwarding.next_step(self.routes, packet, (self._state.is_sound, self._state.is_linked), avoid)
 
     def _no_further(self, packet: Packet, session: Session, now: float) -> None:
-        if packet.closest and packet.to_via is None and self.routes.member:
+        if forwarding.ends(self.routes, packet, is_own=False):
             self._arrived(packet, session.node, now)
         else:
             self._counters["drop_no_route"] += 1
 
     def _hand_on(self, step: Step, packet: Packet, load: Load, now: float) -> bool:
         onward = overlay.one_hop_on(packet, step.mark, strict=step.strict)
-        return self._send(self._state.sessions[step.following], onward, load, now)
+        return self._send(self._state.sessions[step.following], overlay.frame(onward), load, now)
 
     def _hops_ended(self, packet: Packet, now: float) -> None:
         if packet.content == overlay.TRACE:
