@@ -337,6 +337,21 @@ def test_where_records_are_proven_one_that_stays_alone_counts() -> None:
     assert resolved(story.machine.wake(story.now)) == [node_of(b"alice")]
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_question_that_two_storers_answered_counts_for_the_owner_whom_one_of_them_named(*, keeps: bool) -> None:
+    """It is asked again while its answer is under way, and may come to another one then."""
+    story = crowded()
+    assert story.machine.lookups
+    story.machine.lookups._majority = False
+    first, *others = asked(story)
+    story.hear(GetAnswer(first, (Copy(record(b"alice"), 60),), 1, True), NEXT, proven=False)
+    assert not said(story.hear(GetAnswer(first, (), 0, keeps), NEXT, proven=False), Get)
+    found: list[Effect] = []
+    for number in others:
+        found += story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False)
+    assert resolved(found) == [node_of(b"alice")]
+
+
 def test_where_nothing_is_proven_one_storer_alone_is_believed_only_when_there_is_no_more_time() -> None:
     story = crowded()
     story.hear(GetAnswer(asked(story)[0], (Copy(record(b"alice"), 60),), 1, True), NEXT, proven=False)

@@ -145,5 +145,39 @@ def test_a_member_whose_record_is_over_is_listed_where_all_that_answer_have_it()
     story.now = 700.0
     old = member(b"old", 5, key=KEY)
     answer(story, ask(story)[0], Copy(old, 60))
-    story.now += members.WAIT
+    story.now += members.LIMIT
     assert listed(story.machine.wake(story.now)) == [old.owner]
+
+
+def test_a_storer_that_says_at_once_that_there_is_nobody_ends_no_list_that_others_still_tell() -> None:
+    story = crowded()
+    records = sorted((member(owner, 5, key=KEY) for owner in OWNERS[:4]), key=lambda record: record.owner)
+    lying, telling, _ = ask(story)
+    answer(story, lying)
+    found: list[Effect] = []
+    for record in records:
+        story.now += 0.8 * members.WAIT
+        found += story.machine.wake(story.now)
+        page = [Copy(record, 60)] * MAX_COPIES  # a full page: there may be more
+        further = [get for get in said(answer(story, telling, *page), Get) if get.after == record.owner]
+        telling = further[0]
+    assert not [effect for effect in found if isinstance(effect, Listed)]
+    answer(story, telling)
+    story.now += members.WAIT
+    found = story.machine.wake(story.now)
+    assert listed(found) == [record.owner for record in records]
+    assert certain(found)
+
+
+@pytest.mark.parametrize("told", [0, 1, 2])
+def test_a_list_is_certain_where_two_storers_have_told_all(told: int) -> None:
+    story = crowded()
+    for get in ask(story)[:told]:
+        answer(story, get)
+    story.now += members.LIMIT
+    assert certain(story.machine.wake(story.now)) == (told == 2)
+
+
+def certain(effects: list[Effect]) -> bool:
+    (found,) = [effect for effect in effects if isinstance(effect, Listed)]
+    return found.certain

@@ -185,6 +185,11 @@ class Lookups:
             if copy.record.withdrawn and self._stands(copy.record, lookup):
                 lookup.withdrawn[copy.record.owner] = copy
         named = next((copy for copy in said if not copy.record.withdrawn), None)
+        if named is None and lookup.votes.get(answer.number) is not None:
+            # Asked again, another storer may answer: that it has nothing undoes nothing.
+            self._void(lookup)
+            self._judge(lookup, now)
+            return True
         if named is None and answer.token and lookup.asked_for_more[answer.number] < MORE:
             lookup.asked_for_more[answer.number] += 1
             self._send(lookup, answer.number, lookup.via.get(answer.number), answer.token)

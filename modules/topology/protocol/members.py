@@ -5,11 +5,13 @@ signature and the namespace's seal counts, of one owner the newest: a storer can
 two's, and can invent none. Whoever kept the records of members that left could list these for ever, so what seems to be
 over counts only where two of a part's storers have it, or all that have told everything: its owner, or this node, may
 have a wrong clock. A part of the set (`parts.py`) comes in pages, and those behind a full one are asked for as
-soon as one storer says that it is full. It ends within LONGEST.
+soon as one storer says that it is full. The list is certain when two storers of every part have told everything: one
+that says at once that there is nobody must not end it while the others are still telling. It ends within LONGEST.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from math import inf
 from typing import Final
@@ -29,9 +31,9 @@ LONGEST: Final = 4.8
 """Seconds for the whole."""
 RETRY: Final = 0.5
 WAIT: Final = 0.5
-"""Seconds after one storer of every part has told everything for which the others are waited for."""
+"""Seconds from the last answer for which others are waited for, when enough storers of every part have told all."""
 ENOUGH: Final = 2
-"""So many of a part's storers are believed of a record that seems to be over."""
+"""So many of a part's storers have told all there is, and are believed of a record that seems to be over."""
 MAX_PARTS: Final = 273
 """The first, the sixteen behind it, and all that are behind these: a liar can't make this node ask for ever."""
 MAX_RECORDS: Final = MAX_PARTS * MAX_IN_SET
@@ -67,8 +69,8 @@ class Members:
         """By request number; empty while nobody asks."""
         self._parts: dict[str, bytes] = {}
         """The keys of the parts that are asked for."""
-        self._told: set[str] = set()
-        """The parts that one storer has told wholly."""
+        self._told: Counter[str] = Counter()
+        """How many storers have told each part wholly."""
         self._records: dict[tuple[str, bytes], Record] = {}
         """By part and owner; kept from one question to the next, so that a signature is checked once."""
         self._seen: dict[tuple[str, bytes], float] = {}
@@ -110,23 +112,24 @@ class Members:
         if not telling.is_done:
             self._send(number, telling)
         else:
-            self._told.add(telling.part)
+            self._told[telling.part] += 1
         if all(other.is_done for other in self._tellings.values()):
             self._end(now, certain=True)
-        elif self._told.issuperset(self._parts):
-            self._ends = min(self._ends, now + WAIT)
         else:
-            self._ends = min(self._began + LONGEST, now + LIMIT)
+            self._ends = min(self._began + LONGEST, now + (WAIT if self._is_told() else LIMIT))
         return True
 
     def wake(self, now: float) -> None:
         if self._ends <= now:
-            self._end(now, certain=bool(self._parts) and self._told.issuperset(self._parts))
+            self._end(now, certain=bool(self._parts) and self._is_told())
         elif self._ask_at <= now:
             self._ask(now)
 
     def next_wake(self) -> float:
         return min(self._ends, self._ask_at)
+
+    def _is_told(self) -> bool:
+        return all(self._told[part] >= ENOUGH for part in self._parts)
 
     def _begin(self, now: float) -> None:
         self._ask_at = now + RETRY
