@@ -96,7 +96,10 @@ class BusClient:
             if not self._transport.send(parts):
                 self.counters.queue_full += 1
                 raise BusError("busy", f"{role}.{action}: the queue to the bus is full")
-            return await asyncio.wait_for(answer, deadline / 1000 + GRACE)
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes with the answer.
+            async with asyncio.timeout(deadline / 1000 + GRACE):
+                reply: Reply = await answer
+            return reply
         except TimeoutError:
             raise BusError("timeout", f"{role}.{action}: no answer in time") from None
         finally:

@@ -65,7 +65,8 @@ class Watching:
                 self._draw()
             await asyncio.sleep(SOONEST)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._happened.wait(), EVERY - SOONEST)
+                async with asyncio.timeout(EVERY - SOONEST):
+                    await self._happened.wait()
 
     async def _walk(self) -> None:
         while True:

@@ -24,7 +24,8 @@ async def resolve(bootstrap: Bootstrap) -> list[str]:
         return [format_endpoint(bootstrap.host, bootstrap.port)]
     lookup = asyncio.get_running_loop().getaddrinfo(bootstrap.host, None, type=socket.SOCK_DGRAM)
     try:
-        answers = await asyncio.wait_for(lookup, TIME_LIMIT)
+        async with asyncio.timeout(TIME_LIMIT):
+            answers = await lookup
     except TimeoutError:
         raise ResolveError(f"the name {bootstrap.host} was not resolved within {TIME_LIMIT:g} s") from None
     except (OSError, UnicodeError) as error:

@@ -315,7 +315,8 @@ async def _in_time(waiting: asyncio.Future[T], call: Call, what: str) -> T:
     """Wait a little less than the requester does, so that it hears why."""
     seconds = max(call.timeout - ANSWER_BEFORE, ANSWER_BEFORE)
     try:
-        return await asyncio.wait_for(waiting, seconds)
+        async with asyncio.timeout(seconds):
+            return await waiting
     except TimeoutError:
         raise IpopError(f"no {what} in {seconds:.1f} s") from None
 

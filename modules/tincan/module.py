@@ -433,7 +433,8 @@ class Tincan:
 
         async def registration() -> None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(has_registered.wait(), BRING_UP_AFTER)
+                async with asyncio.timeout(BRING_UP_AFTER):
+                    await has_registered.wait()
 
         async def wait() -> None:
             await asyncio.gather(self._pass_when_guarded(card), registration())

@@ -247,7 +247,8 @@ class Owners:
             self._machine.want_member(node, self._clock())
             self._after()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(proof, PROOF_SECONDS)
+                async with asyncio.timeout(PROOF_SECONDS):
+                    await proof
             session = self._machine.sessions.get(node)
         if session is None or not session.member or session.vouched is None:
             return False

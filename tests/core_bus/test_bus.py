@@ -52,6 +52,21 @@ async def test_binary_frames_travel_both_ways(transport: str, tmp_path: Path) ->
 
 
 @story
+async def test_who_is_cancelled_while_the_answer_comes_does_not_go_on(transport: str, tmp_path: Path) -> None:
+    """A task that asks in a loop would never end otherwise, and the stop of its module wait for it."""
+    async with stage(transport, tmp_path) as bus:
+        (await bus.module("tester", "test")).serve("echo", echo)
+        asker = bus.client("asker")
+        asking = asyncio.create_task(asker.request("test", "echo", {"text": "still there?"}))
+        await asyncio.sleep(0)
+        (answer,) = asker._answers.values()
+        answer.set_result(Reply({}, ()))
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+
+@story
 async def test_requests_at_once_are_not_mixed_up(transport: str, tmp_path: Path) -> None:
     async with stage(transport, tmp_path) as bus:
         (await bus.module("tester", "test")).serve("echo", echo)
