@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from itertools import combinations
 
 import pytest
@@ -10,9 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipop_modules.tincan.frames import CARD, FRAME_HEADER
-from ipop_modules.tincan.link.protocol import control
+from ipop_modules.tincan.link.protocol import control, joining
+from ipop_modules.tincan.link.protocol.backlog import Unsent
 from ipop_modules.tincan.link.protocol.block import MAX_SEALED, MIN_SEALED
-from ipop_modules.tincan.link.protocol.joining import BLOCK_COST, DEADLINE, Budget, Joiner, Repair, Run, read_runs
+from ipop_modules.tincan.link.protocol.events import Endpoint
+from ipop_modules.tincan.link.protocol.joining import (
+    BLOCK_COST,
+    CHUNK_COST,
+    DEADLINE,
+    Budget,
+    Joiner,
+    Repair,
+    Run,
+    read_runs,
+)
 from ipop_modules.tincan.link.protocol.repair import mended, parity
 from ipop_modules.tincan.link.protocol.wire import FRAGMENT, FRAGMENT_HEADER, REPAIR
 
@@ -183,6 +195,82 @@ def test_a_forged_repair_makes_nothing_that_reaches_the_card() -> None:
     forged = parts[-1][:-1] + bytes([parts[-1][-1] ^ 1])
     assert arrive(b, a, [*parts[1:-1], forged]) == []
     assert b.machine.counters["drop_forged"] == 1
+    assert b.machine.counters["blocks_mended"] == 0
+
+
+def test_a_repair_that_overtakes_a_datagram_is_no_loss() -> None:
+    net = Net(6)
+    a, b = linked(net)
+    frame, (*parts, last, repair) = send(net, a, b, 9000)
+    assert arrive(b, a, [*parts, repair]) == [frame]
+    assert b.machine.counters["blocks_mended"] == 1
+    assert arrive(b, a, [last, last]) == []
+    assert b.machine.counters["blocks_mended"] == 0
+
+
+def test_a_repair_of_tiny_pieces_is_refused() -> None:
+    datagram = FRAGMENT_HEADER.pack(REPAIR, RID, 7, 0, 2000) + bytes(255)
+    assert read_runs(memoryview(datagram), len(datagram)) == ([], [memoryview(datagram)])
+
+
+def test_a_malformed_repair_counts_as_a_bad_fragment() -> None:
+    net = Net(7)
+    a, b = linked(net)
+    assert arrive(b, a, [FRAGMENT_HEADER.pack(REPAIR, RID, 7, 1, 2000) + bytes(300)]) == []
+    assert b.machine.counters["drop_bad_fragment"] == 1
+
+
+def test_a_repair_that_finds_no_room_is_neither_held_nor_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Net(8)
+    a, b = linked(net)
+    transmit = a.transmit
+
+    def no_room(endpoint: Endpoint, buffers: Sequence[bytes | bytearray | memoryview], segment: int) -> Unsent | None:
+        return Unsent.FULL if buffers[0][0] == REPAIR else transmit(endpoint, buffers, segment)
+
+    before = a.machine.sessions[b.id].counters.datagrams_out
+    _, parts = send(net, a, b, 9000)
+    assert a.machine.sessions[b.id].counters.datagrams_out == before + len(parts)
+    monkeypatch.setattr(a, "transmit", no_room)
+    _, parts = send(net, a, b, 9000)
+    assert a.machine.counters["repairs_sent"] == 1
+    assert a.machine.sessions[b.id].counters.datagrams_out == before + 2 * len(parts) + 1
+    assert not a.backlog.is_full
+
+
+def test_what_a_repair_would_nearly_double_goes_without() -> None:
+    net = Net(9)
+    a, b = linked(net)
+    assert len(send(net, a, b, 1250)[1]) == 2
+
+
+@pytest.mark.parametrize(("count", "read"), [(1, 1), (2, 23)])
+def test_a_train_behind_a_repair_is_one_run(count: int, read: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receiving card joins datagrams of one size, and a repair has that of the block's behind it."""
+    read_datagrams, lengths = joining._read_datagrams, []
+
+    def counted(buffer: memoryview, segment: int) -> tuple[list[Run | Repair], list[memoryview]]:
+        lengths.append(len(buffer))
+        return read_datagrams(buffer, segment)
+
+    monkeypatch.setattr(joining, "_read_datagrams", counted)
+    block = os.urandom(1375 * 20 + 17)
+    *fragments, repair = datagrams(block, 1375, 8)
+    buffer = memoryview(b"".join([*datagrams(block, 1375)[-1:] * count, *fragments]))
+    runs, others = read_runs(buffer, len(repair))
+    assert not others
+    assert [type(run) for run in runs] == [Repair] * count + [Run]
+    assert -(-sum(lengths) // len(repair)) == read, "one by one"
+
+
+def test_what_a_repair_holds_is_accounted_and_given_back() -> None:
+    into = joiner()
+    for piece in (bytes(1000), bytes(1000)):
+        into.repair(Repair(RID, 1, 2000, memoryview(piece)), 0.0)
+        assert into.used == BLOCK_COST + CHUNK_COST + 1000
+    into.repair(Repair(RID, 1, 2000, memoryview(b"x" * 1000)), 0.0)
+    assert into.used == BLOCK_COST
+    assert into._blocks[1].repair is None
 
 
 def test_a_peer_hears_what_was_mended_and_a_clean_path_is_soon_left_alone() -> None:
@@ -196,6 +284,7 @@ def test_a_peer_hears_what_was_mended_and_a_clean_path_is_soon_left_alone() -> N
         net.run(0.1)
     assert session.keys is not None
     assert session.keys.sizer._mended == 5
+    assert b.machine.counters["blocks_mended"] == 5
     assert session.repairs
     for _ in range(100):
         for _ in range(10):

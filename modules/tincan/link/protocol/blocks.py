@@ -137,16 +137,25 @@ class Blocks:
 
     def _join(self, receiving: Receiving, run: Run | Repair, source: Source, now: float) -> None:
         """Take a part of a block, and open it if that was the last one."""
-        session, joiner = receiving.session, receiving.joiner
+        session, joiner, meter = receiving.session, receiving.joiner, receiving.meter
         is_part = isinstance(run, Repair) or run.size != run.total
         if is_part and not isinstance(source, Overlay) and not session.paths.validated(source):
             self._counters["drop_fragment_unvalidated"] += 1
             return
-        mended = joiner.mended
-        sealed = joiner.repair(run, now) if isinstance(run, Repair) else joiner.add(run, now)
+        made, opened = joiner.mended, session.counters.blocks_in
+        sealed: Buffer | None
+        if isinstance(run, Repair):
+            sealed = joiner.repair(run, now)
+        else:
+            sealed = joiner.add(run, now)
+            if run.number in meter.mended:
+                meter.was_late(run.number)
+                self._counters["blocks_mended"] -= 1
         if sealed is not None:
-            self._counters["blocks_mended"] += joiner.mended - mended
             self._open(receiving, run.number, sealed, source, now)
+            if joiner.mended > made and session.counters.blocks_in > opened:
+                meter.was_mended(run.number)
+                self._counters["blocks_mended"] += 1
         elif joiner.next_deadline is not None:
             self._timers.plan(session.node, joiner.next_deadline)
 
@@ -177,8 +186,7 @@ class Blocks:
             self._timers.plan(session.node, now)
         keys.confirmed = True
         if receiving.meter.received(number, now):
-            counted, missing = receiving.meter.report(self._wire.overflow, now)
-            report = control.frame(control.LossReport(counted, missing, receiving.joiner.mended))
+            report = control.frame(control.LossReport(*receiving.meter.report(self._wire.overflow, now)))
             self.send_under(session, keys, report, now, answers=True)
         self._turn = source
         self._opened(session, keys, memoryview(plaintext), source, now)
@@ -324,18 +332,21 @@ class Blocks:
                     or (is_relayed and sent)
                     or self._never_left(session, keys, (number,), len(frames), len(buffers) >> 1)
                 )
-        if session.repairs:
+        if session.repairs and 2 * length > 3 * size:
             self._send_repair(session, path, pair.remote_rid, number, length)
         return True
 
     def _send_repair(self, session: Session, path: Path, rid: int, number: int, length: int) -> None:
-        """Behind a block that was just cut. One that finds no room is dropped: the block itself has left."""
+        """Behind a block that was just cut, and that it is not nearly as large as.
+
+        One that finds no room is dropped: the block itself has left.
+        """
         size = path.mtu.size
         header = FRAGMENT_HEADER.pack(REPAIR, rid, number, 0, length)
         piece = parity(self._cutter.space[:length], size - FRAGMENT_HEADER_SIZE)
-        session.counters.datagrams_out += 1
-        self._counters["repairs_sent"] += 1
-        self._wire.transmit(path.endpoint, (header, piece), size)
+        if self._wire.transmit(path.endpoint, (header, piece), size) is None:
+            session.counters.datagrams_out += 1
+            self._counters["repairs_sent"] += 1
 
     def _mend(  # noqa: PLR0917 - as the wire tells it
         self, unsent: Unsent, session: Session, path: Path, rest: Sequence[Buffer], size: int, load: Load, now: float

@@ -91,7 +91,7 @@ class LossReport(Control, tag=10):
     counted: Count
     missing: Count
     mended: Count = 0
-    """Of those that are not missing, how many came with a datagram lost, which was made again (`repair.py`)."""
+    """Of those that are not missing, how many lacked a datagram that was made again (`repair.py`) and never came."""
 
 
 class SizeProbe(Control, tag=11):

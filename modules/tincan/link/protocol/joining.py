@@ -20,7 +20,7 @@ from typing import Final
 
 from .block import MAX_SEALED, MIN_SEALED
 from .repair import mended
-from .wire import FRAGMENT, FRAGMENT_HEADER, FRAGMENT_HEADER_SIZE, REPAIR
+from .wire import FRAGMENT, FRAGMENT_HEADER, FRAGMENT_HEADER_SIZE, PARTS, REPAIR
 
 DEADLINE: Final = 1.0
 MAX_BLOCKS: Final = 64
@@ -34,11 +34,12 @@ BLOCK_COST: Final = 512
 CHUNK_COST: Final = 160
 """What a block and a chunk of it cost the interpreter besides their bytes: tiny fragments must not be cheap."""
 
-_KINDS = frozenset((FRAGMENT, REPAIR))
 _MAX_RECEIVE = 65_536
 _MAX_SIZES = 16
 _MIN_TRAIN_SEGMENT = 256
 """Smaller ones are read one by one: peers choose the sizes, and each gets a table."""
+_MIN_REPAIR = 256
+"""Of a small piece, a block would have very many to be summed up; no path has smaller datagrams (`mtu.py`)."""
 
 
 @dataclass(slots=True)
@@ -77,9 +78,12 @@ def read_runs(buffer: memoryview, segment: int) -> tuple[list[Run | Repair], lis
     if segment <= 0 or segment >= len(buffer):
         return _read_datagrams(buffer, len(buffer))
     if segment >= _MIN_TRAIN_SEGMENT and len(buffer) <= _MAX_RECEIVE:
-        run = _read_train(buffer, segment)
+        # Of one size with the datagrams of the block behind it, a repair is received in front of them.
+        before = segment if buffer[0] == REPAIR and len(buffer) > 2 * segment else 0
+        run = _read_train(buffer[before:], segment)
         if run:
-            return [run], []
+            repairs, others = _read_datagrams(buffer[:before], segment)
+            return [*repairs, run], others
     return _read_datagrams(buffer, segment)
 
 
@@ -167,14 +171,14 @@ def _read_datagrams(buffer: memoryview, segment: int) -> tuple[list[Run | Repair
     for start in range(0, len(buffer), segment or 1):
         datagram = buffer[start : start + segment]
         size = len(datagram) - FRAGMENT_HEADER_SIZE
-        if size <= 0 or datagram[0] not in _KINDS:
+        if size <= 0 or datagram[0] not in PARTS:
             others.append(datagram)
             continue
         kind, rid, number, offset, total = FRAGMENT_HEADER.unpack_from(datagram)
-        if not MIN_SEALED <= total <= MAX_SEALED or (offset if kind == REPAIR else offset + size > total):
+        is_wrong = (offset or size < _MIN_REPAIR) if kind == REPAIR else offset + size > total
+        if is_wrong or not MIN_SEALED <= total <= MAX_SEALED:
             others.append(datagram)
         elif kind == REPAIR:
-            run = None
             runs.append(Repair(rid, number, total, datagram[FRAGMENT_HEADER_SIZE:]))
         elif run and run.continues(rid, number, total, offset):
             run.pieces.append(datagram[FRAGMENT_HEADER_SIZE:])
@@ -247,7 +251,7 @@ class Joiner:
         self.conflicts = 0
         """Of those, the ones whose fragments contradicted each other."""
         self.mended = 0
-        """Blocks that came with one datagram missing, and that were repaired."""
+        """Blocks that were made though a datagram was missing; whether they are genuine is not known here."""
 
     def __len__(self) -> int:
         """Blocks in the making."""
@@ -268,11 +272,12 @@ class Joiner:
         block = self._block_of(run, now)
         if block is None:
             return None
+        missing = block.missing
         if run.total != block.total or not self._insert(run, block):
             self._break(block)
             return None
         if block.missing:
-            return self._mend(run.number, block)
+            return self._mend(run.number, block) if block.missing < missing else None
         self._take_out(run.number, block)
         return b"".join(block.chunks)
 
@@ -285,10 +290,11 @@ class Joiner:
         if repair.total != block.total or (known is not None and known != repair.piece):
             self._break(block)
             return None
-        if known is None:
-            block.repair = bytes(repair.piece)
-            block.cost += len(block.repair) + CHUNK_COST
-            self._account(len(block.repair) + CHUNK_COST)
+        if known is not None:
+            return None
+        block.repair = bytes(repair.piece)
+        block.cost += len(block.repair) + CHUNK_COST
+        self._account(len(block.repair) + CHUNK_COST)
         return self._mend(repair.number, block)
 
     def expire(self, now: float) -> None:

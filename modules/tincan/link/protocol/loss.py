@@ -14,6 +14,10 @@ from typing import Final
 
 from .repairing import Repairing
 
+LATELY: Final = 64
+"""Mended blocks of which a datagram may still come."""
+MOST_LOST: Final = (3, 0.1)
+"""When more repaired blocks than so many, and than such a part, are lost, they get smaller as others do, at once."""
 REPORT_INTERVAL: Final = 0.25
 GAP_INTERVAL: Final = 1.0
 """A gap is reported after so long, however few blocks come: what is lost may be all that is large."""
@@ -36,7 +40,19 @@ DOUBTFUL: Final = 0.5
 class LossMeter:
     """The receiving side, for one pair of keys."""
 
-    __slots__ = ("_above", "_forgiven", "_highest", "_mark", "_missing", "_next", "_overflow", "_received", "_told")
+    __slots__ = (
+        "_above",
+        "_forgiven",
+        "_highest",
+        "_mark",
+        "_mended",
+        "_missing",
+        "_next",
+        "_overflow",
+        "_received",
+        "_told",
+        "mended",
+    )
 
     def __init__(self, now: float) -> None:
         self._next = now + REPORT_INTERVAL
@@ -52,6 +68,9 @@ class LossMeter:
         self._forgiven = 0
         self._overflow = (0, 0)
         """The overflow at the last report but one, and at the last."""
+        self._mended = 0
+        self.mended: Final[dict[int, None]] = {}
+        """The numbers of the last ones that were mended."""
 
     def received(self, number: int, now: float) -> bool:
         """Note an authentic block; true when a report is due. Runs for every block."""
@@ -65,8 +84,20 @@ class LossMeter:
             now >= self._next + GAP_INTERVAL - REPORT_INTERVAL and self._highest + 1 - self._received > self._missing
         )
 
-    def report(self, overflow: int, now: float) -> tuple[int, int]:
-        """(blocks sent, blocks of them that are missing), both counted since the keys were made.
+    def was_mended(self, number: int) -> None:
+        """Note that an authentic block had lacked a datagram."""
+        self._mended += 1
+        self.mended[number] = None
+        if len(self.mended) > LATELY:
+            del self.mended[next(iter(self.mended))]
+
+    def was_late(self, number: int) -> None:
+        """Note that it has come: it was overtaken, and not lost."""
+        del self.mended[number]
+        self._mended -= 1
+
+    def report(self, overflow: int, now: float) -> tuple[int, int, int]:
+        """(blocks sent, blocks of them that are missing, and that were mended), all since the keys were made.
 
         `overflow` counts the datagrams that this node's own socket had no room for.
         """
@@ -78,13 +109,14 @@ class LossMeter:
         self._missing, self._overflow = missing, (self._overflow[1], overflow)
         self._mark, self._above = self._highest, 0
         self._next, self._told = now + REPORT_INTERVAL, self._received
-        return counted, max(missing - self._forgiven, 0)
+        return counted, max(missing - self._forgiven, 0), self._mended
 
 
 class BlockSizer:
     """The sending side, for one pair of keys: how many datagrams a block may have."""
 
     __slots__ = (
+        "_asked",
         "_blocks",
         "_counted",
         "_datagrams",
@@ -105,6 +137,8 @@ class BlockSizer:
         self._mended = 0
         self._repairing: Repairing = Repairing(now, None if before is None else before._repairing)
         self._blocks, self._sent = sent
+        self._asked = sent[0]
+        """How many blocks had been sent when one of them should have brought a report."""
         self._heard = now
         self._lost = 0.0
         self._datagrams = 0.0
@@ -120,20 +154,28 @@ class BlockSizer:
 
     def unreported(self, sent_blocks: int, now: float) -> bool:
         """Whether no report came for what was sent; blocks are then halved."""
-        if now < self._heard + SILENCE or sent_blocks < self._blocks + SILENT_BLOCKS:
+        if now < self._heard + SILENCE or sent_blocks < max(self._blocks, self._asked) + SILENT_BLOCKS:
             return False
         self.limit = max(1, min(self.limit, LIKELY_DATAGRAMS) // 2)
-        self._heard, self._blocks = now, sent_blocks
+        self._heard, self._asked = now, sent_blocks
         return True
 
     def reported(
-        self, counted: int, missing: int, mended: int, sent: tuple[int, int], now: float, *, aside: int = 0
+        self,
+        report: tuple[int, int, int],
+        sent: tuple[int, int],
+        now: float,
+        *,
+        aside: int = 0,
+        is_direct: bool = True,
     ) -> float:
         """Take a report; returns the part of the blocks since the one before it that is missing, 0 to 1.
 
-        `sent` is what was sent so far: (blocks, datagrams that they took). `aside`: so many of the blocks since the
-        report before went elsewhere than by the path in use, and are taken to be missing.
+        `report` is what a meter gave, and `sent` what was sent so far: (blocks, datagrams that they took). `aside`: so
+        many of the blocks since the report before went elsewhere than by the path in use, and are taken to be missing.
+        Over the overlay, not `is_direct`, nothing is repaired.
         """
+        counted, missing, mended = report
         if counted <= self._counted:
             return 0.0
         blocks = max(counted - self._counted - aside, 0)
@@ -150,9 +192,10 @@ class BlockSizer:
         self._blocks, self._sent = sent
         self._lost = self._lost * keep + lost
         self._datagrams = self._datagrams * keep + datagrams
-        self._repairing.observed(blocks, lost, saved, datagrams, now)
+        if is_direct:
+            self._repairing.observed(blocks, lost, saved, datagrams, now)
         limit = ACCEPTABLE * self._datagrams / self._lost if self._lost else MOST_DATAGRAMS
-        if self.repairs:
+        if is_direct and self.repairs and lost <= max(MOST_LOST[0], MOST_LOST[1] * blocks):
             limit = self._repairing.limit
         self.limit = max(1, int(min(MOST_DATAGRAMS, limit)))
         return lost / blocks

@@ -41,7 +41,7 @@ from .sizing import Sizing
 from .source import Source
 from .state import Node, State, Wire
 from .unasked import Unasked
-from .wire import ECHO, FRAGMENT
+from .wire import ECHO, PARTS
 
 __all__ = ["LinkMachine", "Node", "Wire"]
 
@@ -346,7 +346,7 @@ class LinkMachine:
         for datagram in self._blocks.receive(buffer, segment, source, now):
             self.stirred = True
             self._work += WORK_OF_GREETING
-            if datagram and datagram[0] == FRAGMENT:
+            if datagram and datagram[0] in PARTS:
                 self.counters["drop_bad_fragment"] += 1
             elif datagram and datagram[0] == ECHO:
                 self.filtering.echoed(datagram)

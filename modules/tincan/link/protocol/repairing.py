@@ -15,8 +15,6 @@ REPAIRED_FROM: Final = 0.0005
 REPAIRED_TO: Final = 0.05
 EXPECTED: Final = (1, 1000)
 """Datagrams lost, of so many, that every path is taken to have shown."""
-MEMORY: Final = 10.0
-"""Seconds after which an observation counts half: a slow flow loses one datagram now and then."""
 REMEMBERED: Final = 20_000
 """Datagrams that count at most: a path that was clean for ever so many is soon seen to have changed."""
 ACCEPTABLE: Final = 0.004
@@ -28,7 +26,7 @@ JUDGED_RATIO: Final = 4.0
 JUDGED_DATAGRAMS: Final = 3.0
 """Blocks of fewer datagrams on average say nothing of that."""
 JUDGED_MEMORY: Final = 2.0
-"""Seconds as in MEMORY."""
+"""Seconds after which an observation counts half, when that is judged."""
 JUDGED_AFTER: Final = 3 * JUDGED_MEMORY
 """Seconds of repairing until it is judged: what was lost before could not be mended."""
 REST: Final = 30.0
@@ -64,17 +62,17 @@ class Repairing:
 
     @property
     def limit(self) -> float:
-        """Datagrams that a repaired block may have: of those of n, n * n * part * part / 2 lose two datagrams."""
+        """Datagrams that a repaired block may have: of those of n, some n * n * part * part / 2 lose two datagrams."""
         return sqrt(2 * ACCEPTABLE) / self.part
 
     def observed(self, blocks: int, lost: int, mended: int, datagrams: float, now: float) -> None:
         """So many blocks were sent, lost and mended since the last time, and took so many datagrams."""
-        keep, keep_judged = (0.5 ** (max(now - self._seen, 0.0) / memory) for memory in (MEMORY, JUDGED_MEMORY))
+        keep = 0.5 ** (max(now - self._seen, 0.0) / JUDGED_MEMORY)
         self._seen = now
-        tried = self._tried * keep + datagrams
+        tried = self._tried + datagrams
         weight = min(1.0, REMEMBERED / max(tried, 1.0))
-        self._hit, self._tried = (self._hit * keep + lost + mended) * weight, tried * weight
-        self._lost, self._mended = self._lost * keep_judged + lost, self._mended * keep_judged + mended
+        self._hit, self._tried = (self._hit + lost + mended) * weight, tried * weight
+        self._lost, self._mended = self._lost * keep + lost, self._mended * keep + mended
         if not self.wanted:
             self._since = now
         elif now >= self._since + JUDGED_AFTER and datagrams >= JUDGED_DATAGRAMS * blocks and self._is_no_help():

@@ -66,8 +66,10 @@ class Sizing:
         while keys.aside and keys.aside[0] < report.counted:
             keys.aside.popleft()
             aside += 1
-        lost = keys.sizer.reported(report.counted, report.missing, report.mended, sent, now, aside=aside)
         path = session.paths.active
+        figures = (report.counted, report.missing, report.mended)
+        is_direct = path is not None and not path.failing
+        lost = keys.sizer.reported(figures, sent, now, aside=aside, is_direct=is_direct)
         if path is not None and lost >= DOUBTFUL:
             path.mtu.doubt(now)
             self._state.timers.plan(session.node, now + SHORTEST_WAIT)

@@ -30,6 +30,8 @@ RETRY: Final = 4
 FRAGMENT: Final = 5
 ECHO: Final = 6
 REPAIR: Final = 7
+PARTS: Final = frozenset((FRAGMENT, REPAIR))
+"""Parts of a block."""
 ECHO_TYPE: Final = bytes((ECHO,))
 
 INIT_SIZE: Final = 1200
@@ -116,7 +118,7 @@ def init_padding(token: bytes, size: int) -> int:
 
 
 def parse(datagram: bytes | memoryview) -> HandshakeDatagram:
-    """Read one handshake datagram. Raises BadDatagram, also for a FRAGMENT."""
+    """Read one handshake datagram. Raises BadDatagram, also for a FRAGMENT or a REPAIR."""
     if not datagram:
         raise BadDatagram("datagram is empty, expected a type byte")
     if len(datagram) > MAX_HANDSHAKE:
