@@ -64,3 +64,28 @@ def test_a_newcomer_asks_for_its_place_through_whoever_wants_its_link() -> None:
     ring.on_hello(Hello(True, 1, (SILENT,), False, long=True), BESIDE, 0.0)
     sent = [decode(effect.payload) for effect in ring.out.drain() if isinstance(effect, Send)]
     assert [message.via for message in sent if isinstance(message, Join)] == [BESIDE]
+
+
+def test_of_the_news_that_neighbours_have_only_who_may_be_near_is_looked_at() -> None:
+    """A far neighbour names its own near ones, time and again."""
+    ring = Ring(ME, random.Random(5).randbytes, 0.0)
+    far, beside_far, nearer = (bytes([place]) + bytes(19) for place in (0x10, 0x11, 0x86))
+    near = [bytes([place]) + bytes(19) for place in (0x78, 0x7C, 0x84, 0x88)]
+    for node in (*near, far):
+        ring.link_up(node, initiator=True, now=0.0)
+        ring.on_hello(Hello(True, 1, (), False), node, 0.0)
+    sent = [decode(effect.payload) for effect in ring.out.drain() if isinstance(effect, Send)]
+    join = next(message for message in sent if isinstance(message, Join))
+    ring.on_join_answer(JoinAnswer(join.number, tuple(near)), 0.0)
+    assert set(ring.near) == set(near)
+    ring.on_hello(Hello(True, 1, (beside_far,), False), far, 1.0)
+    wake_until(ring, 60.0)
+    ring.is_stirred = False
+    ring.on_hello(Hello(True, 1, (beside_far,), False), far, 60.0)
+    assert not ring.is_stirred
+    ring.on_hello(Hello(True, 1, (nearer,), False), far, 61.0)
+    ring.connect_failed(nearer, 62.0)
+    wake_until(ring, 120.0)
+    ring.out.drain()
+    ring.on_hello(Hello(True, 1, (nearer,), False), far, 120.0)
+    assert Connect(nearer, far, "near") in ring.out.drain()

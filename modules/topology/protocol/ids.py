@@ -45,15 +45,11 @@ def between(start: bytes, node: bytes, end: bytes) -> bool:
 
 def closest(target: bytes, nodes: Iterable[bytes]) -> bytes | None:
     """The node nearest to `target`; of two that are equally near, the lower id. None when there is none."""
-    at = number(target)
-    best, best_gap = None, RING
-    for node in nodes:
-        gap = (int.from_bytes(node, "big") - at) % RING
-        if gap > HALF:
-            gap = RING - gap
-        if gap < best_gap or (gap == best_gap and best is not None and node < best):
-            best, best_gap = node, gap
-    return best
+    ordered = sorted(nodes)
+    if not ordered:
+        return None
+    after = bisect_left(ordered, target) % len(ordered)
+    return min(ordered[after - 1], ordered[after], key=lambda node: (distance(node, target), node))
 
 
 def in_order(start: bytes, nodes: Iterable[bytes]) -> list[bytes]:

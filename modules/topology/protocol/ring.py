@@ -208,7 +208,8 @@ class Ring:
         link.member, link.life, link.near = hello.member, hello.life, hello.near
         link.order = hello.order
         self._note_long(sender, link, hello, now)
-        is_news = self._heard.hear((node for node in hello.near if node not in self.links), sender, now)
+        heard = [node for node in hello.near if node not in self.links]
+        is_news = self._heard.hear(heard, sender, now) and self._may_be_near(heard)
         lacking = hello.member and not hello.ask and self._sharing.lacks(sender, hello.list_mark)
         if hello.ask:
             self._sharing.tell(sender)
@@ -270,10 +271,11 @@ class Ring:
         via = self._probing.answered(answer.number)
         if via is None:
             return
-        if self._placed_at is None:
-            self._placed_at = now
-        self._heard.hear((node for node in answer.near if node not in self.links), via, now)
-        self._review(now)
+        heard = [node for node in answer.near if node not in self.links]
+        self._heard.hear(heard, via, now)
+        if self._placed_at is None or self._may_be_near(heard):
+            self._placed_at = now if self._placed_at is None else self._placed_at
+            self._review(now)
 
     # Time.
 
@@ -455,6 +457,12 @@ class Ring:
 
     def _may_try(self, node: bytes) -> bool:
         return node in self._attempts or self._attempts.may_begin(self._heard.via(node))
+
+    def _may_be_near(self, nodes: Iterable[bytes]) -> bool:
+        """Whether one of them lies among the near neighbours, or where some of these are missing."""
+        if len(self.near) < 2 * NEAR:
+            return True
+        return any(ids.between(self.near[-1], node, self.near[NEAR - 1]) for node in nodes)
 
     def _counts(self, node: bytes) -> bool:
         link = self.links.get(node)
