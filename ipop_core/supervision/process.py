@@ -20,9 +20,6 @@ from ipop_core.supervision.nursery import Nursery, Report
 from ipop_core.supervision.policy import HEARTBEAT_EVERY, Heartbeat, RestartPolicy
 from ipop_core.supervision.state import ModuleState, Operator
 
-START_LIMIT: Final = 15.0
-"""Seconds from the fork until the module must have started."""
-
 _log: Final = logging.getLogger(__name__)
 
 
@@ -46,6 +43,7 @@ class ModuleProcess:
         self._exited = asyncio.Event()
         self._stopping = asyncio.Event()
         self._fault: str | None = None
+        self._has_hung = False
         self._ending = ""
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
@@ -90,7 +88,7 @@ class ModuleProcess:
             if self._fault is not None and not self._first.done():
                 self._first.set_exception(IpopError(self._fault))
                 return
-            wait = self._policy.died(now())
+            wait = self._policy.died(now(), hung=self._has_hung)
             self.state.become("restarting")
             self._operator.say(f"{self._name}: {self._fault or self._ending}; starts again in {wait:.2f} s")
             if await _happens(self._stopping, within=wait):
@@ -102,6 +100,7 @@ class ModuleProcess:
         for event in (self._forked, self._started, self._exited):
             event.clear()
         self._fault = None
+        self._has_hung = False
         token = f"{self._name}:{secrets.token_hex(16)}".encode()
         self._hub.broker.admit(token, self._name, self._role)
         ours, theirs = pair()
@@ -119,16 +118,19 @@ class ModuleProcess:
 
     async def _hangs(self) -> None:
         """Return when the process should be killed."""
-        if not await _happens(self._started, within=START_LIMIT):
-            self._operator.say(f"{self._name}: did not start within {START_LIMIT:g} s; killed")
+        limit = self._policy.start_limit
+        if not await _happens(self._started, within=limit):
+            self._has_hung = True
+            self._operator.say(f"{self._name}: did not start within {limit:g} s; killed")
             return
         self._policy.started(asyncio.get_running_loop().time())
         self.state.become("running")
         if not self._first.done():
             self._first.set_result(None)
-        heartbeat = Heartbeat()
+        heartbeat = self._policy.heartbeat()
         while heartbeat.beat():
             await asyncio.gather(self._ask(heartbeat), asyncio.sleep(HEARTBEAT_EVERY))
+        self._has_hung = True
         self._operator.say(f"{self._name}: hangs (no heartbeat); killed")
 
     async def _ask(self, heartbeat: Heartbeat) -> None:
