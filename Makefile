@@ -30,7 +30,7 @@ test:
 	$(BIN)/pytest -n 3 --dist loadgroup -m "net or slow" $(ARGS)
 
 check:
-	$(MAKE) --output-sync=target --jobs=3 lint types unit
+	$(MAKE) --no-print-directory --jobs=3 lint types unit
 
 lint: $(READY)
 	$(BIN)/ruff check .
