@@ -242,6 +242,14 @@ class Node:
         return "".join(f"\n  {self.name}| {line}" for line in lines[-15:])
 
 
+def stop_all(nodes: Iterable[Node], timeout: float = 20.0) -> list[int]:
+    """Stop them at the same time; the controllers' exit codes."""
+    processes = [node.process for node in nodes if node.process is not None]
+    for process in processes:
+        process.terminate()
+    return [process.wait(timeout) for process in processes]
+
+
 class Ping:
     """What `ping` found."""
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ipop_core.lab import Host, Laboratory
-from tests.system.node import POLL, Node, Ping
+from tests.system.node import POLL, Node, Ping, stop_all
 from tests.system.overlay import Overlay
 
 pytestmark = [pytest.mark.net, pytest.mark.slow]
@@ -48,8 +48,7 @@ def three(lab: Laboratory) -> Iterator[list[Node]]:
         other.until_direct(quinn)
         quinn.until_direct(other)
     yield nodes
-    for node in (*nodes, *overlay.bare):
-        assert node.stop() == 0
+    assert not any(stop_all((*nodes, *overlay.bare)))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from ipop_core.lab import Laboratory
 from ipop_modules.ipsec.leftovers import tag_of
 from ipop_modules.ipsec.policies import policies_for
 from ipop_modules.ipsec.xfrm import Xfrm
+from tests.system.node import stop_all
 from tests.system.overlay import Overlay
 
 pytestmark = [pytest.mark.net, pytest.mark.slow]
@@ -50,5 +51,4 @@ def test_a_node_whose_traffic_is_held_says_so_until_a_command_ends_it(lab: Labor
     assert f"policies of {CARD} are removed" in done.stdout
     assert near.ping(far.address).received == 3
     assert HELD not in near.cli("status").stdout
-    for node in (near, far):
-        assert node.stop() == 0
+    assert not any(stop_all((near, far)))
