@@ -404,7 +404,7 @@ def whole(node: thin.Node) -> Node:
 
 
 def _sign(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
-    return key.sign(data, ec.ECDSA(hashes.SHA256()))
+    return key.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
 
 
 def _certificate(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -413,4 +413,4 @@ def _certificate(key: ec.EllipticCurvePrivateKey) -> bytes:
     start = datetime.fromtimestamp(EPOCH, UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(start).not_valid_after(start + timedelta(days=365))
-    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+    return builder.sign(key, hashes.SHA256(), ecdsa_deterministic=True).public_bytes(Encoding.DER)

@@ -6,6 +6,7 @@ With 256 nodes: python -m benchmarks.overlay_net.agreement --nodes 256.
 from __future__ import annotations
 
 import json
+from statistics import fmean
 
 import pytest
 
@@ -31,19 +32,32 @@ def test_the_thin_model_agrees_with_whole_nodes() -> None:
     assert whole["deaths_success_after"] == 1.0
 
 
+def a_ring(model: str, seed: int, size: int) -> Figures:
+    overlay = Overlay(MODELS[model](seed))
+    overlay.grow(size)
+    return scenarios.routes(overlay) | scenarios.joins(overlay, 3) | scenarios.lookups(overlay)
+
+
 @pytest.mark.slow
 def test_a_cheap_cipher_and_cheap_signatures_change_no_more_than_the_bounds_of_agreement() -> None:
-    """Real signatures differ in length from run to run, so not even two real runs are the same."""
-    figures = []
-    for model in ("full", "cheap"):
-        overlay = Overlay(MODELS[model](1))
-        overlay.grow(SIZE)
-        figures.append(scenarios.routes(overlay) | scenarios.joins(overlay, 3) | scenarios.lookups(overlay))
-    real, cheap = figures
-    print(real, cheap)
-    compared = [name for name in BOUNDS if name in real]
+    """Cheap signatures have other lengths, so a ring takes another course: the means of a few are compared."""
+    real, cheap = ([a_ring(model, seed, SIZE) for seed in (1, 2, 3)] for model in ("full", "cheap"))
+    compared = [name for name in BOUNDS if name in real[0]]
     assert {"hops_mean", "links_mean", "join_ms_p50", "lookup_success"} <= set(compared)
-    assert [name for name in compared if not BOUNDS[name].holds(real[name], cheap[name])] == []
+    means = {name: tuple(fmean(float(ring[name]) for ring in rings) for rings in (real, cheap)) for name in compared}
+    print(means)
+    assert [name for name, (one, other) in means.items() if not BOUNDS[name].holds(one, other)] == []
+
+
+@pytest.mark.slow
+def test_with_real_signatures_too_one_seed_gives_the_same_figures() -> None:
+    """To the byte: a signature's own length varies, too."""
+    spent = []
+    for _ in range(2):
+        overlay = Overlay(MODELS["full"](1))
+        overlay.grow(6)
+        spent.append(overlay.network.spent())
+    assert spent[0] == spent[1]
 
 
 @pytest.mark.parametrize(
