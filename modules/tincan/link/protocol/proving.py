@@ -25,7 +25,7 @@ class Proving:
 
     def prove(self, session: Session, now: float, repeat: float = PROOF_REPEAT) -> None:
         """Show the peer that this node is a member; asked again within `repeat` seconds, it does nothing."""
-        namespace, keys = self._state.node.namespace, session.keys
+        namespace, keys = self._state.node.namespace, session.sending_keys()
         if namespace is None or keys is None or now < keys.proof_sent + repeat:
             return
         keys.proof_sent = now

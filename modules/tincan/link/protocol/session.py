@@ -241,8 +241,9 @@ class Session:
         if self.keys is not None:
             patience = 0.0 if self.keys.pair.is_initiator else RESPONDER_PATIENCE
             times += [self.keys.pair.rekey_at + patience, self.keys.pair.refuse_at]
-            if self.waiting and not self.member:
-                times.append(self.keys.proof_sent + PROOF_REPEAT)
+        sending = self.sending_keys()
+        if sending is not None and self.waiting and not self.member:
+            times.append(sending.proof_sent + PROOF_REPEAT)
         if self.unheard_since is not None:
             after = (ASK_AFTER, LEAVE_AFTER, LOST_AFTER)[self.asked]
             times.append(self.unheard_since + after)
