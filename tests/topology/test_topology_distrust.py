@@ -13,7 +13,7 @@ from benchmarks.overlay_net.members import NAMESPACE_KEY, cheap_sign, cheap_veri
 from ipop_modules.topology.protocol import ids, registration, storage, store
 from ipop_modules.topology.protocol.effects import Effect, Listed, Registered, Resolved, Send, Source
 from ipop_modules.topology.protocol.handover import HANDED_OVER_EVERY
-from ipop_modules.topology.protocol.lookup import LIMIT, OTHER_CLOCK, SECOND, WAIT
+from ipop_modules.topology.protocol.lookup import LIMIT, OTHER_CLOCK, SECOND, TRIES, WAIT
 from ipop_modules.topology.protocol.machine import SURVEYS_AT_ONCE, Machine, Member
 from ipop_modules.topology.protocol.members import LONGEST
 from ipop_modules.topology.protocol.messages import (
@@ -46,6 +46,7 @@ from ipop_modules.topology.protocol.records import (
 )
 from ipop_modules.topology.protocol.registration import DISPLACED_EVERY, Owner
 from ipop_modules.topology.protocol.ring import Ring
+from ipop_modules.topology.protocol.roundtrip import UNKNOWN
 from ipop_modules.topology.protocol.storage import (
     CORRECTIONS_A_SECOND,
     CORRECTIONS_AT_ONCE,
@@ -169,6 +170,11 @@ def asked(story: Story) -> list[int]:
     """A lookup whose three questions all go to the neighbour; their numbers."""
     effects = story.machine.resolve(ADDRESS, story.now, fresh=True)
     return [get.number for get in said(effects, Get)]
+
+
+def question(number: int) -> int:
+    """Of a request's number, what is the same for each try."""
+    return number & ~TRIES
 
 
 def nobody_again(story: Story, effects: list[Effect], number: int = 4) -> list[Effect]:
@@ -371,7 +377,7 @@ def test_one_word_against_another_is_decided_by_a_third() -> None:
     for number, copies in said_so_far:
         assert not resolved(story.hear(GetAnswer(number, copies, 1, True), NEXT, proven=False))
     story.now += 0.2
-    assert [get.number for get in said(story.machine.wake(story.now), Get)] == [numbers[2]]
+    assert [question(get.number) for get in said(story.machine.wake(story.now), Get)] == [question(numbers[2])]
     found = story.hear(GetAnswer(numbers[2], (alice,), 1, True), NEXT, proven=False)
     assert resolved(found) == [node_of(b"alice")]
 
@@ -399,7 +405,8 @@ def test_soon_after_joining_an_absent_answer_is_not_the_end() -> None:
     for number in numbers:
         assert not resolved(story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False))
     story.now += 0.2
-    assert [get.number for get in said(story.machine.wake(story.now), Get)] == numbers
+    again = said(story.machine.wake(story.now), Get)
+    assert [question(get.number) for get in again] == [question(number) for number in numbers]
 
 
 def test_an_owner_whose_clock_went_back_signs_above_what_is_stored() -> None:
@@ -568,7 +575,7 @@ def test_a_reader_that_finds_nothing_in_a_short_answer_asks_for_the_rest_a_few_t
     assert not said(story.hear(GetAnswer(number, (forged,), 1, True, b"token 3"), NEXT, proven=False), Get)
     assert story.machine.lookups
     (lookup,) = story.machine.lookups._by_key.values()
-    assert lookup.votes == {number: None}
+    assert lookup.votes == {question(number): None}
     story = crowded()
     number, second, _ = asked(story)
     story.hear(GetAnswer(number, (forged,), 1, True, b"token"), NEXT, proven=False)
@@ -942,11 +949,11 @@ def test_that_there_is_nobody_is_asked_of_others_the_second_time() -> None:
     numbers = asked(story)
     assert story.machine.lookups
     (lookup,) = story.machine.lookups._by_key.values()
-    first = {lookup.point(number) for number in numbers}
+    first = {lookup.point(question(number)) for number in numbers}
     for number in numbers:
         effects = story.hear(GetAnswer(number, (), 0, True), NEXT, proven=False)
     assert resolved(effects) == [], "not certain yet"
-    second = {lookup.point(get.number) for get in said(effects, Get)}
+    second = {lookup.point(question(get.number)) for get in said(effects, Get)}
     assert len(second) == len(SECOND) == 4
     assert second.isdisjoint(first)
     assert second == {ids.from_number(ids.number(KEY) + int(part * story.machine.ring.beside)) for part in SECOND}
@@ -1034,3 +1041,17 @@ def test_a_neighbour_that_never_learns_is_answered_so_often_a_second() -> None:
         story.now += 0.02
     assert CORRECTIONS_AT_ONCE < answers < CORRECTIONS_AT_ONCE + 101 * CORRECTIONS_A_SECOND
     assert story.machine.storage.corrections.refused
+
+
+def test_an_answer_to_what_has_been_asked_again_since_shows_how_long_answers_take() -> None:
+    story = crowded()
+    numbers = asked(story)
+    story.now += UNKNOWN
+    assert said(story.machine.wake(story.now), Get)
+    story.now += 0.3
+    for number in numbers[:2]:
+        effects = story.hear(GetAnswer(number, (Copy(record(b"alice"), 60),), 1, True), NEXT, proven=False)
+    assert resolved(effects) == [node_of(b"alice")]
+    assert len(asked(story)) == 3
+    story.now += UNKNOWN + 0.3
+    assert not said(story.machine.wake(story.now), Get), "these take as long"

@@ -55,6 +55,8 @@ TURNS: Final = (*(Fraction(2, 3) ** turn for turn in range(5)), Fraction(1, 9), 
 MORE: Final = 2
 """Storers that answer by halves are asked for the rest so often."""
 MAX_LOOKUPS: Final = 1024
+TRIES: Final = 15
+"""The low bits of a request's number tell which try it is: an answer to an earlier one shows how long answers take."""
 
 
 @dataclass(slots=True)
@@ -72,8 +74,8 @@ class _Lookup:
     try_at: float = inf
     """When to ask again those that have not answered; `inf` before this node is in the ring."""
     tries: int = 0
-    asked: float = 0.0
-    """When it was asked last."""
+    asked: dict[int, float] = field(default_factory=dict)
+    """By try, when it was made: the last ones."""
     at: dict[int, bytes | None] = field(default_factory=dict)
     """By request number, the member that is asked instead where that at the point is asked already."""
     nearer: Counter[int] = field(default_factory=Counter)
@@ -99,6 +101,10 @@ class _Lookup:
         One that has nothing may just have come to its place in the ring, but a small ring has no more than one or two.
         """
         return len(self.beside) // 2 + 1
+
+    def sent(self, number: int) -> int:
+        """A request's number with the mark of this try."""
+        return number | self.tries & TRIES
 
     def point(self, number: int) -> bytes:
         """Where a question goes: at first every other time farther from the key, lest a dead node is nearest to all."""
@@ -175,29 +181,31 @@ class Lookups:
 
     def on_answer(self, answer: GetAnswer, now: float) -> bool:
         """False when the answer belongs to no lookup."""
-        lookup = self._by_number.get(answer.number)
+        number = answer.number & ~TRIES
+        lookup = self._by_number.get(number)
         if lookup is None:
             return False
-        if lookup.tries == 1 and not lookup.nearer[answer.number]:
-            self._round_trip.took(now - lookup.asked)
+        asked = lookup.asked.get(answer.number & TRIES)
+        if asked is not None and not lookup.nearer[number] and not lookup.asked_for_more[number]:
+            self._round_trip.took(now - asked)
         said = [copy for copy in answer.copies if self._proof.holds(copy.record, "one", lookup.key, lookup.subject)]
         for copy in said:
             if copy.record.withdrawn and self._stands(copy.record, lookup):
                 lookup.withdrawn[copy.record.owner] = copy
         named = next((copy for copy in said if not copy.record.withdrawn), None)
-        if named is None and lookup.votes.get(answer.number) is not None:
+        if named is None and lookup.votes.get(number) is not None:
             # Asked again, another storer may answer: that it has nothing undoes nothing.
             self._void(lookup)
             self._judge(lookup, now)
             return True
-        if named is None and answer.token and lookup.asked_for_more[answer.number] < MORE:
-            lookup.asked_for_more[answer.number] += 1
-            self._send(lookup, answer.number, lookup.via.get(answer.number), answer.token)
+        if named is None and answer.token and lookup.asked_for_more[number] < MORE:
+            lookup.asked_for_more[number] += 1
+            self._send(lookup, number, lookup.via.get(number), answer.token)
             return True
         if named is None and not answer.keeps:
-            self._turn_nearer(lookup, answer.number, now)
+            self._turn_nearer(lookup, number, now)
             return True
-        lookup.votes[answer.number] = None if named is None else named.record.owner
+        lookup.votes[number] = None if named is None else named.record.owner
         if named is not None:
             known = lookup.copies.get(named.record.owner)
             if known is None or known.record.sequence <= named.record.sequence:
@@ -224,7 +232,7 @@ class Lookups:
         storers: list[bytes] = []
         for part in SECOND if lookup.is_second else FIRST:
             beside = int(part * self._ring.beside)
-            number = request_number(self._random)
+            number = request_number(self._random) & ~TRIES
             storer = self._ring.nearest_known(ids.from_number(ids.number(lookup.key) + beside))
             if storer in storers and self._ring.is_small:
                 storer = lookup.at[number] = self._ring.nearest_known(lookup.key, storers)
@@ -237,8 +245,9 @@ class Lookups:
         self._ask(lookup, now)
 
     def _ask(self, lookup: _Lookup, now: float) -> None:
-        lookup.asked, lookup.try_at = now, now + self._round_trip.timeout
         lookup.tries += 1
+        lookup.asked[lookup.tries & TRIES] = now
+        lookup.try_at = now + self._round_trip.timeout
         for number in lookup.beside:
             if number not in lookup.votes:
                 self._send(lookup, number, self._way(lookup, number))
@@ -259,7 +268,7 @@ class Lookups:
 
     def _send(self, lookup: _Lookup, number: int, detour: bytes | None, token: bytes = b"") -> None:
         lookup.via[number] = detour
-        get = Get(number, self._ring.me, detour, "one", lookup.key, token=token)
+        get = Get(lookup.sent(number), self._ring.me, detour, "one", lookup.key, token=token)
         self._ring.out.to_closest(lookup.point(number), get, detour)
 
     def _stands(self, record: Record, lookup: _Lookup) -> bool:
@@ -339,6 +348,7 @@ class Lookups:
         lookup.is_second = True
         lookup.decide_at = inf
         lookup.tries = 0
+        lookup.asked.clear()
         for number in lookup.beside:
             del self._by_number[number]
         lookup.votes.clear()

@@ -1,7 +1,9 @@
 """How long an answer from the directory takes, so that what got lost is asked again soon and what is under way is not.
 
-The estimate is that of RFC 6298, section 2, from answers to what was said only once (Karn's rule, section 3). Two
-deviations on top instead of four: a question that is asked twice harms nobody.
+The estimate is that of RFC 6298, section 2. Two deviations on top instead of four: a question that is asked twice
+harms nobody. What has been asked again doesn't tell which time was answered (Karn's rule, section 3), so its answer
+counts only where the two are told apart. Lookups do tell them: where all answers take longer than is waited for, as on
+a machine that has too much to do, each question would be asked twice for ever otherwise, which makes that worse.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Final
 UNKNOWN: Final = 0.5
 """Seconds to wait for the first answer of all."""
 SHORTEST: Final = 0.2
-LONGEST: Final = 0.8
+LONGEST: Final = 1.6
 DEVIATIONS: Final = 2
 
 
@@ -21,7 +23,7 @@ class RoundTrip:
         self._deviation = 0.0
 
     def took(self, seconds: float) -> None:
-        """An answer came so long after the only time that it was asked for. This node's own, at once, don't count."""
+        """An answer came so long after that time that it was asked for. This node's own, at once, don't count."""
         if seconds <= 0.0:
             return
         if self._smoothed is None:
