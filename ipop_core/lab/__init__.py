@@ -7,9 +7,10 @@ from ipop_core.lab.home import Home, Router
 from ipop_core.lab.host import Host
 from ipop_core.lab.igd import Igd
 from ipop_core.lab.lab import Laboratory
-from ipop_core.lab.losing import losing, without_offloads
+from ipop_core.lab.losing import losing
 from ipop_core.lab.namespace import Namespace
 from ipop_core.lab.nat import FIVE_KINDS, NatKind
+from ipop_core.lab.offloads import without_offloads
 from ipop_core.lab.packet import Packet
 from ipop_core.lab.rights import Right, Rights, capabilities
 from ipop_core.lab.segment import Attachment, Segment

@@ -14,7 +14,7 @@ from ipop_modules.topology.protocol import ids, registration, storage, store
 from ipop_modules.topology.protocol.effects import Effect, Listed, Registered, Resolved, Send, Source
 from ipop_modules.topology.protocol.handover import HANDED_OVER_EVERY
 from ipop_modules.topology.protocol.lookup import LIMIT, OTHER_CLOCK, SECOND, TRIES, WAIT
-from ipop_modules.topology.protocol.machine import SURVEYS_AT_ONCE, Machine, Member
+from ipop_modules.topology.protocol.machine import FIRST_WAIT, SURVEYS_AT_ONCE, Machine, Member
 from ipop_modules.topology.protocol.members import LONGEST
 from ipop_modules.topology.protocol.messages import (
     MAX_COPIES,
@@ -46,7 +46,6 @@ from ipop_modules.topology.protocol.records import (
 )
 from ipop_modules.topology.protocol.registration import DISPLACED_EVERY, Owner
 from ipop_modules.topology.protocol.ring import Ring
-from ipop_modules.topology.protocol.roundtrip import UNKNOWN
 from ipop_modules.topology.protocol.storage import (
     CORRECTIONS_A_SECOND,
     CORRECTIONS_AT_ONCE,
@@ -1046,12 +1045,12 @@ def test_a_neighbour_that_never_learns_is_answered_so_often_a_second() -> None:
 def test_an_answer_to_what_has_been_asked_again_since_shows_how_long_answers_take() -> None:
     story = crowded()
     numbers = asked(story)
-    story.now += UNKNOWN
+    story.now += FIRST_WAIT
     assert said(story.machine.wake(story.now), Get)
     story.now += 0.3
     for number in numbers[:2]:
         effects = story.hear(GetAnswer(number, (Copy(record(b"alice"), 60),), 1, True), NEXT, proven=False)
     assert resolved(effects) == [node_of(b"alice")]
     assert len(asked(story)) == 3
-    story.now += UNKNOWN + 0.3
+    story.now += FIRST_WAIT + 0.3
     assert not said(story.machine.wake(story.now), Get), "these take as long"

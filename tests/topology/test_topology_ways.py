@@ -12,9 +12,9 @@ from benchmarks.overlay_net.scenarios import Liar
 from benchmarks.overlay_net.thin import Network, Node, Packet
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.effects import Effect, Resolved, Send
+from ipop_modules.topology.protocol.machine import FIRST_WAIT
 from ipop_modules.topology.protocol.messages import Get, GetAnswer, Neighbours, decode, encode
 from ipop_modules.topology.protocol.records import subject_key
-from ipop_modules.topology.protocol.roundtrip import UNKNOWN
 from tests.topology.rings import address, look_up, ring
 from tests.topology.test_topology_distrust import ADDRESS, NEXT, Story, resolved, said
 
@@ -119,7 +119,7 @@ def test_no_two_questions_leave_by_the_same_neighbour_nor_what_is_asked_again() 
     story = in_a_large_ring()
     asked = first_hops(story, story.resolve()[1])
     assert len(asked) == len(set(asked)) == 3
-    story.now += UNKNOWN
+    story.now += FIRST_WAIT
     again = first_hops(story, story.machine.wake(story.now))
     assert len(again) == 3
     assert len({*asked, *again}) == 6

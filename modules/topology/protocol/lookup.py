@@ -24,6 +24,7 @@ from fractions import Fraction
 from math import inf
 from typing import Final
 
+from ipop_core.round_trip import RoundTrip
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.cache import Cache
 from ipop_modules.topology.protocol.chance import Random, request_number
@@ -33,7 +34,6 @@ from ipop_modules.topology.protocol.profile import opened
 from ipop_modules.topology.protocol.proof import Proof
 from ipop_modules.topology.protocol.records import Record, subject_key
 from ipop_modules.topology.protocol.ring import Ring
-from ipop_modules.topology.protocol.roundtrip import RoundTrip
 from ipop_modules.topology.protocol.ways import Ways
 
 LIMIT: Final = 2.4

@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from ipop_core.allowance import Allowance
+from ipop_core.round_trip import RoundTrip
 from ipop_modules.topology.protocol.census import Census
 from ipop_modules.topology.protocol.chance import Random
 from ipop_modules.topology.protocol.effects import Effect, Listed, Resolved, Source, Surveyed
@@ -43,10 +44,13 @@ from ipop_modules.topology.protocol.proof import Proof, Vouches
 from ipop_modules.topology.protocol.records import Verify, verify_p256
 from ipop_modules.topology.protocol.registration import Owner, Registrations
 from ipop_modules.topology.protocol.ring import Ring
-from ipop_modules.topology.protocol.roundtrip import RoundTrip
 from ipop_modules.topology.protocol.shortcuts import Shortcuts
 from ipop_modules.topology.protocol.storage import Storage
 
+FIRST_WAIT: Final = 0.5
+"""Seconds for which the first answer of the directory is waited for; then at least and at most for each other one."""
+SHORTEST_WAIT: Final = 0.2
+LONGEST_WAIT: Final = 1.6
 UNPLACED_EVERY: Final = 1.0
 MAX_UNPLACED: Final = 256
 HELLOS_A_SECOND: Final = 2.0
@@ -112,7 +116,7 @@ class Machine:
         """When each of these was asked last to register again."""
         if member is not None:
             key = member.namespace_key
-            trip = RoundTrip()
+            trip = RoundTrip(unknown=FIRST_WAIT, shortest=SHORTEST_WAIT, longest=LONGEST_WAIT)
             proof = Proof(key, verify, member.vouches)
             self.lookups = Lookups(
                 self.ring, key, random, proof, round_trip=trip, majority=member.majority, epoch=member.owner.epoch

@@ -24,6 +24,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from ipop_core.round_trip import RoundTrip
 from ipop_modules.topology.protocol import ids, parts
 from ipop_modules.topology.protocol.allocation import Allocation
 from ipop_modules.topology.protocol.chance import Random, request_number, spread
@@ -41,7 +42,6 @@ from ipop_modules.topology.protocol.records import (
     subject_key,
 )
 from ipop_modules.topology.protocol.ring import Ring
-from ipop_modules.topology.protocol.roundtrip import RoundTrip
 
 LONGEST_RETRY: Final = 6.0
 RENEWED: Final = 0.35

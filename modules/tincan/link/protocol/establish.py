@@ -1,7 +1,9 @@
 """Handshakes on their way: ours are repeated until the peer has the keys, the peers' are bounded.
 
 The initiator alone repeats: INIT until a RESPONSE comes, then FINISH until a block under the new keys shows that it
-arrived. The repetitions come ever later, but whoever wants the peer anew has it asked at once: it may be back by now.
+arrived. The first repetition waits for as long as answers have taken lately, straight to an address or over the
+overlay: on machines that have too much to do, repeating what is under way would give them more. The others come ever
+later, but whoever wants the peer anew has it asked at once: it may be back by now.
 A responder keeps its answer for a few seconds and gives the same again. How many it keeps is bounded for each
 source (half_open.py); under load an INIT from a UDP address must bring a token first, which costs this node no memory
 (retry.py).
@@ -17,6 +19,7 @@ from typing import Final, Protocol
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from ipop_core.authority.peers import PeerCertificate
+from ipop_core.round_trip import RoundTrip
 
 from . import half_open, wire
 from .events import Endpoint
@@ -26,6 +29,10 @@ from .source import Overlay, Source
 
 REPEAT_DELAYS: Final = (0.25, 0.5, 1.0, 1.5, 2.0)
 """Between repetitions; after the last the handshake has failed."""
+LONGEST_WAIT: Final = 1.0
+"""Before the first repetition."""
+TELLING: Final = 2
+"""What was repeated more often was not slow: the peer was away, or it got lost."""
 UNANSWERED: Final = "no answer"
 """Why it has, then."""
 HALF_OPEN_LIFETIME: Final = 6.0
@@ -72,6 +79,10 @@ class Outgoing:
     via: bytes | None
     datagram: bytes
     sent: float
+    sent_before: float
+    """When the time before; the same while it was sent once."""
+    wait: float
+    """Before the first repetition."""
     next_repeat: float
     again_at: float = inf
     """When it is sent once more beside its repetitions, since somebody wants the peer anew."""
@@ -108,6 +119,8 @@ class Establishing:
         self._answers: dict[tuple[Source | bytes, int, bytes], int] = {}
         self._half_open = half_open.HalfOpen()
         self._secret = random(32)
+        self._straight = _round_trip()
+        self._over_overlay = _round_trip()
 
     def start(self, node: bytes | None, endpoint: Endpoint | None, via: bytes | None, now: float) -> None:
         """Shake hands, unless that is being done already. At least one of `node` and `endpoint` is known."""
@@ -122,7 +135,8 @@ class Establishing:
         rid = self._new_rid()
         initiator = Initiator(self.credentials, rid, self._ephemeral(), node)
         datagram = initiator.first(0 if endpoint is None else wire.INIT_SIZE)
-        outgoing = Outgoing(rid, initiator, node, endpoint, via, datagram, now, now + REPEAT_DELAYS[0])
+        wait = self._round_trip(endpoint).timeout
+        outgoing = Outgoing(rid, initiator, node, endpoint, via, datagram, now, now, wait, now + wait)
         self._outgoing[rid] = outgoing
         self._send(outgoing, now)
 
@@ -176,12 +190,12 @@ class Establishing:
             if not outgoing.finishing:
                 self._links.failed(outgoing.node, outgoing.endpoint, UNANSWERED, now)
             return
-        outgoing.next_repeat = now + REPEAT_DELAYS[outgoing.repeats]
+        outgoing.next_repeat = now + max(outgoing.wait, REPEAT_DELAYS[outgoing.repeats])
         self._send_again(outgoing, now)
 
     def _hurry(self, outgoing: Outgoing, now: float) -> None:
         """Ask the peer at once, but no more often than a handshake that has just begun does."""
-        outgoing.again_at = outgoing.sent + REPEAT_DELAYS[0]
+        outgoing.again_at = outgoing.sent + outgoing.wait
         if now >= outgoing.again_at:
             self._send_again(outgoing, now)
 
@@ -190,7 +204,8 @@ class Establishing:
         self._send(outgoing, now)
 
     def _send(self, outgoing: Outgoing, now: float) -> None:
-        outgoing.sent, outgoing.again_at = now, inf
+        outgoing.sent_before, outgoing.sent = outgoing.sent, now
+        outgoing.again_at = inf
         self._links.transmit_datagram(outgoing.datagram, outgoing.endpoint, outgoing.node, outgoing.via, now)
 
     def _on_init(self, init: wire.Init, source: Source, now: float) -> None:
@@ -255,10 +270,14 @@ class Establishing:
             raise
         begun = outgoing.sent
         rtt = now - begun if outgoing.is_first else None
+        if outgoing.repeats <= TELLING and not outgoing.retried:
+            # It was most likely under way before the last repetition, which came too soon.
+            self._round_trip(outgoing.endpoint).took(now - outgoing.sent_before)
         outgoing.datagram = finish
         outgoing.finishing = True
         outgoing.repeats = 0
-        outgoing.next_repeat = now + REPEAT_DELAYS[0]
+        outgoing.wait = self._round_trip(outgoing.endpoint).timeout
+        outgoing.next_repeat = now + outgoing.wait
         self._send(outgoing, now)
         self._links.established(agreed, source, rtt, begun, now)
 
@@ -282,6 +301,9 @@ class Establishing:
         outgoing.datagram = outgoing.initiator.first(wire.INIT_SIZE, retry.token)
         self._send(outgoing, now)
 
+    def _round_trip(self, endpoint: Endpoint | None) -> RoundTrip:
+        return self._over_overlay if endpoint is None else self._straight
+
     def _check(self, agreed: Established) -> None:
         if self._links.is_revoked(agreed.certificate):
             raise HandshakeRefused("revoked", f"the authority took back the certificate of {agreed.node.hex()}")
@@ -299,6 +321,10 @@ class Establishing:
             rid = int.from_bytes(self._random(8))
             if rid not in self._outgoing and rid not in self._incoming and not self._links.rid_in_use(rid):
                 return rid
+
+
+def _round_trip() -> RoundTrip:
+    return RoundTrip(unknown=REPEAT_DELAYS[0], shortest=REPEAT_DELAYS[0], longest=LONGEST_WAIT)
 
 
 def _key(source: Source) -> Source | bytes:

@@ -4,11 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipop_modules.topology.protocol.roundtrip import LONGEST, SHORTEST, UNKNOWN, RoundTrip
+from ipop_core.round_trip import RoundTrip
+
+UNKNOWN, SHORTEST, LONGEST = 0.5, 0.2, 1.6
 
 
 def after(*answers: float) -> float:
-    trip = RoundTrip()
+    trip = RoundTrip(unknown=UNKNOWN, shortest=SHORTEST, longest=LONGEST)
     for seconds in answers:
         trip.took(seconds)
     return trip.timeout
