@@ -162,7 +162,8 @@ class Actions:
         return {}
 
     async def candidates(self, call: Call) -> JsonObject:
-        await self._tincan.look_around()
+        if self._tincan.reach.is_to_look:
+            await self._tincan.look_around()
         return self._tincan.meeting.offer(_id(call.body.get("node")), self._tincan.now())
 
     async def probe(self, call: Call) -> JsonObject:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import zip_longest
+from math import inf
 from typing import Final, Protocol
 
 from ipop_core.bus.api import JsonObject
@@ -24,6 +25,9 @@ MAX_SEEN: Final = 3
 MAX_TOLD: Final = 256
 IPV4: Final = 4
 IPV6: Final = 16
+
+LOOK_AGAIN: Final = 5.0
+"""Seconds for which what was seen holds, unless the kernel tells of a change (`link/watching.py`)."""
 
 
 class Socket(Protocol):
@@ -49,6 +53,7 @@ class Reach:
         self._mapped: Final = mapped
         self.surroundings = Surroundings()
         self.observations: Final = Observations()
+        self._looked = -inf
         self.told: Final[dict[bytes, JsonObject]] = {}
         """What peers said of their NATs."""
 
@@ -62,8 +67,14 @@ class Reach:
         """The routers' addresses on the link, by their IP addresses."""
         return {router.ip.packed: router.link_address for router in self.surroundings.routers}
 
+    @property
+    def is_to_look(self) -> bool:
+        """Whether what is known of the surroundings is old: a look costs more than an answer to a peer."""
+        return self._clock() >= self._looked + LOOK_AGAIN
+
     async def look_around(self) -> bool:
         """Learn this machine's surroundings again; whether it is elsewhere now."""
+        self._looked = self._clock()
         found = await asyncio.to_thread(look)
         before = self.surroundings
         self.surroundings = found.after(before)

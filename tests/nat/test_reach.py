@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from ipaddress import ip_address
 
@@ -11,7 +12,7 @@ from ipop_modules.tincan.link.protocol.portmap import Mapped
 from ipop_modules.tincan.link.protocol.searching import Part
 from ipop_modules.tincan.link.surroundings import Surroundings
 from ipop_modules.tincan.link.udp import UdpSocket
-from ipop_modules.tincan.reach import MAX_OWN, Reach
+from ipop_modules.tincan.reach import LOOK_AGAIN, MAX_OWN, Reach
 
 ROUTER, CARRIER, PEERS = (bytes([198, 51, 100, last]) for last in (7, 8, 9))
 THEIRS = {"mapping": "endpoint-independent", "endpoint": "203.0.113.5:4741"}
@@ -56,3 +57,13 @@ def test_many_addresses_of_one_family_leave_room_for_the_other(udp: UdpSocket) -
     offered = reach.candidates()
     assert len(offered) == MAX_OWN
     assert {f"[2001:db8::{last}]:{udp.port}" for last in (1, 2)} < set(offered)
+
+
+def test_what_was_just_seen_of_the_surroundings_is_not_looked_at_again_for_the_next_peer(udp: UdpSocket) -> None:
+    now = [100.0]
+    reach = Reach(udp, lambda: now[0], lambda: None)
+    assert reach.is_to_look
+    asyncio.run(reach.look_around())
+    assert not reach.is_to_look
+    now[0] += LOOK_AGAIN
+    assert reach.is_to_look
