@@ -1,6 +1,9 @@
+import contextlib
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ipop_core.bus import contracts
 from ipop_core.bus.contracts import Contracts
@@ -111,3 +114,27 @@ def test_a_reference_to_nowhere() -> None:
     broken = {"role": "weather", "events": {"weather.rain": {"doc": "", "body": {"$ref": "#/$defs/rain"}}}}
     with pytest.raises(ConfigError, match="rain"):
         contracts.load([[broken]]).verify()
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.tuples(st.integers()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(["towns", "more"]) | st.integers(), ANYTHING))
+def test_whatever_a_module_says_passes_or_breaks_its_contract(known: Contracts, body: dict[str, Any]) -> None:
+    with contextlib.suppress(BusError):
+        known.check_request("weather", "ask", body, 1)
+
+
+def test_what_is_no_json_is_said_to_be_none(known: Contracts) -> None:
+    with pytest.raises(BusError, match=r"weather\.ask: body: not JSON: .*bytes"):
+        known.check_request("weather", "ask", {"towns": [b"Ulm"]}, 1)
+
+
+def test_a_pattern_means_the_whole_text(known: Contracts) -> None:
+    """Python's `$` passes over a newline at the end."""
+    with pytest.raises(BusError, match=r"link\.trace: body\.node: "):
+        known.check_request("link", "trace", {"node": 40 * "0" + "\n"}, 0)
