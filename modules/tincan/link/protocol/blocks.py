@@ -48,10 +48,20 @@ class Receiving:
 
 
 class Blocks:
-    """All blocks of one node. What is opened goes to `opened`; a session without a direct path uses `over_overlay`."""
+    """All blocks of one node. What is opened goes to `opened`; a session without a direct path uses `over_overlay`.
 
-    def __init__(self, state: State, opened: Opened, over_overlay: OverOverlay) -> None:
+    `unknown` is told where blocks came from under keys that are not known here.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        opened: Opened,
+        over_overlay: OverOverlay,
+        unknown: Callable[[Source, float], None],
+    ) -> None:
         self._opened: Final = opened
+        self._unknown: Final = unknown
         self._over_overlay: Final = over_overlay
         self._state: Final = state
         self._wire: Final = state.wire
@@ -131,6 +141,7 @@ class Blocks:
         for run in runs:
             if (receiving := self._by_rid.get(run.rid)) is None:
                 self._counters["drop_unknown_receiver"] += 1
+                self._unknown(source, now)
             else:
                 self._join(receiving, run, source, now)
         return others

@@ -121,7 +121,7 @@ class Conversation:
             case control.Pong():
                 self._ponged(session, message, source, now)
             case control.Close():
-                end_session(self._state, self._blocks, session, "closed by peer")
+                self._closed(session, keys, now)
             case control.LossReport():
                 self._sizing.reported(session, keys, message, now)
             case control.SizeProbe(size=size):
@@ -148,6 +148,15 @@ class Conversation:
                 self._parting.told(session, now)
             case control.Confirm() | control.Heard():
                 pass
+
+    def _closed(self, session: Session, keys: Keys, now: float) -> None:
+        """The peer goes. What it said before it greeted this node anew ends nothing: see whether it is there."""
+        if session.is_outdated(keys):
+            self._state.counters["drop_late_close"] += 1
+            session.paths.ask()
+            self._state.timers.plan(session.node, now)
+        else:
+            end_session(self._state, self._blocks, session, "closed by peer")
 
     def _pinged(self, session: Session, token: bytes, source: Source, now: float) -> None:
         if session.pongs is None:

@@ -25,7 +25,7 @@ from .proving import Proving
 from .relaying import Relaying
 from .relays import Relays
 from .seeking import Seeking
-from .session import ASK_AFTER, LEAVE_AFTER, LOST_AFTER, Keys, Session
+from .session import ASK_AFTER, LEAVE_AFTER, LOST_AFTER, REKEY_AGAIN, Keys, Session
 from .sizing import Sizing
 from .source import Overlay, Source
 from .state import State
@@ -83,6 +83,7 @@ class Lifecycle:
         for keys in session.expired_keys(now):
             self._blocks.refuse(keys)
         if session.rekey_due(now):
+            session.rekey_again = now + REKEY_AGAIN
             path = session.paths.active
             self.establishing.start(session.node, None if path is None else path.endpoint, session.via, now)
         before = session.paths.active
@@ -238,9 +239,9 @@ class Lifecycle:
         before = session.sending_keys()
         sent = session.counters.blocks_out, session.counters.datagrams_out
         sizer = BlockSizer(now, None if before is None else before.sizer, sent)
-        keys = Keys(pair, agreed.handshake_hash, not agreed.initiator, sizer)
+        keys = Keys(pair, agreed.handshake_hash, not agreed.initiator, begun, sizer)
         self._blocks.accept(session, keys, now)
-        for dropped in session.take_keys(keys, self._state.own, begun):
+        for dropped in session.take_keys(keys, self._state.own):
             self._blocks.refuse(dropped)
         return keys
 

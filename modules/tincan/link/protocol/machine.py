@@ -23,6 +23,7 @@ from .card_traffic import CardTraffic, Deliver, DeliverTrain
 from .certification import Certification
 from .conversation import Conversation
 from .courtesy import Courtesy
+from .estranged import Estranged
 from .events import Endpoint
 from .filtering import FilteringTest
 from .handshake import Credentials
@@ -84,7 +85,7 @@ class LinkMachine:
         self._work = 0
         """Of the receive that is being taken."""
         hearing = Hearing(state)
-        self._blocks: Final = Blocks(state, self._opened, self._over_overlay)
+        self._blocks: Final = Blocks(state, self._opened, self._over_overlay, self._under_unknown_keys)
         self._relaying: Final = Relaying(state, self._blocks.send_straight, self._handed_over, hearing)
         self.routes: Final = self._relaying.routes
         self._seeking: Final = Seeking(state)
@@ -130,6 +131,7 @@ class LinkMachine:
             parting=parting,
         )
         self._establishing: Final = self._lifecycle.establishing
+        self._estranged: Final = Estranged(state, self._establishing)
 
     def carried(self) -> Counters:
         """What all sessions have carried since the start, ended ones included."""
@@ -358,6 +360,9 @@ class LinkMachine:
         """Take what came in a packet over the overlay, while the block is taken that it was in."""
         work = self._work
         self._work = work + self.receive(buffer, segment, source, now)
+
+    def _under_unknown_keys(self, source: Source, now: float) -> None:
+        self._estranged.came(source, now)
 
     def _opened(  # noqa: PLR0912, PLR0915 - one branch for each kind of frame
         self, session: Session, keys: Keys, view: memoryview, source: Source, now: float

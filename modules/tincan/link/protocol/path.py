@@ -153,8 +153,9 @@ class PathSet:
             self.reflexive(endpoint, now)
             return endpoint in self._paths
         path.heard = now
+        if path.failing:
+            return False  # that it works the other way says nothing: an answer to a probe must come
         path.waiting_since = None
-        path.failing = False
         if path.state is State.SUSPECT:
             path.state = State.LIVE
             path.next_probe = now + self.keepalive

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .relays import Relay
 
 MAX_WAITING_CONTROL: Final = 256
+MAX_OLDER: Final = 2
+"""Pairs of keys beside the newest under which blocks may still come."""
 MAX_ASIDE: Final = 4096
 CARD_IDLE: Final = 60.0
 SESSION_IDLE: Final = 120.0
@@ -41,6 +43,8 @@ ACKNOWLEDGE_AFTER: Final = 0.25
 PROOF_REPEAT: Final = 0.5
 PROOF_WANTED: Final = 0.1
 """A peer that says that it has not seen our proof gets it again so soon: the first may have overtaken the keys."""
+REKEY_AGAIN: Final = 6.0
+"""Seconds until a handshake for new keys that came to nothing is begun anew: it repeats itself (establish.py)."""
 RESPONDER_PATIENCE: Final = 10.0
 """How much longer than the initiator the responder waits before it changes keys itself."""
 
@@ -61,6 +65,8 @@ class Keys:
     handshake_hash: bytes
     confirmed: bool
     """The other side has been heard under these keys."""
+    begun: float
+    """When their handshake began: the INIT that was answered went out, or came in."""
     sizer: BlockSizer
     aside: deque[int] = field(default_factory=lambda: deque(maxlen=MAX_ASIDE))
     """Numbers of blocks that went elsewhere than by the path in use, or that may well be too long for it."""
@@ -111,6 +117,10 @@ class Session:
     """Of the peer's program, as it says."""
     keys: Keys | None = None
     older: list[Keys] = field(default_factory=list)
+    estranged: float = -inf
+    """When it was greeted last because it seemed to have other keys."""
+    rekey_again: float = -inf
+    """Keys that are due to be changed wait until then for the handshake that is under way."""
     vouched: tuple[Address, ...] | None = None
     """The addresses that the namespace's authority gave the peer; None where it vouches for nothing."""
     refusal: BadCertificate | None = None
@@ -176,36 +186,49 @@ class Session:
         """Whether this side sends keepalives."""
         return bool(self.kinds) or now - self.last_card < CARD_IDLE
 
-    def take_keys(self, fresh: Keys, own: bytes, begun: float) -> list[Keys]:
-        """Use new keys where both sides will prefer them; returns those that are no longer needed.
+    def take_keys(self, fresh: Keys, own: bytes) -> list[Keys]:
+        """Use new keys, or where others are preferred only receive under them; returns those that are dropped.
 
-        `begun` is when their handshake began. One that began after the current keys were made is news: the peer may
-        have been restarted and have no others.
+        The two sides need not prefer the same, but each must seal with keys that the other has.
         """
         current = self.keys
-        if current is None or not self._prefers_current(current, fresh, own, begun):
+        if current is None or not self._prefers_current(current, fresh, own):
             if current is not None:
                 self.older.insert(0, current)
             self.keys = fresh
         else:
             self.older.insert(0, fresh)
-        dropped = self.older[2:]
-        del self.older[2:]
+        dropped = []
+        while len(self.older) > MAX_OLDER:
+            sending = self.sending_keys()
+            dropped.append(next(keys for keys in reversed(self.older) if keys is not sending))
+            self.older.remove(dropped[-1])
         return dropped
 
-    def _prefers_current(self, current: Keys, fresh: Keys, own: bytes, begun: float) -> bool:
-        """Of two handshakes that crossed, both sides prefer the one of the lower id."""
-        if begun > current.pair.created or current.pair.is_initiator == fresh.pair.is_initiator:
+    def _prefers_current(self, current: Keys, fresh: Keys, own: bytes) -> bool:
+        """A handshake that began after the current keys were made is news: the peer may have no others any more.
+
+        The last message of any other may have come late, and the peer may have thrown its keys away meanwhile. Of two
+        that crossed, when neither is known to have arrived, both sides prefer the one of the lower id.
+        """
+        if fresh.begun > current.pair.created:
             return False
-        lower_is_ours = own < self.node
-        return current.pair.is_initiator == lower_is_ours
+        if current.pair.is_initiator == fresh.pair.is_initiator:
+            return fresh.begun < current.begun
+        return current.confirmed or current.pair.is_initiator == (own < self.node)
+
+    def is_outdated(self, keys: Keys) -> bool:
+        """Whether the peer and this node have greeted each other anew since these keys were made."""
+        return any(other.begun > keys.pair.created for other in self.all_keys())
 
     def rekey_due(self, now: float) -> bool:
         keys = self.keys
         if keys is None:
             return False
-        patience = 0.0 if keys.pair.is_initiator else RESPONDER_PATIENCE
-        return now >= keys.pair.rekey_at + patience
+        return now >= max(self._rekey_at(keys), self.rekey_again)
+
+    def _rekey_at(self, keys: Keys) -> float:
+        return keys.pair.rekey_at + (0.0 if keys.pair.is_initiator else RESPONDER_PATIENCE)
 
     def expired_keys(self, now: float) -> list[Keys]:
         """Take out keys that are too old to be used."""
@@ -239,8 +262,7 @@ class Session:
         else:
             times.append(self.paths.active.mtu.next_wake)
         if self.keys is not None:
-            patience = 0.0 if self.keys.pair.is_initiator else RESPONDER_PATIENCE
-            times += [self.keys.pair.rekey_at + patience, self.keys.pair.refuse_at]
+            times += [max(self._rekey_at(self.keys), self.rekey_again), self.keys.pair.refuse_at]
         sending = self.sending_keys()
         if sending is not None and self.waiting and not self.member:
             times.append(sending.proof_sent + PROOF_REPEAT)
