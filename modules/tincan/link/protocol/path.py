@@ -17,6 +17,8 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from math import inf
 from typing import Final
 
+from ipop_core.round_trip import RoundTrip
+
 from .events import Endpoint
 from .history import History
 from .mtu import MtuSearch
@@ -41,6 +43,9 @@ RELAY_SUSPECT_INTERVAL: Final = 0.3
 """The same for a link that carries other sessions' packets: 0.7 s after its end they go by another relay."""
 RELAYING: Final = 5.0
 """Seconds for which a link counts as one of those after the last such packet."""
+SLOWEST: Final = 2.5
+"""Seconds that answers may take before their lack means anything, where answers have taken that long lately."""
+LATELY: Final = 30.0
 RTTS: Final = 1.5
 """Round trips that an answer may take before its lack means anything."""
 DEAD_AFTER: Final = 3.0
@@ -87,19 +92,28 @@ class Path:
     """When a packet of another session was last handed over on it."""
     seen: tuple[bytes, int] | None = None
     """Where the peer saw us, by its last answer."""
+    trip: RoundTrip = field(default_factory=lambda: RoundTrip(unknown=0.0, shortest=0.0, longest=SLOWEST))
+    """Of its probes."""
+    measured: float = -inf
+    """When one was answered last."""
     private: bool = False
     """The address is on a network of the peer's own, and so of ours when it answers."""
 
     def patience(self, now: float) -> float:
-        """Seconds of silence, while we send, after which it is suspect."""
-        return self._delay(RELAY_SUSPECT_AFTER) if now - self.relayed < RELAYING else SUSPECT_AFTER
+        """Seconds of silence, while we send, after which it is suspect.
+
+        On machines that have too much to do everything is late. To send each packet a second time, over the overlay,
+        would only add to that.
+        """
+        return self._delay(RELAY_SUSPECT_AFTER if now - self.relayed < RELAYING else SUSPECT_AFTER, now)
 
     def repeat(self, now: float) -> float:
         """Seconds between its probes while it is suspect."""
-        return self._delay(RELAY_SUSPECT_INTERVAL) if now - self.relayed < RELAYING else SUSPECT_INTERVAL
+        return self._delay(RELAY_SUSPECT_INTERVAL if now - self.relayed < RELAYING else SUSPECT_INTERVAL, now)
 
-    def _delay(self, least: float) -> float:
-        return max(least, RTTS * (self.rtt or 0.0))
+    def _delay(self, least: float, now: float) -> float:
+        slow = self.trip.timeout if now < self.measured + LATELY else 0.0
+        return max(least, RTTS * (self.rtt or 0.0), slow)
 
 
 class PathSet:
@@ -172,6 +186,8 @@ class PathSet:
         sent = None if path is None else path.probes.pop(token, None)
         if path is None or sent is None:
             return False
+        path.trip.took(now - sent)
+        path.measured = now
         self._make_live(path, now - sent, now)
         return True
 
