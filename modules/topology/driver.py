@@ -51,7 +51,8 @@ class Driver:
         self._machine = machine
         self._answer = answer
         self._made = made
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._is_waking = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._routes = Routes(False, {})
         self._confirming: asyncio.Task[None] | None = None
@@ -155,15 +156,23 @@ class Driver:
         return {"member": self._routes.member, "routes": hops}
 
     def _set_timer(self) -> None:
+        if self._is_waking:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         now = boot_clock()
         due = self._machine.next_wake()
         if due != inf:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self._wake)
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self._wake_soon)
+
+    def _wake_soon(self) -> None:
+        """After what has come meanwhile: where this process had to wait, an answer may be there that seems missing."""
+        self._is_waking = True
+        self._timer = asyncio.get_running_loop().call_soon(self._wake)
 
     def _wake(self) -> None:
+        self._is_waking = False
         try:
             effects = self._machine.wake(boot_clock())
         except BaseException:

@@ -1054,3 +1054,13 @@ def test_an_answer_to_what_has_been_asked_again_since_shows_how_long_answers_tak
     assert len(asked(story)) == 3
     story.now += FIRST_WAIT + 0.3
     assert not said(story.machine.wake(story.now), Get), "these take as long"
+
+
+def test_who_gets_no_answer_at_all_asks_less_often() -> None:
+    story = crowded()
+    asked(story)
+    story.now += LIMIT
+    assert [effect.node for effect in story.machine.wake(story.now) if isinstance(effect, Resolved)] == [None]
+    asked(story)
+    story.now += FIRST_WAIT
+    assert not said(story.machine.wake(story.now), Get)

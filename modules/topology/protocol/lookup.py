@@ -372,6 +372,8 @@ class Lookups:
         return not self._ring.near or self._ring.joined_at is None or now < self._ring.joined_at + YOUNG
 
     def _end_without_owner(self, lookup: _Lookup, now: float) -> None:
+        if not lookup.votes:
+            self._round_trip.took(now - lookup.started)  # at least so long; to ask more often would not help
         certain = len(lookup.votes) >= lookup.enough and lookup.is_second and bool(self._ring.near)
         if certain and not self._may_yet_come(now):
             self._cache.absent(lookup.key, now)

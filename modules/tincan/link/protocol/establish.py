@@ -29,7 +29,7 @@ from .source import Overlay, Source
 
 REPEAT_DELAYS: Final = (0.25, 0.5, 1.0, 1.5, 2.0)
 """Between repetitions; after the last the handshake has failed."""
-LONGEST_WAIT: Final = 1.0
+LONGEST_WAIT: Final = 3.0
 """Before the first repetition."""
 TELLING: Final = 2
 """What was repeated more often was not slow: the peer was away, or it got lost."""
