@@ -10,7 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ipop_modules.tincan.link.protocol.path import (
     DEAD_AFTER,
+    LATELY,
     MAX_PATHS,
+    RELAY_SUSPECT_AFTER,
+    SLOWEST,
     SUSPECT_AFTER,
     SUSPECT_INTERVAL,
     PathSet,
@@ -108,3 +111,32 @@ class Paths(RuleBasedStateMachine):
 
 TestPaths = Paths.TestCase
 TestPaths.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+def test_a_path_is_suspected_as_late_as_its_answers_have_come_lately() -> None:
+    tokens = count()
+    paths = PathSet(lambda size: next(tokens).to_bytes(size))
+    endpoint = ("10.0.0.1", 1)
+    now = 100.0
+    paths.establish(endpoint, 0.01, now)
+    path = paths.active
+    assert path is not None
+
+    def probe_takes(seconds: float) -> None:
+        nonlocal now
+        paths.ask()
+        ((asked, token),) = paths.wake(now, keep=True)
+        now += seconds
+        assert paths.answered(token, asked, now)
+
+    probe_takes(0.01)
+    assert path.patience(now) == SUSPECT_AFTER
+    path.relayed = now
+    assert path.patience(now) == RELAY_SUSPECT_AFTER
+    for _ in range(3):
+        probe_takes(1.5)
+    path.relayed = now
+    assert 1.5 < path.patience(now) <= SLOWEST
+    assert 1.5 < path.repeat(now) <= SLOWEST
+    now += LATELY
+    assert path.patience(now) == SUSPECT_AFTER
