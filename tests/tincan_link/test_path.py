@@ -139,4 +139,4 @@ def test_a_path_is_suspected_as_late_as_its_answers_have_come_lately() -> None:
     assert 1.5 < path.patience(now) <= SLOWEST
     assert 1.5 < path.repeat(now) <= SLOWEST
     now += LATELY
-    assert path.patience(now) == SUSPECT_AFTER
+    assert path.patience(now) < 1.5
