@@ -27,6 +27,7 @@ class RoundTrip:
         """An answer came so long after it was asked for. This node's own, at once, don't count."""
         if seconds <= 0.0:
             return
+        seconds = min(seconds, self._longest)
         if self._smoothed is None:
             self._smoothed, self._deviation = seconds, seconds / 2
             return

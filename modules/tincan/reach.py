@@ -74,8 +74,8 @@ class Reach:
 
     async def look_around(self) -> bool:
         """Learn this machine's surroundings again; whether it is elsewhere now."""
-        self._looked = self._clock()
         found = await asyncio.to_thread(look)
+        self._looked = self._clock()
         before = self.surroundings
         self.surroundings = found.after(before)
         return self.surroundings.elsewhere(before)

@@ -69,6 +69,8 @@ class _Lookup:
     ways: Ways
     is_asked: bool = False
     """Somebody waits for a Resolved."""
+    is_answered: bool = False
+    """Anybody has said anything."""
     is_check: bool = False
     """This node wants to know whether it is named."""
     try_at: float = inf
@@ -186,7 +188,13 @@ class Lookups:
         if lookup is None:
             return False
         asked = lookup.asked.get(answer.number & TRIES)
-        if asked is not None and not lookup.nearer[number] and not lookup.asked_for_more[number]:
+        lookup.is_answered = True
+        if (
+            asked is not None
+            and number not in lookup.votes
+            and not lookup.nearer[number]
+            and not lookup.asked_for_more[number]
+        ):
             self._round_trip.took(now - asked)
         said = [copy for copy in answer.copies if self._proof.holds(copy.record, "one", lookup.key, lookup.subject)]
         for copy in said:
@@ -372,7 +380,7 @@ class Lookups:
         return not self._ring.near or self._ring.joined_at is None or now < self._ring.joined_at + YOUNG
 
     def _end_without_owner(self, lookup: _Lookup, now: float) -> None:
-        if not lookup.votes:
+        if lookup.tries and not lookup.is_answered:
             self._round_trip.took(now - lookup.started)  # at least so long; to ask more often would not help
         certain = len(lookup.votes) >= lookup.enough and lookup.is_second and bool(self._ring.near)
         if certain and not self._may_yet_come(now):

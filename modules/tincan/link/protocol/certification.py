@@ -15,7 +15,7 @@ from ipop_core.authority.verifying import Verifier
 
 from . import control
 from .blocks import Blocks
-from .ending import end_session
+from .ending import end_session, say_farewell
 from .events import MemberProven, MemberRefused, RevocationsLearnt
 from .revocation import Revocations
 from .session import Session
@@ -111,7 +111,7 @@ class Certification:
             for session in list(self._state.sessions.values()):
                 if session.certificate is not None and self.is_revoked(session.certificate):
                     self._revocations.forget(session.node)
-                    self._blocks.send(session, control.frame(control.Close()), now)
+                    say_farewell(self._blocks, session, now)
                     end_session(self._state, self._blocks, session, "revoked")
         self._send(now)
 

@@ -153,8 +153,11 @@ class Conversation:
         """The peer goes. What it said before it greeted this node anew ends nothing: see whether it is there."""
         if session.is_outdated(keys):
             self._state.counters["drop_late_close"] += 1
-            session.paths.ask()
-            self._state.timers.plan(session.node, now)
+            if session.direct:
+                session.paths.ask()
+                self._state.timers.plan(session.node, now)
+            else:
+                self.ping(session, now)
         else:
             end_session(self._state, self._blocks, session, "closed by peer")
 

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from typing import Final
 
+from . import control
 from .blocks import Blocks
 from .events import CardIdle, LinkDown, SessionClosed
 from .session import Session
 from .state import State
 
 MAX_FORMER: Final = 4096
+
+
+def say_farewell(blocks: Blocks, session: Session, now: float) -> None:
+    """Tell the peer that the session ends, under all keys: it heeds only those that are newest to it."""
+    for keys in session.all_keys():
+        blocks.send_under(session, keys, control.frame(control.Close()), now)
 
 
 def end_session(state: State, blocks: Blocks, session: Session, reason: str) -> None:

@@ -29,10 +29,8 @@ from .source import Overlay, Source
 
 REPEAT_DELAYS: Final = (0.25, 0.5, 1.0, 1.5, 2.0)
 """Between repetitions; after the last the handshake has failed."""
-LONGEST_WAIT: Final = 3.0
-"""Before the first repetition."""
-TELLING: Final = 2
-"""What was repeated more often was not slow: the peer was away, or it got lost."""
+LONGEST_WAIT: Final = 1.5
+"""Before the first repetition; no other one comes sooner after the one before."""
 UNANSWERED: Final = "no answer"
 """Why it has, then."""
 HALF_OPEN_LIFETIME: Final = 6.0
@@ -90,6 +88,8 @@ class Outgoing:
     is_first: bool = True
     """What was sent last was sent once: the answer shows the round trip."""
     finishing: bool = False
+    slow: float = 0.0
+    """What the answer took if nothing was lost, and it was repeated too soon."""
     retried: bool = False
 
 
@@ -256,6 +256,10 @@ class Establishing:
 
     def _on_response(self, response: wire.Response, source: Source, now: float) -> None:
         outgoing = self._outgoing.get(response.receiver)
+        if outgoing is not None and outgoing.slow and _answers(outgoing, source):
+            # Another answer: nothing was lost, so what was answered first was sent before the last repetition.
+            self._round_trip(outgoing.endpoint).took(outgoing.slow)
+            outgoing.slow = 0.0
         if outgoing is None or outgoing.finishing or not _answers(outgoing, source):
             self._links.count("drop_unasked_response")
             return
@@ -268,11 +272,12 @@ class Establishing:
                 self._links.failed(outgoing.node, outgoing.endpoint, error.reason, now)
                 return
             raise
-        begun = outgoing.sent
+        begun = outgoing.sent_before
         rtt = now - begun if outgoing.is_first else None
-        if outgoing.repeats <= TELLING and not outgoing.retried:
-            # It was most likely under way before the last repetition, which came too soon.
-            self._round_trip(outgoing.endpoint).took(now - outgoing.sent_before)
+        if outgoing.is_first and not outgoing.retried:
+            self._round_trip(outgoing.endpoint).took(now - outgoing.sent)
+        elif not outgoing.retried:
+            outgoing.slow = now - outgoing.sent_before
         outgoing.datagram = finish
         outgoing.finishing = True
         outgoing.repeats = 0

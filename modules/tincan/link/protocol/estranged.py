@@ -35,6 +35,8 @@ class Estranged:
 
     def came(self, source: Source, now: float) -> None:
         """A block under unknown keys came from there."""
+        if isinstance(source, Overlay) and source.node not in self._state.sessions:
+            return
         if not self._looks.take(now):
             return
         session = self._at(source)

@@ -23,6 +23,7 @@ from .card_traffic import CardTraffic, Deliver, DeliverTrain
 from .certification import Certification
 from .conversation import Conversation
 from .courtesy import Courtesy
+from .ending import say_farewell
 from .estranged import Estranged
 from .events import Endpoint
 from .filtering import FilteringTest
@@ -220,7 +221,7 @@ class LinkMachine:
         sessions = sorted(self.sessions.values(), key=lambda session: session.direct)
         for session in sessions:
             if session.keys is not None:
-                self._conversation.send(session, control.Close(), now)
+                say_farewell(self._blocks, session, now)
         for session in sessions:
             self._lifecycle.end(session, "stopped")
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from . import control
 from .blocks import Blocks
-from .ending import end_session
+from .ending import end_session, say_farewell
 from .events import LinkDown
 from .session import Session
 from .state import State
@@ -51,7 +51,7 @@ class Parting:
     def told(self, session: Session, now: float) -> None:
         """The peer does not need the link."""
         if session.direct and not session.keep_alive(now):
-            self._blocks.send(session, control.frame(control.Close()), now)
+            say_farewell(self._blocks, session, now)
             end_session(self._state, self._blocks, session, "needed by neither side")
 
     def turn_away(self, session: Session, now: float) -> None:

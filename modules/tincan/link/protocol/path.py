@@ -291,7 +291,7 @@ class PathSet:
 
     def _distrust(self, path: Path, now: float) -> None:
         path.state, path.failing = State.SUSPECT, True
-        path.next_probe, path.waiting_since = now, now - SUSPECT_AFTER
+        path.next_probe, path.waiting_since = now, now - path.patience(now)
 
     def _make_live(self, path: Path, rtt: float | None, now: float) -> None:
         path.state = State.LIVE
@@ -320,7 +320,7 @@ class PathSet:
         if path.state is State.TRYING:
             return path.tries > len(TRY_DELAYS) and now >= path.next_probe
         if path.state is State.SUSPECT:
-            dead = path.waiting_since is not None and now - path.waiting_since >= SUSPECT_AFTER + DEAD_AFTER
+            dead = path.waiting_since is not None and now - path.waiting_since >= path.patience(now) + DEAD_AFTER
             if dead and path.waiting_since is not None and path.waiting_since - path.heard >= self.keepalive:
                 self.keepalive = max(SHORTEST_KEEPALIVE, KEEPALIVE_CUT * self.keepalive)
             return dead
