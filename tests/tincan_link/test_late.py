@@ -235,3 +235,16 @@ def test_blocks_under_made_up_keys_cost_their_supposed_sender_a_greeting_now_and
         pair.net.run(0.02)
     assert 1 <= len(pair.greetings) <= 1 + 10 / GREET_AGAIN
     assert pair.silent(3.0) == (0, 0)
+
+
+def test_a_farewell_counts_though_handshakes_have_crossed() -> None:
+    """The two sides may prefer different keys then, and go on so."""
+    pair = Pair(seed=11)
+    pair.a.machine.contact(pair.b.endpoint, pair.b.id, pair.net.now)
+    pair.net.run(0.015)
+    pair.greet()
+    pair.want()
+    pair.net.run(60.0)
+    pair.b.machine.close(pair.net.now)
+    pair.net.run(0.1)
+    assert pair.b.id not in pair.a.machine.sessions

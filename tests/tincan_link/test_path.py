@@ -90,7 +90,9 @@ class Paths(RuleBasedStateMachine):
     def silence_kills_the_path_in_use(self) -> None:
         self.sent()
         dead = self.paths.active
-        for _ in range(int((SUSPECT_AFTER + DEAD_AFTER) / SUSPECT_INTERVAL) + 2):
+        assert dead is not None
+        assert dead.patience(self.now) <= SLOWEST
+        for _ in range(int((dead.patience(self.now) + DEAD_AFTER) / SUSPECT_INTERVAL) + 2):
             self.now += SUSPECT_INTERVAL
             self.probes += self.paths.wake(self.now, keep=True)
         assert self.paths.active is not dead
@@ -140,3 +142,20 @@ def test_a_path_is_suspected_as_late_as_its_answers_have_come_lately() -> None:
     assert 1.5 < path.repeat(now) <= SLOWEST
     now += LATELY
     assert path.patience(now) < 1.5
+
+
+def test_a_path_with_slow_answers_is_given_up_no_sooner_than_they_can_come() -> None:
+    tokens = count()
+    paths = PathSet(lambda size: next(tokens).to_bytes(size))
+    endpoint = ("10.0.0.1", 1)
+    paths.establish(endpoint, 0.01, 100.0)
+    path = paths.active
+    assert path is not None
+    path.trip.took(2.4)
+    path.measured = 100.0
+    path.waiting_since = 100.0
+    paths.wake(102.5, keep=True)
+    paths.wake(105.1, keep=True)
+    assert paths.active is path, "its second probe is on the way"
+    paths.wake(106.0, keep=True)
+    assert paths.active is None

@@ -37,3 +37,13 @@ def test_what_was_lost_is_still_repeated_soon() -> None:
     a.machine.ping(c.id, net.now)
     net.run(0.2 + REPEAT_DELAYS[0])
     assert a.machine.sessions[c.id].keys is not None
+
+
+def test_what_is_lost_is_not_taken_for_slow() -> None:
+    net = Net(seed=33)
+    a, _, *others = ring(net, 24)
+    net.passes = lambda source, target: net.random.random() > 0.2
+    for other in others[:-1]:
+        a.machine.ping(other.id, net.now)
+        net.run(4)
+    assert a.machine._establishing._over_overlay.timeout < 2 * REPEAT_DELAYS[0]
