@@ -317,7 +317,11 @@ class Registrations:
             claim.pause = min(2 * claim.pause, LONGEST_RETRY)
         else:
             is_renewal = claim.state == "registered" and claim.asked + RENEWED * self._owner.lease <= now
-            claim.pause = max(PATIENT, self._round_trip.timeout) if is_renewal else self._round_trip.timeout
+            # A place among the members is shown already; what is put beside it is asked again in no hurry: an answer
+            # that comes after the next Put begins everything anew, and where all are that late, for ever.
+            is_shown = claim.state == "registered" and claim.kind == "many"
+            is_patient = is_renewal or is_shown
+            claim.pause = max(PATIENT, self._round_trip.timeout) if is_patient else self._round_trip.timeout
         claim.asked, claim.due = now, now + claim.pause
         if claim.tries:
             claim.change_side()
