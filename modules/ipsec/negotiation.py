@@ -27,14 +27,13 @@ from ipop_modules.ipsec.credentials import Credentials
 from ipop_modules.ipsec.leftovers import tag_of
 from ipop_modules.ipsec.settings import Settings
 from ipop_modules.ipsec.vici_client import ViciClient, ViciError, ViciMessage
+from ipop_modules.ipsec.wishes import Wishes
 from ipop_modules.ipsec.xfrm import State, Xfrm
 
 START_SECONDS: Final = 3.0
 CONNECT_SECONDS: Final = 15.0
 CONNECTIONS_AT_ONCE: Final = 64
 LEFTOVER_SECONDS: Final = 10.0
-TRIES: Final = (0.5, 1.0, 2.0)
-"""Seconds from one attempt to see whether another is needed; later ones come when the kernel asks again."""
 _POLL: Final = 0.02
 
 log = logging.getLogger("ipop.ipsec")
@@ -76,7 +75,8 @@ class Negotiation:
         self._client: ViciClient | None = None
         self._known: set[Address] = set()
         self._waiting: set[Address] = set()
-        self._wanted: dict[Address, asyncio.Task[None]] = {}
+        """For whom keys were wanted while there was no charon."""
+        self._wishes = Wishes(self._initiate, self._is_parted)
         self._parted: set[Address] = set()
         """Whose association ended while they were asked for keys."""
         self._leftovers: list[State] = []
@@ -102,10 +102,10 @@ class Negotiation:
 
     async def stop(self) -> None:
         """Say goodbye to every peer, and leave no keys in the kernel."""
-        self._waiting |= set(self._wanted)
-        await _cancel(*self._wanted.values())
+        self._waiting |= await self._wishes.give_up()
         if self._task is not None:
-            await _cancel(self._task)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
         self._known.clear()
         if self._charon is not None:
@@ -115,12 +115,9 @@ class Negotiation:
 
     def want(self, peer: Address) -> None:
         """The kernel holds packets for this peer."""
-        if not any(peer in interface.network and peer != interface.ip for interface in self._interfaces):
-            return
-        if peer not in self._wanted:
-            task = asyncio.create_task(self._initiate(peer))
-            self._wanted[peer] = task
-            task.add_done_callback(lambda _: self._wanted.pop(peer, None))
+        if any(peer in interface.network and peer != interface.ip for interface in self._interfaces):
+            self._parted.discard(peer)
+            self._wishes.want(peer)
 
     async def prepare(self, peers: set[Address]) -> None:
         """Expect these peers: those of a large subnet are not known beforehand."""
@@ -195,8 +192,8 @@ class Negotiation:
             self._policy.started(asyncio.get_running_loop().time())
             first.set()
             # Whoever still waits for what the charon before was asked would keep this one from being asked.
-            waiting, self._waiting = self._waiting | set(self._wanted), set()
-            await _cancel(*self._wanted.values())
+            given_up = await self._wishes.give_up()
+            waiting, self._waiting = self._waiting | given_up, set()
             for peer in peers | waiting:
                 self.want(peer)
             clean = asyncio.create_task(self._clean())
@@ -251,25 +248,24 @@ class Negotiation:
             self._known.update(peer for peer, _ in some)
 
     async def _initiate(self, peer: Address) -> None:
-        """Ask for keys, and again while there are none: the peer may not have been ready for us."""
-        self._parted.discard(peer)
-        for pause in TRIES:
-            client = self._client
-            if client is None:
-                self._waiting.add(peer)
-                return
-            try:
-                if peer not in self._known:
-                    await self._load_connections(client, {peer})
-                name = connection_name(self._prefix, peer)
-                spis = {state.spi for state in self._states() if state.spi}
-                if not is_under_way(await client.listed("list-sas", "list-sa", {"ike": name}), spis):
-                    await client.command("initiate", {"ike": name, "child": CHILD, "timeout": -1})
-            except IpopError as error:
-                log.info("no association", extra={"fields": {"peer": str(peer), "fault": str(error)}})
-            await asyncio.sleep(pause)
-            if peer in self._parted and not self._is_held(peer):
-                return
+        """Ask for keys where none are there or being made."""
+        client = self._client
+        if client is None:
+            self._waiting.add(peer)
+            return
+        try:
+            if peer not in self._known:
+                await self._load_connections(client, {peer})
+            name = connection_name(self._prefix, peer)
+            spis = {state.spi for state in self._states() if state.spi}
+            if not is_under_way(await client.listed("list-sas", "list-sa", {"ike": name}), spis):
+                await client.command("initiate", {"ike": name, "child": CHILD, "timeout": -1})
+        except IpopError as error:
+            log.info("no association", extra={"fields": {"peer": str(peer), "fault": str(error)}})
+
+    def _is_parted(self, peer: Address) -> bool:
+        """Its association ended since its keys were wanted, and nobody waits for others."""
+        return peer in self._parted and not self._is_held(peer)
 
     def _is_held(self, peer: Address) -> bool:
         """The kernel holds packets for this peer: there is an association without keys."""
@@ -332,12 +328,6 @@ class Negotiation:
         self.fault = line
         self._listener.fault(line)
         log.warning("IKE is away", extra={"fields": {"fault": line}})
-
-
-async def _cancel(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _named(prefix: str, answers: Iterable[ViciMessage]) -> set[str]:

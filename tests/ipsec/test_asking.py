@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ipop_core.lab import Namespace
-from ipop_modules.ipsec import negotiation as module
+from ipop_modules.ipsec import negotiation, wishes
 from ipop_modules.ipsec.vici_client import ViciClient, ViciMessage
 from tests.ipsec.test_hanging import Charon, run
 from tests.ipsec.test_renewing import namespace
@@ -37,8 +37,8 @@ def test_the_next_charon_is_asked_though_somebody_still_waits_for_the_one_before
                 asked.put_nowait(self)
             return answer
 
-    monkeypatch.setattr(module, "ViciClient", Seen)
-    monkeypatch.setattr(module, "TRIES", (600.0,))
+    monkeypatch.setattr(negotiation, "ViciClient", Seen)
+    monkeypatch.setattr(wishes, "TRIES", (600.0,))
 
     async def scenario(charon: Charon) -> None:
         charon.negotiation.want(PEER)

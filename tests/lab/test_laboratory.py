@@ -195,7 +195,7 @@ def test_ipv6_on_the_public_segment(lab: Laboratory) -> None:
 
 def test_the_pid_is_the_commands_own(lab: Laboratory) -> None:
     host = lab.host("alice", lab.segment())
-    process = host.popen(["sh", "-c", "echo $$; ip -o -4 address show eth0; exec cat"], stdout=-1)
+    process = host.popen(["sh", "-c", "echo $$; ip -o -4 address show eth0; exec sleep 60"], stdout=-1)
     assert process.stdout is not None
     assert int(process.stdout.readline()) == process.pid
     assert host.address.encode() in process.stdout.readline()
