@@ -159,3 +159,14 @@ def test_a_path_with_slow_answers_is_given_up_no_sooner_than_they_can_come() -> 
     assert paths.active is path, "its second probe is on the way"
     paths.wake(106.0, keep=True)
     assert paths.active is None
+
+
+def test_an_answer_that_came_after_all_patience_lengthens_it_no_further() -> None:
+    paths = PathSet(bytes)
+    endpoint = ("10.0.0.1", 1)
+    paths.add(endpoint, 100.0)
+    ((asked, token),) = paths.wake(100.0, keep=True)
+    assert paths.answered(token, asked, 104.5)
+    path = paths.active
+    assert path is not None
+    assert path.patience(104.5) == SLOWEST

@@ -44,7 +44,7 @@ RELAY_SUSPECT_INTERVAL: Final = 0.3
 RELAYING: Final = 5.0
 """Seconds for which a link counts as one of those after the last such packet."""
 SLOWEST: Final = 2.5
-"""Seconds that answers may take before their lack means anything, where answers have taken that long lately."""
+"""Seconds that answers may take at most before their lack means anything, where they have taken that long."""
 LATELY: Final = 30.0
 RTTS: Final = 1.5
 """Round trips that an answer may take before its lack means anything."""
@@ -113,7 +113,7 @@ class Path:
 
     def _delay(self, least: float, now: float) -> float:
         slow = self.trip.timeout if now < self.measured + LATELY else 0.0
-        return max(least, RTTS * (self.rtt or 0.0), slow)
+        return max(least, min(max(RTTS * (self.rtt or 0.0), slow), SLOWEST))
 
 
 class PathSet:
