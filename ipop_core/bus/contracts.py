@@ -114,9 +114,11 @@ class Contracts:
         """Check every schema against the meta-schema. Raises ConfigError; slow, so for `--check` and tests."""
         for contract in self._roles.values():
             for place, schema in _schemas(contract):
+                whole = _inlined(schema, contract.defs)
                 try:
-                    jsonschema.Draft202012Validator.check_schema(_inlined(schema, contract.defs))
-                except jsonschema.SchemaError as error:
+                    jsonschema.Draft202012Validator.check_schema(whole)
+                    jsonschema_rs.Draft202012Validator(whole)
+                except (jsonschema.SchemaError, jsonschema_rs.ValidationError) as error:
                     raise ConfigError(f"contract of the role {contract.role}", f"{place}: {error.message}") from None
 
     def _add(self, document: Mapping[str, Any]) -> None:
@@ -135,8 +137,11 @@ class Contracts:
     def _check(self, what: str, key: tuple[str, str, str], schema: Mapping[str, Any], body: Mapping[str, Any]) -> None:
         validator = self._validators.get(key)
         if validator is None:
-            defs = self._roles[key[0]].defs
-            validator = self._validators[key] = jsonschema_rs.Draft202012Validator(_inlined(schema, defs))
+            whole = _inlined(schema, self._roles[key[0]].defs)
+            try:
+                validator = self._validators[key] = jsonschema_rs.Draft202012Validator(whole)
+            except jsonschema_rs.ValidationError as error:
+                raise BusError("invalid", f"{what}: its contract is no schema: {error.message}") from None
         try:
             if validator.is_valid(body):
                 return

@@ -110,6 +110,15 @@ def test_a_schema_that_is_no_schema_is_found_by_verify() -> None:
         contracts.load([[broken]]).verify()
 
 
+def test_a_pattern_that_only_python_understands_is_found_by_verify_and_costs_its_messages_alone() -> None:
+    body = {"type": "object", "properties": {"word": {"type": "string", "pattern": "(?P<x>a)(?P=x)"}}}
+    known = contracts.load([[{"role": "weather", "events": {"weather.rain": {"doc": "", "body": body}}}]])
+    with pytest.raises(ConfigError, match=r"weather\.rain.*is not a .regex"):
+        known.verify()
+    with pytest.raises(BusError, match=r"weather\.rain: its contract is no schema: .*is not a .regex"):
+        known.check_event("weather.rain", {"word": "aa"}, 0)
+
+
 def test_a_reference_to_nowhere() -> None:
     broken = {"role": "weather", "events": {"weather.rain": {"doc": "", "body": {"$ref": "#/$defs/rain"}}}}
     with pytest.raises(ConfigError, match="rain"):
