@@ -209,6 +209,20 @@ def test_one_datagram_without_room_forgives_one_block() -> None:
     assert meter.report(1, 2.0) == (101, 98, 0)
 
 
+@pytest.mark.parametrize(("reports_before", "missing"), [(0, 59), (1, 98)])
+def test_how_many_blocks_come_together_is_remembered_from_one_report_to_the_next(
+    reports_before: int, missing: int
+) -> None:
+    meter = LossMeter(0.0)
+    meter.came_together(40)
+    for _ in range(reports_before):
+        meter.report(0, 1.0)
+    for number in (0, 100):
+        meter.received(number, 0.0)
+    meter.report(0, 1.0)
+    assert meter.report(1, 2.0) == (101, missing, 0)
+
+
 def test_blocks_grow_again_when_the_loss_ends() -> None:
     sizer = BlockSizer(0.0)
     sizer.reported((1000, 300, 0), (1000, 10_000), 1.0)
@@ -273,3 +287,27 @@ def test_hostile_reports_keep_the_limit_in_its_range(reports: list[tuple[int, in
     for index, (counted, missing, mended) in enumerate(reports):
         assert 0 <= sizer.reported((counted, missing, mended), (index, index * 3), float(index)) <= 1
         assert 1 <= sizer.limit <= MOST_DATAGRAMS
+
+
+def test_a_train_of_many_blocks_that_finds_no_room_is_counted_once_and_forgiven_whole() -> None:
+    meter, number, overflow, reports = LossMeter(0.0), 0, 0, []
+    for turn in range(400):
+        blocks = range(number, number := number + 40)
+        if turn % 5 == 4:
+            overflow += 1
+            continue
+        meter.came_together(len(blocks))
+        reports += [meter.report(overflow, turn / 50) for block in blocks if meter.received(block, turn / 50)]
+    assert len(reports) > 20
+    assert all(missing == 0 for _, missing, _ in reports)
+
+
+def test_a_path_that_loses_blocks_of_trains_is_not_forgiven_without_an_overflow() -> None:
+    meter, reports = LossMeter(0.0), []
+    for turn in range(100):
+        meter.came_together(40)
+        for block in range(40 * turn, 40 * turn + 36):
+            if meter.received(block, turn / 50):
+                reports.append(meter.report(0, turn / 50))
+    counted, missing, _ = reports[-1]
+    assert missing > counted / 20

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipop_modules.tincan.frames import CARD, FRAME_HEADER
-from ipop_modules.tincan.link.protocol.block import MAX_SEGMENTS, MAX_SEND
+from ipop_modules.tincan.link.protocol.block import MAX_BLOCK, MAX_SEGMENTS, MAX_SEND
 from ipop_modules.tincan.link.protocol.keys import TAG_SIZE
 from ipop_modules.tincan.link.protocol.outgoing import Outgoing
 from ipop_modules.tincan.link.protocol.wire import FRAGMENT_HEADER_SIZE
@@ -77,6 +77,19 @@ def test_those_that_no_card_takes_are_not_the_paths_loss() -> None:
     assert session.counters.blocks_out == counted
     assert session.keys is not None
     assert len(session.keys.aside) >= 12
+
+
+def test_trains_for_which_the_peers_socket_had_no_room_make_no_block_smaller() -> None:
+    net = Net(5)
+    a, b = linked(net)
+    for turn in range(200):
+        if turn % 5 == 4:
+            b.overflow += 1
+            net.passes = lambda source, target: source != a.endpoint
+        a.machine.send_cards(b.id, runs(*[1000] * 12), net.now)
+        net.passes = lambda source, target: True
+        net.run(0.02)
+    assert a.machine.block_limit(b.id) == MAX_BLOCK
 
 
 def test_for_one_that_is_no_member_yet_they_wait() -> None:

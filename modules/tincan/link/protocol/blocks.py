@@ -138,6 +138,8 @@ class Blocks:
             if self._open(self._by_rid[rid], number, joined, source, now, is_sure=False):
                 return []
         runs, others = read_runs(buffer, segment)
+        if len(runs) > 1 and (receiving := self._by_rid.get(runs[0].rid)):
+            receiving.meter.came_together(len(runs))
         for run in runs:
             if (receiving := self._by_rid.get(run.rid)) is None:
                 self._counters["drop_unknown_receiver"] += 1

@@ -50,6 +50,7 @@ class LossMeter:
         "_next",
         "_overflow",
         "_received",
+        "_together",
         "_told",
         "mended",
     )
@@ -68,6 +69,8 @@ class LossMeter:
         self._forgiven = 0
         self._overflow = (0, 0)
         """The overflow at the last report but one, and at the last."""
+        self._together = (1, 1)
+        """The most blocks that came with one receive before the last report, and since."""
         self._mended = 0
         self.mended: Final[dict[int, None]] = {}
         """The numbers of the last ones that were mended."""
@@ -84,6 +87,11 @@ class LossMeter:
             now >= self._next + GAP_INTERVAL - REPORT_INTERVAL and self._highest + 1 - self._received > self._missing
         )
 
+    def came_together(self, blocks: int) -> None:
+        """Note that so many blocks came with one receive, genuine or not."""
+        if blocks > self._together[1]:
+            self._together = (self._together[0], blocks)
+
     def was_mended(self, number: int) -> None:
         """Note that an authentic block had lacked a datagram."""
         self._mended += 1
@@ -99,12 +107,15 @@ class LossMeter:
     def report(self, overflow: int, now: float) -> tuple[int, int, int]:
         """(blocks sent, blocks of them that are missing, and that were mended), all since the keys were made.
 
-        `overflow` counts the datagrams that this node's own socket had no room for.
+        `overflow` counts what this node's own socket had no room for: a train of datagrams, which one receive would
+        have given, once.
         """
         missing = self._mark + 1 - (self._received - self._above)
-        # What is missing now was passed before the last report, so the report before that one counts, too. A datagram
-        # that found no room takes one block with it.
-        self._forgiven += max(min(missing - self._missing, overflow - self._overflow[0]), 0)
+        # What is missing now was passed before the last report, so the report before that one counts, too. What found
+        # no room takes as many blocks with it as come together.
+        no_room = (overflow - self._overflow[0]) * max(self._together)
+        self._forgiven += max(min(missing - self._missing, no_room), 0)
+        self._together = (self._together[1], 1)
         counted = self._mark + 1
         self._missing, self._overflow = missing, (self._overflow[1], overflow)
         self._mark, self._above = self._highest, 0
