@@ -251,14 +251,27 @@ def merge(nodes: int, seed: int, *, whole: bool = False) -> Figures:
     return {"merge_s": round(took, 1)}
 
 
+def halves(overlay: Overlay) -> tuple[set[bytes], set[bytes]]:
+    """The nodes in two parts by chance, each node with a link into its own.
+
+    Of a thousand now and then one has all its links into the other: nothing that it knows leads to its own half.
+    """
+    inside = {node.id for node in overlay.network.chance.sample(overlay.alive, len(overlay.alive) // 2)}
+    outside = {node.id for node in overlay.alive} - inside
+    for own, other in ((inside, outside), (outside, inside)):
+        strangers = {node for node in own if own.isdisjoint(overlay.network.nodes[node].links)}
+        own.difference_update(strangers)
+        other.update(strangers)
+    return inside, outside
+
+
 def partition(overlay: Overlay) -> Figures:
     """Nothing passes between two halves until each is a ring that has forgotten the other.
 
     Nobody has a bootstrap any more, lest many reach theirs in the other half; then one node gets one there.
     """
     network = overlay.network
-    inside = {node.id for node in network.chance.sample(overlay.alive, len(overlay.alive) // 2)}
-    outside = {node.id for node in overlay.alive if node.id not in inside}
+    inside, outside = halves(overlay)
     network.split(inside, outside)
 
     def are_two_rings() -> bool:

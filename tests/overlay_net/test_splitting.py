@@ -40,6 +40,19 @@ def across(network: thin.Network, one: set[bytes], other: set[bytes]) -> int:
     return sum(len(network.nodes[node].links & other) for node in one)
 
 
+def test_who_has_no_link_in_its_half_of_a_partition_goes_to_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    overlay = scenarios.grown(24, 1)
+    lonely = overlay.alive[5]
+    others = [node for node in overlay.alive if node is not lonely and node.id not in lonely.links]
+    assert len(others) > 4
+    monkeypatch.setattr(overlay.network.chance, "sample", lambda *_: [lonely, *others])
+    inside, outside = scenarios.halves(overlay)
+    assert lonely.id in outside
+    assert inside
+    assert inside | outside == {node.id for node in overlay.alive}
+    assert not inside & outside
+
+
 def test_what_is_sent_to_a_routers_port_is_for_the_host_behind_it() -> None:
     inside, outside = ("10.0.0.7", 4741), ("192.0.2.1", 4741)
     world = World(seed=1)
