@@ -29,8 +29,8 @@ class Overlay:
     def alive(self) -> list[Node]:
         return [node for node in self.nodes if node.alive]
 
-    def newcomer(self) -> Node:
-        """A node that claims the next address and is about to join."""
+    def newcomer(self, told: int = 1) -> Node:
+        """A node that claims the next address and is about to join by as many bootstraps as it is told."""
         node = self.network.add()
         self.nodes.append(node)
         address = (self.first + len(self.owners)).packed
@@ -38,9 +38,11 @@ class Overlay:
         self.addresses[node.id] = address
         self.network.claim(node, address)
         known = [bootstrap for bootstrap in self.bootstraps if bootstrap.alive]
-        if known:
-            self.network.contact(node, self.network.chance.choice(known))
-        elif not self.bootstraps:
+        for _ in range(min(told, len(known))):
+            bootstrap = self.network.chance.choice(known)
+            known.remove(bootstrap)
+            self.network.contact(node, bootstrap)
+        if not self.bootstraps:
             self.bootstraps.append(node)
         return node
 

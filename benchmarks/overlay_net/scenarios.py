@@ -205,14 +205,17 @@ def deaths(overlay: Overlay) -> Figures:
 
 
 def churn(overlay: Overlay, minutes: float = 30.0, part: float = 0.1) -> Figures:
-    """So many of the nodes are replaced each minute, one by one."""
+    """So many of the nodes are replaced each minute, one by one.
+
+    Newcomers know two bootstraps: an only one that dies in a newcomer's first seconds leaves it nobody to ask.
+    """
     network, tally = overlay.network, Tally()
     each_minute = max(1, int(part * len(overlay.alive)))
 
     def replace_one() -> None:
         candidates = [node for node in overlay.alive if node not in overlay.bootstraps[:2]]
         network.kill(network.chance.choice(candidates))
-        overlay.newcomer()
+        overlay.newcomer(told=2)
 
     for _ in range(round(minutes)):
         for _ in range(each_minute):

@@ -29,6 +29,8 @@ from ipop_modules.tincan.link.protocol.parting import PATIENCE
 from ipop_modules.tincan.link.protocol.path import KEEPALIVE
 from ipop_modules.tincan.link.protocol.routes import Routes as Table
 from ipop_modules.tincan.link.protocol.routes import Step
+from ipop_modules.topology.known import HELD, SAVE_AFTER
+from ipop_modules.topology.known import KIND as KNOWN
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.effects import (
     Allocated,
@@ -46,6 +48,7 @@ from ipop_modules.topology.protocol.effects import (
 )
 from ipop_modules.topology.protocol.machine import Machine
 from ipop_modules.topology.protocol.messages import Message
+from ipop_modules.topology.protocol.remembered import Kept, Remembered
 
 CONNECT_TIMEOUT = 5.0
 DEAD_AFTER = 4.0
@@ -112,6 +115,9 @@ class Network(World):
         self.recipe = recipe or Recipe()
         self._first_chance = random.Random(f"first contact {seed}")
         """Its pauses are drawn apart, so that no other draw depends on how many trials there were."""
+        self._known_chance = random.Random(f"known peers {seed}")
+        """The same of whom a node without links asks."""
+        self._remembered: dict[bytes, Remembered] = {}
         self.nodes: dict[bytes, Node] = {}
         self.sent = 0
         self.bytes_by: Counter[str] = Counter()
@@ -126,6 +132,7 @@ class Network(World):
         key = key or self.chance.randbytes(91)
         me = node_of(key)
         node = Node(me, self.new_machine(me, key if member else None, namespace), Table(me))
+        self._remembered[me] = Remembered(Kept(), self._known_chance.randbytes, self.now)
         self.nodes[me] = node
         self._set_timer(node)
         return node
@@ -184,6 +191,8 @@ class Network(World):
         for here, there in ((one, other), (other, one)):
             here.wishes = {wish for wish in here.wishes if wish[0] != there.id}
             if here.alive:
+                if not here.links:
+                    self.after(SAVE_AFTER, self._ask_known_peers, here)
                 self.perform(here, here.machine.link_down(there.id, self.now))
                 if here.contacts is not None:
                     here.contacts.link_down(there.id, "it ended")
@@ -322,8 +331,25 @@ class Network(World):
         self.upkeep.made(one.id, other.id, self.now)
         one.links.add(other.id)
         other.links.add(one.id)
+        for here, there in ((one, other), (other, one)):
+            kinds = {kind for node, kind in here.wishes if node == there.id}
+            self._remembered[here.id].note(there.id.hex(), there.id.hex(), kinds, {node.hex() for node in here.links})
         self.perform(one, one.machine.link_up(other.id, self.now, initiator=True))
         self.perform(other, other.machine.link_up(one.id, self.now, initiator=False))
+
+    def _ask_known_peers(self, node: Node) -> None:
+        """As `known.py` does for a node that has lost all its links; whom it asks while it has some is left out."""
+        if not node.alive or node.links:
+            return
+        for known, _ in self._remembered[node.id].wake((), self.now):
+            self.after(2 * self.weather.delay(), self._link_for_a_while, node, self.nodes[bytes.fromhex(known)])
+        self.after(SAVE_AFTER, self._ask_known_peers, node)
+
+    def _link_for_a_while(self, node: Node, other: Node) -> None:
+        self._link(node, other)
+        if other.id in node.links:
+            node.wishes.add((other.id, KNOWN))
+            self.after(HELD, self.release, node, other.id, KNOWN)
 
     def _close_unwanted(self, node: Node, other: bytes) -> None:
         peer = self.nodes[other]

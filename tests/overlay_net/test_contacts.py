@@ -11,6 +11,7 @@ from benchmarks.overlay_net.members import Recipe
 from ipop_modules.signal.protocol import contact
 from ipop_modules.signal.protocol.contact import FirstContact
 from ipop_modules.topology.protocol.records import verify_p256
+from ipop_modules.topology.protocol.remembered import Remembered
 from tests.topology.rings import ring
 
 Make: TypeAlias = type[thin.Network]
@@ -95,3 +96,24 @@ def test_a_node_that_is_told_itself_lets_that_be(make: Make, recipe: Recipe) -> 
     network.run(10.0)
     assert node.contacts is not None
     assert sorted(one.state for one in node.contacts.machine.bootstraps) == ["connected", "self"]
+
+
+def alone_without_bootstraps() -> float:
+    """A node loses all its links, and nobody names bootstraps any more: seconds from when it can reach them again."""
+    network = thin.Network(1)
+    nodes = ring(network, 8)
+    lonely = nodes[5]
+    for node in nodes:
+        network.forget_bootstraps(node)
+    network.split({lonely.id}, {node.id for node in nodes if node is not lonely})
+    network.run_until(lambda: not lonely.links, 60.0)
+    network.run(150.0)  # by then whoever was heard of before is forgotten
+    network.mend()
+    return network.run_until(network.ring_is_right, 60.0, step=0.5)
+
+
+def test_a_thin_node_without_links_asks_the_peers_that_it_knew(monkeypatch: pytest.MonkeyPatch) -> None:
+    print(f"one ring after {alone_without_bootstraps()} s")
+    monkeypatch.setattr(Remembered, "wake", lambda self, linked, now: [])
+    with pytest.raises(TimeoutError):
+        alone_without_bootstraps()
