@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace) -> Figures:
         overlay = scenarios.grown(options.nodes, options.seed, kind=options.namespace, whole=options.whole)
         for name in standing:
             if name == "churn":
-                figures |= scenarios.churn(overlay, options.minutes)
+                figures |= scenarios.churn(overlay, options.minutes, told=options.bootstraps)
             else:
                 figures |= STANDING[name](overlay)
     if "merge" in options.scenario:
@@ -103,6 +103,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--namespace", choices=get_args(Kind), default="open", help="kind of the nodes' namespace")
     parser.add_argument("--whole", action="store_true", help="whole nodes: about six times the CPU")
     parser.add_argument("--minutes", type=float, default=30.0, help="of churn")
+    parser.add_argument("--bootstraps", type=int, default=1, help="that each newcomer in churn is told (1)")
     parser.add_argument("--json", action="store_true")
     return parser
 

@@ -204,10 +204,11 @@ def deaths(overlay: Overlay) -> Figures:
     }
 
 
-def churn(overlay: Overlay, minutes: float = 30.0, part: float = 0.1) -> Figures:
-    """So many of the nodes are replaced each minute, one by one.
+def churn(overlay: Overlay, minutes: float = 30.0, part: float = 0.1, *, told: int = 1) -> Figures:
+    """So many of the nodes are replaced each minute, one by one; newcomers are told so many bootstraps.
 
-    Newcomers know two bootstraps: an only one that dies in a newcomer's first seconds leaves it nobody to ask.
+    An only one that dies in a newcomer's first seconds leaves it nobody to ask: it takes itself for a ring then, and
+    what it looks up, and who looks for it, counts here like any other lookup.
     """
     network, tally = overlay.network, Tally()
     each_minute = max(1, int(part * len(overlay.alive)))
@@ -215,7 +216,7 @@ def churn(overlay: Overlay, minutes: float = 30.0, part: float = 0.1) -> Figures
     def replace_one() -> None:
         candidates = [node for node in overlay.alive if node not in overlay.bootstraps[:2]]
         network.kill(network.chance.choice(candidates))
-        overlay.newcomer(told=2)
+        overlay.newcomer(told)
 
     for _ in range(round(minutes)):
         for _ in range(each_minute):
