@@ -2,9 +2,8 @@
 
 Nothing of the links is a figure here, as it is in `thin.py`: handshakes, hole punching, keepalives, relaying and what
 they cost are the product's. The network is a `World`: a node may be put behind a NAT before it makes contact with
-anybody (`put_behind`). Left out are the card, the bus, port mappings by routers, and what a real node does for the time
-without bootstraps (peers on its disk, multicast) or with too many visitors. `cipher` and the recipe's `verify` may be
-cheap ones for larger runs.
+anybody (`put_behind`). Left out are the card, the bus, port mappings by routers, multicast, and what a real node does
+with too many visitors. `cipher` and the recipe's `verify` may be cheap ones for larger runs.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from ipop_core.lab.nat import NatKind
 from ipop_core.namespace import Namespace
 from ipop_core.simulated_nat import SimulatedNat
 from ipop_modules.signal.protocol import rendezvous
+from ipop_modules.signal.protocol.addresses import format_endpoint
 from ipop_modules.signal.protocol.bootstrap import Bootstrap
 from ipop_modules.signal.protocol.rendezvous import Nat, Rendezvous
 from ipop_modules.tincan.actions import ANSWER_BEFORE
@@ -44,10 +44,15 @@ from ipop_modules.tincan.link.surroundings import Surroundings
 from ipop_modules.tincan.meeting import Meeting
 from ipop_modules.tincan.reach import Reach
 from ipop_modules.topology.driver import CONNECT_SECONDS
+from ipop_modules.topology.known import CONNECT_SECONDS as KNOWN_SECONDS
+from ipop_modules.topology.known import HELD
+from ipop_modules.topology.known import KIND as KNOWN
 from ipop_modules.topology.protocol.effects import (
     Allocated,
     Connect,
     Effect,
+    Introduce,
+    Introduced,
     Joined,
     Listed,
     Registered,
@@ -187,6 +192,7 @@ class Network(thin.Network):
             waiting=Waiting(self),
         )
         self.nodes[node.id] = self._by_endpoint[endpoint] = node
+        self._know_peers(node)
         self.listen(endpoint, PORT, None)
         self._set_timer(node)
         return node
@@ -246,6 +252,11 @@ class Network(thin.Network):
                     self.release(here, effect.node, effect.kind)
                 case Weigh():
                     self.after(0.0, self._weigh, here)
+                case Introduce(newcomer, members):
+                    peers = self._known[here.id].introduction(members)
+                    self.perform(here, here.machine.introduce(newcomer, peers, self.now))
+                case Introduced(peers):
+                    self._known[here.id].introduced(peers)
                 case Routes():
                     here.transport.set_routes(effect.hops, member=effect.member)
                 case Joined() | Registered() | Allocated() | Resolved() | Listed() | Surveyed():
@@ -275,6 +286,19 @@ class Network(thin.Network):
         here.transport.contact(endpoint, None, self.now)
         self._settle(here)
 
+    def _ask_known_peer(self, node: thin.Node, other: bytes, endpoint: str) -> None:
+        here, (host, port) = whole(node), endpoint.rsplit(":", 1)
+        place: Endpoint = (host, int(port))
+
+        def answered(found: bytes | None, _: str) -> None:
+            if found is not None and here.alive:
+                here.transport.want(found, KNOWN, self.now)
+                self.after(HELD, self.release, here, found, KNOWN)
+
+        here.waiting.add(place, KNOWN_SECONDS - ANSWER_BEFORE, answered)
+        here.transport.contact(place, other, self.now)
+        self._settle(here)
+
     def confirm(self, node: thin.Node, other: bytes, ended: Ended) -> None:
         self._link_to(whole(node), other, KIND, None, ANSWERED_WITHIN, ended)
 
@@ -298,11 +322,18 @@ class Network(thin.Network):
             if not node.alive:
                 return
             if other is not None:
+                self._note_known(node, other, {wish.kind})
                 self.perform(node, node.machine.link_up(other, self.now, initiator=True))
             else:
                 self.perform(node, node.machine.connect_failed(wish.node, wish.kind, self.now))
 
         self._link_to(node, wish.node, wish.kind, wish.via, LINKED_WITHIN, ended)
+
+    def _note_known(self, node: Node, other: bytes, kinds: Collection[str]) -> None:
+        session = node.transport.sessions.get(other)
+        path = session.paths.active if session is not None else None
+        if path is not None:
+            self._known[node.id].note(other, format_endpoint(*path.endpoint[:2]), kinds)
 
     def _weigh(self, node: Node) -> None:
         sent = {other: session.counters.bytes_out for other, session in node.transport.sessions.items()}
@@ -339,12 +370,15 @@ class Network(thin.Network):
                 node.links.add(event.node)
                 node.rendezvous.link_up(event.node.hex())
                 session = node.transport.sessions.get(event.node)
-                initiator = event.initiator or (session is not None and bool(session.kinds))
+                kinds = set() if session is None else set(session.kinds)
+                self._note_known(node, event.node, kinds)
+                initiator = event.initiator or bool(kinds)
                 self.perform(node, node.machine.link_up(event.node, self.now, initiator=initiator))
                 node.waiting.made(event.node, event.node)
             case events.LinkDown(other, reason):
                 node.links.discard(other)
                 self.perform(node, node.machine.link_down(other, self.now))
+                self._known[node.id].link_down()
                 if node.contacts is not None:
                     node.contacts.link_down(other, reason)
             case events.Contacted(other, endpoint):

@@ -60,7 +60,7 @@ class Network(thin.Network):
 
     def _ask(self, node: Node) -> None:
         linked = {other.hex() for other in node.links}
-        for text, _ in self.remembered[node.id].wake(linked, self.now):
+        for text, _ in self.remembered[node.id].wake(linked, self.now, alone=node.machine.ring.is_alone):
             wish = bytes.fromhex(text), KIND
             node.wishes.add(wish)
             self.after(2 * self.weather.delay(), self._link, node, self.nodes[wish[0]])

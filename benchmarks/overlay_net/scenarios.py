@@ -207,8 +207,8 @@ def deaths(overlay: Overlay) -> Figures:
 def churn(overlay: Overlay, minutes: float = 30.0, part: float = 0.1, *, told: int = 1) -> Figures:
     """So many of the nodes are replaced each minute, one by one; newcomers are told so many bootstraps.
 
-    An only one that dies in a newcomer's first seconds leaves it nobody to ask: it takes itself for a ring then, and
-    what it looks up, and who looks for it, counts here like any other lookup.
+    An only one that dies before it has named others leaves a newcomer nobody to ask. If that takes itself for a ring
+    then, what it looks up, and who looks for it, counts here like any other lookup.
     """
     network, tally = overlay.network, Tally()
     each_minute = max(1, int(part * len(overlay.alive)))

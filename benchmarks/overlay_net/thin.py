@@ -19,6 +19,7 @@ from typing import get_args
 import msgspec
 
 from benchmarks.overlay_net.first_contact import ANSWERED_WITHIN, KIND, Contacts, Ended
+from benchmarks.overlay_net.known_peers import KnownPeers
 from benchmarks.overlay_net.members import NAMESPACE_KEY, Recipe, node_of
 from benchmarks.overlay_net.upkeep import Upkeep
 from ipop_core.simulation import World
@@ -29,13 +30,15 @@ from ipop_modules.tincan.link.protocol.parting import PATIENCE
 from ipop_modules.tincan.link.protocol.path import KEEPALIVE
 from ipop_modules.tincan.link.protocol.routes import Routes as Table
 from ipop_modules.tincan.link.protocol.routes import Step
-from ipop_modules.topology.known import HELD, SAVE_AFTER
+from ipop_modules.topology.known import HELD
 from ipop_modules.topology.known import KIND as KNOWN
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.effects import (
     Allocated,
     Connect,
     Effect,
+    Introduce,
+    Introduced,
     Joined,
     Listed,
     Registered,
@@ -48,7 +51,6 @@ from ipop_modules.topology.protocol.effects import (
 )
 from ipop_modules.topology.protocol.machine import Machine
 from ipop_modules.topology.protocol.messages import Message
-from ipop_modules.topology.protocol.remembered import Kept, Remembered
 
 CONNECT_TIMEOUT = 5.0
 DEAD_AFTER = 4.0
@@ -117,7 +119,7 @@ class Network(World):
         """Its pauses are drawn apart, so that no other draw depends on how many trials there were."""
         self._known_chance = random.Random(f"known peers {seed}")
         """The same of whom a node without links asks."""
-        self._remembered: dict[bytes, Remembered] = {}
+        self._known: dict[bytes, KnownPeers] = {}
         self.nodes: dict[bytes, Node] = {}
         self.sent = 0
         self.bytes_by: Counter[str] = Counter()
@@ -132,13 +134,22 @@ class Network(World):
         key = key or self.chance.randbytes(91)
         me = node_of(key)
         node = Node(me, self.new_machine(me, key if member else None, namespace), Table(me))
-        self._remembered[me] = Remembered(Kept(), self._known_chance.randbytes, self.now)
         self.nodes[me] = node
+        self._know_peers(node)
         self._set_timer(node)
         return node
 
     def new_machine(self, me: bytes, key: bytes | None, namespace: bytes = NAMESPACE_KEY) -> Machine:
         return self.recipe.machine(me, key, self.chance.randbytes, self.now, namespace=namespace)
+
+    def _know_peers(self, node: Node) -> None:
+        self._known[node.id] = KnownPeers(
+            self,
+            self._known_chance,
+            linked=lambda: node.links,
+            is_alone=lambda: node.machine.ring.is_alone,
+            connect=lambda other, endpoint: self._ask_known_peer(node, other, endpoint),
+        )
 
     def contact(self, node: Node, bootstrap: Node) -> None:
         """From now on, this is one of the node's bootstraps, as its configuration would name it."""
@@ -191,9 +202,8 @@ class Network(World):
         for here, there in ((one, other), (other, one)):
             here.wishes = {wish for wish in here.wishes if wish[0] != there.id}
             if here.alive:
-                if not here.links:
-                    self.after(SAVE_AFTER, self._ask_known_peers, here)
                 self.perform(here, here.machine.link_down(there.id, self.now))
+                self._known[here.id].link_down()
                 if here.contacts is not None:
                     here.contacts.link_down(there.id, "it ended")
 
@@ -215,6 +225,7 @@ class Network(World):
 
     def _stop(self, node: Node) -> None:
         node.alive = False
+        self._known[node.id].stop()
         if node.contacts is not None:
             node.contacts.stop()
 
@@ -259,6 +270,11 @@ class Network(World):
                     self._connect(node, effect)
                 case Release():
                     self.release(node, effect.node, effect.kind)
+                case Introduce(newcomer, members):
+                    peers = self._known[node.id].introduction(members)
+                    self.perform(node, node.machine.introduce(newcomer, peers, self.now))
+                case Introduced(peers):
+                    self._known[node.id].introduced(peers)
                 case Routes():
                     node.table.replace(effect.hops, member=effect.member)
                 case Joined() | Registered() | Allocated() | Resolved() | Listed() | Surveyed():
@@ -333,17 +349,12 @@ class Network(World):
         other.links.add(one.id)
         for here, there in ((one, other), (other, one)):
             kinds = {kind for node, kind in here.wishes if node == there.id}
-            self._remembered[here.id].note(there.id.hex(), there.id.hex(), kinds, {node.hex() for node in here.links})
+            self._known[here.id].note(there.id, there.id.hex(), kinds)
         self.perform(one, one.machine.link_up(other.id, self.now, initiator=True))
         self.perform(other, other.machine.link_up(one.id, self.now, initiator=False))
 
-    def _ask_known_peers(self, node: Node) -> None:
-        """As `known.py` does for a node that has lost all its links; whom it asks while it has some is left out."""
-        if not node.alive or node.links:
-            return
-        for known, _ in self._remembered[node.id].wake((), self.now):
-            self.after(2 * self.weather.delay(), self._link_for_a_while, node, self.nodes[bytes.fromhex(known)])
-        self.after(SAVE_AFTER, self._ask_known_peers, node)
+    def _ask_known_peer(self, node: Node, other: bytes, endpoint: str) -> None:
+        self.after(2 * self.weather.delay(), self._link_for_a_while, node, self.nodes[other])
 
     def _link_for_a_while(self, node: Node, other: Node) -> None:
         self._link(node, other)

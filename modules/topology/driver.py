@@ -12,10 +12,13 @@ from typing import Any, Final, TypeAlias
 from ipop_core.bus.api import Bus
 from ipop_core.clock import boot_clock
 from ipop_core.errors import BusError
+from ipop_modules.topology.known import KnownPeers
 from ipop_modules.topology.protocol.effects import (
     Allocated,
     Connect,
     Effect,
+    Introduce,
+    Introduced,
     Joined,
     Listed,
     Registered,
@@ -44,13 +47,13 @@ class Driver:
         bus: Bus,
         machine: Machine,
         answer: Callable[[Answer], None],
-        made: Callable[[Connect, str], None],
+        known: KnownPeers,
     ) -> None:
-        """`answer` takes the end of whatever somebody waits for, `made` each wish that has its link, and where to."""
+        """`answer` takes the end of whatever somebody waits for."""
         self._bus = bus
         self._machine = machine
         self._answer = answer
-        self._made = made
+        self._known = known
         self._timer: asyncio.Handle | None = None
         self._is_waking = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,6 +96,11 @@ class Driver:
                 self._bus.notify("link", "release", {"node": effect.node.hex(), "kind": effect.kind})
             case Weigh():
                 self.spawn(self._weigh())
+            case Introduce(node, members):
+                self.perform(self._machine.introduce(node, self._known.introduction(members), boot_clock()))
+            case Introduced(peers):
+                for node, endpoint in peers:
+                    self._known.introduced(node, endpoint)
             case Routes():
                 self._push(effect)
             case Joined():
@@ -120,7 +128,8 @@ class Driver:
             _log.debug("no link", extra={"fields": {**body, "fault": str(fault)}})
             self.perform(self._machine.connect_failed(wish.node, wish.kind, boot_clock()))
         else:
-            self._made(wish, made.body["endpoint"])
+            # A link that was there, or that the peer began, is wanted now: no link.up says so.
+            self._known.note(wish.node.hex(), made.body["endpoint"], [wish.kind])
             self.perform(self._machine.link_up(wish.node, boot_clock(), initiator=True))
 
     async def _weigh(self) -> None:

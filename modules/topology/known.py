@@ -1,5 +1,7 @@
 """Keeps the peers that had a direct link on disk, and asks some of them (`protocol/remembered.py` says which and when).
 
+It names some of them to newcomers as well, and asks those that were named to this node (the same says why).
+
 With all bootstraps gone, a node that starts again asks these. A node that has links asks one that it has lost now and
 then: a ring that was split, all of whose bootstraps are gone, grows together again once there is a way across.
 """
@@ -10,6 +12,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +22,7 @@ from ipop_core.bus.api import Bus
 from ipop_core.clock import boot_clock
 from ipop_core.errors import BusError
 from ipop_core.kept_file import KeptFile
+from ipop_modules.topology.protocol.messages import MAX_INTRODUCED
 from ipop_modules.topology.protocol.remembered import Kept, Remembered
 
 _log = logging.getLogger(__name__)
@@ -31,9 +35,12 @@ SAVE_AFTER: Final = 2.0
 
 
 class KnownPeers:
-    def __init__(self, bus: Bus, path: Path, linked: Callable[[], Collection[str]]) -> None:
-        """`linked` gives the nodes that have a direct link now."""
+    def __init__(
+        self, bus: Bus, path: Path, linked: Callable[[], Collection[str]], is_alone: Callable[[], bool]
+    ) -> None:
+        """`linked` gives the nodes that have a direct link now, `is_alone` is the ring's."""
         self._bus = bus
+        self._is_alone = is_alone
         self._file = KeptFile(path, "known peers", _log)
         self._linked = linked
         self._kept = _load(path)
@@ -45,6 +52,16 @@ class KnownPeers:
         if self._remembered.note(node, endpoint, kinds, self._linked()):
             self._changed = True
 
+    def introduction(self, members: Iterable[bytes]) -> list[tuple[bytes, str]]:
+        """The first few of these that a newcomer may ask beside this node, and their endpoints."""
+        known = [(member, self._remembered.endpoint(member.hex())) for member in members]
+        return [(member, endpoint) for member, endpoint in known if endpoint and is_fit(endpoint)][:MAX_INTRODUCED]
+
+    def introduced(self, node: bytes, endpoint: str) -> None:
+        """A member named this one: a stranger's word, so it counts only where a peer of another machine may be."""
+        if is_fit(endpoint):
+            self._remembered.introduced(node.hex(), endpoint)
+
     async def keep(self) -> None:
         """Save what changes, and ask whom there is to ask."""
         try:
@@ -53,7 +70,7 @@ class KnownPeers:
                 if self._changed:
                     self._changed = False
                     self._file.keep(msgspec.json.encode(self._kept))
-                await self._ask(self._remembered.wake(self._linked(), boot_clock()))
+                await self._ask(self._remembered.wake(self._linked(), boot_clock(), alone=self._is_alone()))
         finally:
             self._file.close()
 
@@ -71,6 +88,24 @@ class KnownPeers:
         await asyncio.sleep(HELD)
         # The ring wants the links that it needs by itself.
         self._bus.notify("link", "release", {"node": node, "kind": KIND})
+
+
+def is_fit(endpoint: str) -> bool:
+    """Whether it is `1.2.3.4:4741` or `[2001:db8::1]:4741`, with an address that one other machine may have."""
+    host, _, port = endpoint.rpartition(":")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+        return False
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        ip = ip_address(host[1:-1] if is_bracketed else host)
+    except ValueError:
+        return False
+    if isinstance(ip, IPv6Address):
+        if not is_bracketed or ip.scope_id:
+            return False
+    elif is_bracketed or ip.packed[0] == 0:
+        return False
+    return not (ip.is_multicast or ip.is_unspecified or ip.is_loopback or ip.is_link_local or ip.is_reserved)
 
 
 def _load(path: Path) -> Kept:

@@ -17,7 +17,7 @@ from ipop_core.errors import BusError, IpopError
 from ipop_modules.topology.directory import Directory
 from ipop_modules.topology.driver import Answer, Driver
 from ipop_modules.topology.known import KnownPeers
-from ipop_modules.topology.protocol.effects import Connect, Source, Surveyed
+from ipop_modules.topology.protocol.effects import Source, Surveyed
 from ipop_modules.topology.protocol.machine import Machine, Member
 from ipop_modules.topology.protocol.names import read_name
 from ipop_modules.topology.protocol.registration import Owner
@@ -43,11 +43,11 @@ class Topology:
         """While the list of all links is being asked for, those that came (with their kinds) or went (None)."""
         self._adopting: asyncio.Task[None] | None = None
         self._surveys: dict[int, asyncio.Future[Surveyed]] = {}
-        self._known = KnownPeers(self._bus, context.state / "known-peers.json", self._linked)
+        self._known = KnownPeers(self._bus, context.state / "known-peers.json", self._linked, self._is_alone)
         self._visiting = Visiting(self._bus, self._machine.ring, lambda: self._machine.shortcuts.cap)
 
     async def start(self) -> None:
-        self._driver = Driver(self._bus, self._machine, self._answer, self._made)
+        self._driver = Driver(self._bus, self._machine, self._answer, self._known)
         self._directory = Directory(self._bus, self._machine, self._context.namespace, self._driver.perform)
         self._bus.serve("status", self._status)
         self._directory.serve()
@@ -109,12 +109,11 @@ class Topology:
         if self._adopting is not None and not self._adopting.done():
             self._meanwhile[node] = kinds
 
-    def _made(self, wish: Connect, endpoint: str) -> None:
-        """A link that was there, or that the peer began, is wanted now: no link.up says so."""
-        self._known.note(wish.node.hex(), endpoint, [wish.kind])
-
     def _linked(self) -> set[str]:
         return {node.hex() for node in self._machine.ring.links}
+
+    def _is_alone(self) -> bool:
+        return self._machine.ring.is_alone
 
     def _claim(self, card: Any) -> None:
         """`card`: as in link.card, or null on a node that has none."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from typing import TypeAlias
 
 import pytest
 
 from benchmarks.overlay_net import full, thin
+from benchmarks.overlay_net.known_peers import KnownPeers
 from benchmarks.overlay_net.members import Recipe
+from ipop_core.simulation import VirtualTime
 from ipop_modules.signal.protocol import contact
 from ipop_modules.signal.protocol.contact import FirstContact
+from ipop_modules.topology.known import SAVE_AFTER
 from ipop_modules.topology.protocol.records import verify_p256
-from ipop_modules.topology.protocol.remembered import Remembered
+from ipop_modules.topology.protocol.remembered import LONELY, Remembered
 from tests.topology.rings import ring
 
 Make: TypeAlias = type[thin.Network]
@@ -112,8 +116,30 @@ def alone_without_bootstraps() -> float:
     return network.run_until(network.ring_is_right, 60.0, step=0.5)
 
 
+def test_a_simulated_node_asks_when_it_has_been_alone_for_as_long_as_a_real_one() -> None:
+    waited = []
+    for _ in range(40):
+        time = VirtualTime()
+        asked: list[float] = []
+        peers = KnownPeers(
+            time,
+            random.Random(len(waited)),
+            linked=tuple,
+            is_alone=lambda: True,
+            connect=lambda node, endpoint, asked=asked, time=time: asked.append(time.now),  # type: ignore[misc]  # mypy can't infer a lambda's default
+        )
+        peers.note(bytes(20), "somewhere", ())
+        time.run(100.0)
+        peers.link_down()
+        time.run_until(lambda asked=asked: bool(asked), 20.0, step=0.1)  # type: ignore[misc]  # as above
+        waited.append(asked[0] - 100.0)
+    print(min(waited), max(waited))
+    assert min(waited) >= LONELY
+    assert 2 * SAVE_AFTER - 0.5 < max(waited) <= 2 * SAVE_AFTER
+
+
 def test_a_thin_node_without_links_asks_the_peers_that_it_knew(monkeypatch: pytest.MonkeyPatch) -> None:
     print(f"one ring after {alone_without_bootstraps()} s")
-    monkeypatch.setattr(Remembered, "wake", lambda self, linked, now: [])
+    monkeypatch.setattr(Remembered, "wake", lambda self, linked, now, *, alone: [])
     with pytest.raises(TimeoutError):
         alone_without_bootstraps()

@@ -72,6 +72,13 @@ any_message = st.one_of(
     st.builds(messages.Found, number=numbers, node=node_ids, room=st.booleans()),
     st.builds(messages.Full),
     st.builds(messages.Repair, copy=st.builds(messages.Copy, record=records, remaining=st.integers(0, 2**31))),
+    st.builds(messages.Survey, number=numbers, asker=node_ids, via=vias),
+    st.builds(messages.SurveyAnswer, number=numbers, node=node_ids, near=near, long=near, other=near),
+    st.builds(messages.OtherRing, door=node_ids),
+    st.builds(
+        messages.Introduction,
+        peers=st.lists(st.builds(messages.Peer, node=node_ids, endpoint=st.text(max_size=64)), max_size=4).map(tuple),
+    ),
 )
 
 

@@ -13,6 +13,7 @@ from ipop_core.testing import FakeRole, memory_bus
 from ipop_modules.topology import known
 from ipop_modules.topology.known import KnownPeers
 from ipop_modules.topology.protocol import remembered
+from ipop_modules.topology.protocol.messages import MAX_INTRODUCED
 from ipop_modules.topology.protocol.remembered import MOST
 
 NODE, ENDPOINT = "ab" * 20, "192.0.2.1:4741"
@@ -54,10 +55,12 @@ def test_a_node_that_starts_without_any_link_asks_those_it_knew(
 
             link = FakeRole(bus, "link", {"connect": {"node": NODE, "endpoint": ENDPOINT}, "release": release})
             await link.start()
-            before = KnownPeers(await bus.connect(), path, lambda: [OTHER])
+            before = KnownPeers(await bus.connect(), path, lambda: [OTHER], lambda: False)
             before.note(NODE, ENDPOINT, [])
             await saved(before)
-            after = asyncio.create_task(KnownPeers(await bus.connect(), path, lambda: [] if lonely else [OTHER]).keep())
+            after = asyncio.create_task(
+                KnownPeers(await bus.connect(), path, lambda: [] if lonely else [OTHER], lambda: lonely).keep()
+            )
             if lonely:
                 await asyncio.wait_for(released.wait(), 5.0)
                 assert link.called("connect")[0].body == {"node": NODE, "endpoint": ENDPOINT, "kind": "known"}
@@ -67,6 +70,40 @@ def test_a_node_that_starts_without_any_link_asks_those_it_knew(
             after.cancel()
 
     asyncio.run(story())
+
+
+def test_a_node_whose_links_lead_into_no_ring_asks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "SAVE_AFTER", 0.02)
+    monkeypatch.setattr(remembered, "LONELY", 0.06)
+
+    async def story() -> None:
+        async with memory_bus() as bus:
+            asked = asyncio.Event()
+
+            async def connect(_: Call) -> JsonObject:
+                asked.set()
+                return {"node": NODE, "endpoint": ENDPOINT}
+
+            link = FakeRole(bus, "link", {"connect": connect, "release": {}})
+            await link.start()
+            peers = KnownPeers(await bus.connect(), tmp_path / "known.json", lambda: [OTHER], lambda: True)
+            peers.note(NODE, ENDPOINT, [])
+            keeping = asyncio.create_task(peers.keep())
+            await asyncio.wait_for(asked.wait(), 10.0)
+            keeping.cancel()
+
+    asyncio.run(story())
+
+
+def test_it_names_the_first_few_that_have_an_endpoint_for_others(tmp_path: Path) -> None:
+    peers = KnownPeers(None, tmp_path / "known.json", lambda: [], lambda: False)  # type: ignore[arg-type]
+    nodes = [bytes([number] * 20) for number in range(MAX_INTRODUCED + 3)]
+    unknown, unfit, *fit = nodes
+    peers.note(unfit.hex(), "127.0.0.1:4741", ["long"])
+    for node in fit:
+        peers.note(node.hex(), ENDPOINT, ["long"])
+    assert peers.introduction(nodes) == [(node, ENDPOINT) for node in fit[:MAX_INTRODUCED]]
+    assert peers.introduction([unknown, unfit]) == []
 
 
 @pytest.mark.parametrize("broken", [b"{ no json", b'{"\xff\xfe":""}', b"[" * 20_000], ids=["json", "text", "deep"])
@@ -79,11 +116,11 @@ def test_only_the_newest_are_kept_and_a_broken_file_is_none(
 
     async def story() -> None:
         async with memory_bus() as bus:
-            peers = KnownPeers(await bus.connect(), path, lambda: [OTHER])
+            peers = KnownPeers(await bus.connect(), path, lambda: [OTHER], lambda: False)
             for number in range(MOST + 5):
                 peers.note(f"{number:040x}", ENDPOINT, [])
             await saved(peers)
-            again = KnownPeers(await bus.connect(), path, lambda: [OTHER])
+            again = KnownPeers(await bus.connect(), path, lambda: [OTHER], lambda: False)
             assert list(again._remembered) == [f"{number:040x}" for number in range(5, MOST + 5)]
 
     asyncio.run(story())
@@ -110,7 +147,7 @@ def test_a_node_with_links_asks_a_lost_peer_now_and_then_and_no_linked_one(
 
             link = FakeRole(bus, "link", {"connect": answer, "release": answer})
             await link.start()
-            peers = KnownPeers(await bus.connect(), tmp_path / "known.json", lambda: [OTHER])
+            peers = KnownPeers(await bus.connect(), tmp_path / "known.json", lambda: [OTHER], lambda: False)
             peers.note(NODE, ENDPOINT, [])
             peers.note(OTHER, "192.0.2.2:4741", [])
             keeping = asyncio.create_task(peers.keep())
@@ -124,12 +161,12 @@ def test_a_node_with_links_asks_a_lost_peer_now_and_then_and_no_linked_one(
 
 def test_who_is_linked_all_the_time_stays_known_however_many_others_come_and_go(tmp_path: Path) -> None:
     stable = [f"stable {number}" for number in range(8)]
-    peers = KnownPeers(None, tmp_path / "known.json", lambda: stable)  # type: ignore[arg-type]
+    peers = KnownPeers(None, tmp_path / "known.json", lambda: stable, lambda: False)  # type: ignore[arg-type]
     for number, node in enumerate([*stable, *(f"visitor {number}" for number in range(2 * MOST))]):
         peers.note(node, f"192.0.2.1:{number + 1}", [])
     newest = [f"visitor {number}" for number in range(MOST + 8, 2 * MOST)]
     assert list(peers._remembered) == [*stable, *newest]
-    all_linked = KnownPeers(None, tmp_path / "known.json", lambda: list(all_linked._remembered))  # type: ignore[arg-type]
+    all_linked = KnownPeers(None, tmp_path / "known.json", lambda: list(all_linked._remembered), lambda: False)  # type: ignore[arg-type]
     for number in range(MOST + 1):
         all_linked.note(f"{number}", ENDPOINT, [])
     assert list(all_linked._remembered) == [f"{number}" for number in range(1, MOST + 1)]

@@ -22,8 +22,8 @@ from ipop_core.testing import FakeRole, memory_bus, module_context
 from ipop_modules.topology import commands, known, visiting
 from ipop_modules.topology.module import Topology
 from ipop_modules.topology.plugin import ipop_commands, ipop_module
-from ipop_modules.topology.protocol import lookup, shortcuts, visitors
-from ipop_modules.topology.protocol.messages import Hello, Join, JoinAnswer, Put, decode, encode
+from ipop_modules.topology.protocol import lookup, remembered, shortcuts, visitors
+from ipop_modules.topology.protocol.messages import Hello, Introduction, Join, JoinAnswer, Peer, Put, decode, encode
 from ipop_modules.topology.protocol.records import address_key, members_key
 from ipop_modules.topology.protocol.ring import Ring
 from ipop_modules.topology.settings import Settings
@@ -124,6 +124,49 @@ def test_it_joins_pushes_routes_wants_near_links_and_registers(tmp_path: Path) -
             for body, put in w.sent(Put):
                 assert body["mode"] == "closest"
                 assert put.record.owner.hex() == w.node
+
+    asyncio.run(story())
+
+
+def test_it_names_its_peers_to_a_newcomer(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as w:
+            await w.join()
+            await w.until(lambda: bool(w.link.called("connect")))
+            newcomer = "cd" * 20
+            up = {"node": newcomer, "endpoint": "192.0.2.2:2", "kinds": [], "initiator": False}
+            w.link.publish("link.up", up)
+            await w.until(lambda: any(body["to"] == newcomer for body, _ in w.sent(Hello)))
+            await w.say(Hello(False, 1, (), True), newcomer)
+            await w.until(lambda: bool(w.sent(Introduction)))
+            ((body, told),) = w.sent(Introduction)
+            assert (body["to"], body["mode"]) == (newcomer, "link")
+            assert told.peers == (Peer(bytes.fromhex(OTHER), "192.0.2.1:1"),)
+
+    asyncio.run(story())
+
+
+def test_it_asks_those_that_were_named_to_it_when_it_has_lost_who_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known, "SAVE_AFTER", 0.02)
+    monkeypatch.setattr(remembered, "LONELY", 0.06)
+
+    async def story() -> None:
+        async with world(tmp_path) as w:
+            up = {"node": OTHER, "endpoint": "192.0.2.1:1", "kinds": ["bootstrap"], "initiator": True}
+            w.link.publish("link.up", up)
+            await w.until(lambda: bool(w.sent(Hello)))
+            named, nowhere = (bytes([number] * 20) for number in (7, 8))
+            await w.say(Introduction((Peer(named, "192.0.2.7:7"), Peer(nowhere, "127.0.0.1:8"))))
+            w.link.publish("link.down", {"node": OTHER, "reason": "it is silent"})
+            asked = lambda: [dict(call.body) for call in w.link.called("connect") if "endpoint" in call.body]  # noqa: E731
+            await w.until(lambda: len(asked()) > 1)
+            assert asked()[:2] == [
+                {"node": OTHER, "endpoint": "192.0.2.1:1", "kind": "known"},
+                {"node": named.hex(), "endpoint": "192.0.2.7:7", "kind": "known"},
+            ]
+            assert nowhere.hex() not in {body["node"] for body in asked()}
 
     asyncio.run(story())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Collection
 
 import msgspec
@@ -60,17 +61,53 @@ def test_who_is_lonely_asks_some_of_each_kind_at_once_and_all_of_them_in_time() 
     peers = empty()
     nodes = note_all(peers, "long", 3, ["long"]) + note_all(peers, "near", 4, ["near"])
     nodes += note_all(peers, "attacker", 20, [])
-    assert peers.wake((), LONELY - 0.1) == []
+    assert peers.wake((), LONELY - 0.1, alone=True) == []
     asked: list[str] = []
     for turn in range(9):
         now = LONELY + turn * AGAIN
-        chosen = [node for node, _ in peers.wake((), now)]
+        chosen = [node for node, _ in peers.wake((), now, alone=True)]
         assert len(chosen) == AT_ONCE
         if turn < 3:
             assert sorted(node.split()[0] for node in chosen) == ["attacker", "long", "near"]
-        assert peers.wake((), now + AGAIN / 2) == []
+        assert peers.wake((), now + AGAIN / 2, alone=True) == []
         asked += chosen
     assert {*asked} == {*nodes}
+
+
+def test_of_whoever_is_kept_it_knows_the_endpoint() -> None:
+    peers = empty()
+    for kind, endpoint in (("long", "192.0.2.1:1"), ("near", "192.0.2.2:2"), ("", "192.0.2.3:3")):
+        peers.note(kind, endpoint, [kind], ())
+        assert peers.endpoint(kind) == endpoint
+    peers.introduced("told", "192.0.2.4:4")
+    assert peers.endpoint("told") is None
+
+
+def test_loneliness_begins_when_it_is_first_seen_and_who_is_lonely_asks_in_no_other_way() -> None:
+    peers = empty()
+    note_all(peers, "long", 3, ["long"])
+    assert peers.wake(["long 0"], 10.0, alone=False) == []
+    for now in (20.0, 20.0 + LONELY - 0.1):
+        assert peers.wake((), now, alone=True) == []
+    for begun in (20.0 + LONELY, 1e6):
+        assert len(peers.wake((), begun, alone=True)) == AT_ONCE
+        assert peers.wake((), begun + AGAIN - 0.1, alone=True) == []
+
+
+def test_who_is_lonely_asks_those_that_were_named_to_it_too_the_newest_and_so_many() -> None:
+    peers = empty()
+    peers.note("bootstrap", "192.0.2.1:1", ["bootstrap"], ())
+    for number in range(remembered.TOLD + 3):
+        peers.introduced(f"{number}", f"192.0.2.2:{number}")
+    peers.introduced("3", "192.0.2.3:3")
+    peers.introduced("bootstrap", "192.0.2.9:9")
+    assert len(peers) == 1
+    turns = range(3 * remembered.TOLD)
+    asked = [peer for turn in turns for peer in peers.wake((), LONELY + turn * AGAIN, alone=True)]
+    assert asked[:3] == [("bootstrap", "192.0.2.1:1"), ("3", "192.0.2.3:3"), ("10", "192.0.2.2:10")]
+    assert set(Counter(node for node, _ in asked[:-1] if node != "bootstrap").values()) == {remembered.TRIES}
+    assert peers.wake((), 1e6, alone=True) == [("bootstrap", "192.0.2.1:1")]
+    assert {node for node, _ in asked} == {"bootstrap", "3", *map(str, range(5, remembered.TOLD + 3))}
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.sampled_from(["", "near", "long", "shortcut", "door"])), max_size=200))
@@ -98,7 +135,7 @@ def test_nodes_that_start_again_with_all_bootstraps_dead_are_back_in_the_ring() 
 
 
 def test_without_known_peers_they_never_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Remembered, "wake", lambda self, linked, now: [])
+    monkeypatch.setattr(Remembered, "wake", lambda self, linked, now, *, alone: [])
     with pytest.raises(TimeoutError):
         orphaned(Network(1), SIZE, BACK)
 

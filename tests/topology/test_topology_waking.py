@@ -14,6 +14,7 @@ import pytest
 from ipop_core.bus.api import Bus
 from ipop_core.clock import boot_clock
 from ipop_modules.topology import driver
+from ipop_modules.topology.known import KnownPeers
 from ipop_modules.topology.protocol.effects import Effect
 from ipop_modules.topology.protocol.machine import Machine
 
@@ -46,7 +47,7 @@ def test_a_fault_in_a_wake_up_does_not_stop_the_timer(
     async def story() -> None:
         machine = Faulty()
         driven = driver.Driver(
-            cast("Bus", None), cast("Machine", machine), lambda _answer: None, lambda _wish, _endpoint: None
+            cast("Bus", None), cast("Machine", machine), lambda _answer: None, cast("KnownPeers", None)
         )
         asyncio.get_running_loop().call_soon(driven._wake)
         await machine.again
@@ -81,7 +82,7 @@ def test_what_came_while_the_process_had_to_wait_is_heard_before_anything_is_mis
         loop = asyncio.get_running_loop()
         machine = Waiting(told)
         driven = driver.Driver(
-            cast("Bus", None), cast("Machine", machine), lambda _answer: None, lambda _wish, _endpoint: None
+            cast("Bus", None), cast("Machine", machine), lambda _answer: None, cast("KnownPeers", None)
         )
 
         async def hear() -> None:

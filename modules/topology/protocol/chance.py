@@ -19,6 +19,12 @@ def request_number(random: Random) -> int:
     return int.from_bytes(random(8), "big") >> 1
 
 
+def some(random: Random, choices: Sequence[T], count: int) -> list[T]:
+    """So many of `choices` in any order, or all where there are not more."""
+    left = list(choices)
+    return [left.pop(int.from_bytes(random(4), "big") % len(left)) for _ in range(min(count, len(left)))]
+
+
 def pick(random: Random, choices: Sequence[T]) -> T:
     """One of `choices`, which must not be empty."""
     return choices[int.from_bytes(random(4), "big") % len(choices)]

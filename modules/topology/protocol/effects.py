@@ -36,6 +36,20 @@ class Weigh(msgspec.Struct, frozen=True):
     """Say by `weigh` how many bytes have gone to each node."""
 
 
+class Introduce(msgspec.Struct, frozen=True):
+    """Say by `introduce` where the first few of these members are that have an endpoint which another node may use."""
+
+    node: bytes
+    """The newcomer to be told."""
+    members: tuple[bytes, ...]
+
+
+class Introduced(msgspec.Struct, frozen=True):
+    """A member named others to this newcomer: nodes, and the endpoints at which it has its links to them."""
+
+    peers: tuple[tuple[bytes, str], ...]
+
+
 class Routes(msgspec.Struct, frozen=True):
     """Where packets for other nodes may go: ring members, and the direct neighbour through which each is reached."""
 
@@ -111,7 +125,19 @@ class Surveyed(msgspec.Struct, frozen=True):
 
 
 Effect: TypeAlias = (
-    Send | Connect | Release | Weigh | Routes | Joined | Registered | Allocated | Resolved | Listed | Surveyed
+    Send
+    | Connect
+    | Release
+    | Weigh
+    | Introduce
+    | Introduced
+    | Routes
+    | Joined
+    | Registered
+    | Allocated
+    | Resolved
+    | Listed
+    | Surveyed
 )
 
 

@@ -36,6 +36,8 @@ class Link:
     """The neighbour's, as in Hello."""
     long: bool = False
     """The neighbour wants it as one of its long links."""
+    introduced: bool = False
+    """The neighbour has named others, or this node has to it."""
     long_since: float = 0.0
     """When that began, in seconds."""
 

@@ -19,6 +19,8 @@ from ipop_modules.topology.protocol.effects import Effect, Listed, Resolved, Sou
 from ipop_modules.topology.protocol.lookup import Lookups
 from ipop_modules.topology.protocol.members import Members
 from ipop_modules.topology.protocol.messages import (
+    MAX_ENDPOINT,
+    MAX_INTRODUCED,
     Displaced,
     Find,
     Found,
@@ -26,12 +28,14 @@ from ipop_modules.topology.protocol.messages import (
     Get,
     GetAnswer,
     Hello,
+    Introduction,
     Join,
     JoinAnswer,
     Message,
     MessageError,
     Neighbours,
     OtherRing,
+    Peer,
     Put,
     PutAnswer,
     Repair,
@@ -64,6 +68,8 @@ honest neighbours hear of each other."""
 SURVEYS_A_SECOND: Final = 5.0
 SURVEYS_AT_ONCE: Final = 20.0
 """By way of one neighbour: an answer may be twenty times as long as the question, and goes to whom that names."""
+
+_NEIGHBOURS_OWN: Final = Hello | Join | Replicate | Neighbours | Full | OtherRing | Introduction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +179,15 @@ class Machine:
         self.shortcuts.weigh(sent, now)
         return self._finish(now)
 
+    # Newcomers.
+
+    def introduce(self, node: bytes, peers: Iterable[tuple[bytes, str]], now: float) -> list[Effect]:
+        """Where the members of an Introduce are, for the newcomer that it names."""
+        told = tuple([Peer(other, endpoint) for other, endpoint in peers if len(endpoint) <= MAX_ENDPOINT])
+        if told:
+            self.ring.out.to_neighbour(node, Introduction(told[:MAX_INTRODUCED]))
+        return self._finish(now)
+
     # The directory.
 
     def set_addresses(self, addresses: Iterable[bytes], now: float) -> list[Effect]:
@@ -264,7 +279,7 @@ class Machine:
         return due
 
     def _handle(self, message: Message, source: Source, now: float) -> None:  # noqa: PLR0912 - one line for each message
-        if not source.proven and isinstance(message, Hello | Join | Replicate | Neighbours | Full | OtherRing):
+        if not source.proven and isinstance(message, _NEIGHBOURS_OWN):
             self.dropped += 1
             return
         match message:
@@ -280,6 +295,8 @@ class Machine:
                 self.ring.on_full(source.sender, now)
             case OtherRing():
                 self.ring.on_other_ring(message, source.sender, now)
+            case Introduction():
+                self.ring.on_introduction(message, source.sender)
             case Find():
                 self.ring.on_find(message)
             case Found():

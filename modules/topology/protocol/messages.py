@@ -3,9 +3,9 @@
 A message is a msgpack array: its number, then its fields in the order below. Fields may be added at the end: a reader
 skips what it doesn't know. Everything is bounded; `decode` returns a message within the bounds or raises MessageError.
 
-Hello, Join, Replicate, Neighbours, Full and OtherRing come over a direct link, whose other end is proven. The others
-are routed: the asker names itself and, while it is not in the ring or asks by another way than the shortest, the ring
-member through which answers reach it.
+Hello, Join, Replicate, Neighbours, Full, OtherRing and Introduction come over a direct link, whose other end is proven.
+The others are routed: the asker names itself and, while it is not in the ring or asks by another way than the shortest,
+the ring member through which answers reach it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ MAX_HOPS: Final = 64
 MAX_NEIGHBOURS: Final = 64
 TOKEN_SIZE: Final = 8
 MAX_HELD: Final = 2**53
+MAX_INTRODUCED: Final = 4
+MAX_ENDPOINT: Final = 64
 
 Near: TypeAlias = Annotated[tuple[Id, ...], Meta(max_length=MAX_NEAR)]
 Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -206,6 +208,18 @@ class OtherRing(msgspec.Struct, array_like=True, frozen=True, tag=17):
     door: Id
 
 
+class Peer(msgspec.Struct, array_like=True, frozen=True):
+    node: Id
+    endpoint: Annotated[str, Meta(max_length=MAX_ENDPOINT)]
+    """At which the sender has its link to the node, `1.2.3.4:4741` or `[2001:db8::1]:4741`."""
+
+
+class Introduction(msgspec.Struct, array_like=True, frozen=True, tag=18):
+    """To a newcomer that came to the sender: members to ask if the sender is gone before others are linked."""
+
+    peers: Annotated[tuple[Peer, ...], Meta(max_length=MAX_INTRODUCED)]
+
+
 Message: TypeAlias = (
     Hello
     | Join
@@ -224,6 +238,7 @@ Message: TypeAlias = (
     | Survey
     | SurveyAnswer
     | OtherRing
+    | Introduction
 )
 
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -5,6 +5,10 @@ can be made, so each way in which a peer gets in has a part of the room: those t
 the ring or for its traffic, those next to it, and those that came. A part may be larger while there is room; when there
 is none, the one that is the most over its share gives one up, the oldest that has no link now. Whom a lonely node asks
 is taken from all parts alike, so that those of one machine are not the only ones to answer.
+
+A newcomer knows nobody but its bootstraps, any of which may be gone a moment later. So who lets it in names some of
+its own neighbours in the ring to it, and they are asked like the others. They are not on disk and have no part of the
+room, and who does not answer in a few tries is asked no more: an endpoint is anybody's word.
 """
 
 from __future__ import annotations
@@ -22,14 +26,22 @@ CHOSEN: Final = 16
 NEAR: Final = 8
 CAME: Final = 8
 MOST: Final = CHOSEN + NEAR + CAME
+TOLD: Final = 8
+TRIES: Final = 3
 AT_ONCE: Final = 3
 AGAIN: Final = 5.0
-"""Seconds from asking some to asking the next, while there is no link."""
+"""Seconds from asking some to asking the next, while the node is alone."""
 LONELY: Final = 1.5
-"""Seconds without any link before known peers are asked. Bootstraps come first, but a node that is alone for longer
-takes itself for the first of its ring (founding.py), and what it claims then it may have to give back."""
+"""Seconds alone before known peers are asked. Bootstraps come first, but a node that is alone for longer
+takes itself for the first of its ring, unless it has met one (founding.py), and what it claims then it may have to
+give back."""
 LOST: Final = 300.0
 """Seconds, on average, from asking one peer that has no link any more to the next, while there are other links."""
+
+
+class _Told(msgspec.Struct):
+    endpoint: str
+    tries: int = TRIES
 
 
 class Kept(msgspec.Struct):
@@ -47,6 +59,8 @@ class Remembered:
         self._kept = kept
         self._parts = ((kept.chosen, CHOSEN), (kept.near, NEAR), (kept.came, CAME))
         """The earlier ones count for more: a node is in one of them."""
+        self._told: dict[str, _Told] = {}
+        """Those that others have named, the oldest first."""
         self._random = random
         self._alone_since = now
         self._was_alone = True
@@ -77,18 +91,30 @@ class Remembered:
             self._make_room(linked, node)
         return was != (place, endpoint)
 
-    def wake(self, linked: Collection[str], now: float) -> list[tuple[str, str]]:
-        """Whom to ask now: node and endpoint. To be called every few seconds."""
-        if linked or not self._was_alone:
+    def endpoint(self, node: str) -> str | None:
+        """Of one that is kept."""
+        return next((part[node] for part, _ in self._parts if node in part), None)
+
+    def introduced(self, node: str, endpoint: str) -> None:
+        """Somebody named this one."""
+        self._told.pop(node, None)
+        self._told[node] = _Told(endpoint)
+        if len(self._told) > TOLD:
+            del self._told[next(iter(self._told))]
+
+    def wake(self, linked: Collection[str], now: float, *, alone: bool) -> list[tuple[str, str]]:
+        """Whom to ask now: node and endpoint. To be called every few seconds; `alone` as the ring's `is_alone`."""
+        if not (alone and self._was_alone):
             self._alone_since = now
-        self._was_alone = not linked
+        self._was_alone = alone
         lost = list(self._in_turn(linked))
-        if not linked and now >= max(self._alone_since + LONELY, self._ask_at) and lost:
+        if alone and now >= max(self._alone_since + LONELY, self._ask_at) and lost:
             self._ask_at = now + AGAIN
             asked = [lost[(self._asked + index) % len(lost)] for index in range(min(AT_ONCE, len(lost)))]
             self._asked += AT_ONCE
+            self._count_tries(node for node, _ in asked)
             return asked
-        if linked and now >= self._lost_at:
+        if not alone and now >= self._lost_at:
             self._lost_at = now + spread(self._random, LOST)
             parts = [[item for item in part.items() if item[0] not in linked] for part, _ in self._parts]
             some = [part for part in parts if part]
@@ -100,9 +126,22 @@ class Remembered:
         gone = (other for other in part if other not in linked and other != newest)
         del part[next(gone, next(iter(part)))]
 
+    def _count_tries(self, asked: Iterable[str]) -> None:
+        for node in asked:
+            told = self._told.get(node)
+            if told is not None:
+                told.tries -= 1
+                if told.tries == 0:
+                    del self._told[node]
+
     def _in_turn(self, linked: Collection[str]) -> Iterable[tuple[str, str]]:
         """Those without a link, one of each part after the other, the newest first."""
-        parts = ([item for item in reversed(part.items()) if item[0] not in linked] for part, _ in self._parts)
+        known = set(self)
+        told = {node: told.endpoint for node, told in self._told.items() if node not in known}
+        parts = (
+            [item for item in reversed(part.items()) if item[0] not in linked]
+            for part in (*(part for part, _ in self._parts), told)
+        )
         return (item for row in zip_longest(*parts) for item in row if item is not None)
 
 

@@ -16,20 +16,22 @@ from typing import Final
 from ipop_modules.topology.protocol import ids
 from ipop_modules.topology.protocol.acquaintances import Acquaintances
 from ipop_modules.topology.protocol.attempts import Attempts
-from ipop_modules.topology.protocol.chance import Random, pick, request_number
-from ipop_modules.topology.protocol.effects import Connect, Joined, Release
+from ipop_modules.topology.protocol.chance import Random, pick, request_number, some
+from ipop_modules.topology.protocol.effects import Connect, Introduce, Introduced, Joined, Release
 from ipop_modules.topology.protocol.founding import founding_at
 from ipop_modules.topology.protocol.link import HELLO_NEAR, Link
 from ipop_modules.topology.protocol.longlinks import LongLinks
 from ipop_modules.topology.protocol.merging import SETTLED, Merging
 from ipop_modules.topology.protocol.messages import (
     MAX_HOPS,
+    MAX_INTRODUCED,
     MAX_NEAR,
     MAX_NEIGHBOURS,
     Find,
     Found,
     Full,
     Hello,
+    Introduction,
     Join,
     JoinAnswer,
     Neighbours,
@@ -91,6 +93,8 @@ class Ring:
         """When its near neighbours became others."""
         self._linked_since = now
         """Since when it has had some link or, having none, has had none."""
+        self._met_at: float | None = None
+        """When it last saw that a neighbour which it had gone to was in the ring."""
         self._review_at = inf
         """When something that was waited for is to be looked at, though nothing happens."""
         self._nearest: tuple[bytes, ...] = ()
@@ -129,8 +133,11 @@ class Ring:
         self._review(now)
 
     def link_down(self, node: bytes, now: float) -> None:
-        if self.links.pop(node, None) is None:
+        link = self.links.pop(node, None)
+        if link is None:
             return
+        if link.member:
+            self._note_met(link, now)
         self._members = self._hello_due = None
         self._sharing.link_down(node)
         self._long.lost(node, now)
@@ -205,7 +212,10 @@ class Ring:
             self._hello_due = None
         if link.member is not hello.member:
             self._members = None
+        if link.member or hello.member:
+            self._note_met(link, now)
         link.member, link.life, link.near = hello.member, hello.life, hello.near
+        self._introduce(sender, link)
         link.order = hello.order
         self._note_long(sender, link, hello, now)
         heard = [node for node in hello.near if node not in self.links]
@@ -231,6 +241,14 @@ class Ring:
     def on_other_ring(self, said: OtherRing, sender: bytes, now: float) -> None:
         if self.member and said.door not in self.links and sender in self._long_neighbours():
             self._merging.on_other_ring(said.door, sender, now)
+
+    def on_introduction(self, said: Introduction, sender: bytes) -> None:
+        link = self.links.get(sender)
+        if link is not None and link.initiator and not link.introduced and not self.attached:
+            link.introduced = True
+            self.out.emit(
+                Introduced(tuple([(peer.node, peer.endpoint) for peer in said.peers if peer.node != self.me]))
+            )
 
     def on_full(self, sender: bytes, now: float) -> None:
         self._long.lost(sender, now)
@@ -315,6 +333,11 @@ class Ring:
     def is_closest(self, key: bytes) -> bool:
         """Whether this node is, as far as it knows, the ring member nearest to `key`."""
         return self.member and ids.closest(key, [self.me, *self._member_links()]) == self.me
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether others that it knows should be asked: it has no link or, though it has met a ring, none into it."""
+        return not self.links or (self._met_at is not None and not self.attached and not self._member_links())
 
     @property
     def placed(self) -> bool:
@@ -508,10 +531,24 @@ class Ring:
         self.gained |= set(self.near)
         self.out.emit(Joined(self.near))
         self._sharing.review(self._member_links(), now, member=self.member)
-        for node in self.links:
+        for node, link in self.links.items():
+            self._introduce(node, link)
             self._say_hello(node, ask=False, now=now)
         self._probe(now)
         self._probing.soon(now)
+
+    def _note_met(self, link: Link, now: float) -> None:
+        if link.initiator:
+            self._met_at = now
+
+    def _introduce(self, node: bytes, link: Link) -> None:
+        """Name members to a neighbour that came to this node and is none: those that this node chose itself first."""
+        if self.member and link.member is False and not (link.initiator or link.introduced):
+            link.introduced = True
+            members = [other for other in self._member_links() if other != node]
+            chosen = some(self._random, [other for other in members if other in self._long], 2 * MAX_INTRODUCED)
+            near = some(self._random, [other for other in self.near if other not in chosen], 2 * MAX_INTRODUCED)
+            self.out.emit(Introduce(node, tuple([*chosen, *near][: 2 * MAX_INTRODUCED])))
 
     def _say_hello(self, node: bytes, *, ask: bool, now: float) -> None:
         link = self.links[node]
@@ -540,7 +577,7 @@ class Ring:
         """When this node, having met no member, becomes a ring of one; `inf` while it has no reason to."""
         if self.attached or self._placed_at is not None or self.leaf:
             return inf
-        return founding_at(self.me, self.links, self._linked_since)
+        return founding_at(self.me, self.links, self._linked_since, self._met_at)
 
     def _member_links(self) -> tuple[bytes, ...]:
         if self._members is None:
