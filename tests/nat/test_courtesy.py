@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -183,6 +184,7 @@ def test_a_search_spends_its_budget_once_and_then_rests() -> None:
     assert machine.counters["search_resting"] > 0
 
 
+@pytest.mark.slow
 def test_whoever_was_searched_for_in_vain_is_left_alone_by_whatever_member_it_is_named() -> None:
     pair = Pair(NatKind.SYMMETRIC, NatKind.SYMMETRIC, seed=1)
     pair.talk(1)

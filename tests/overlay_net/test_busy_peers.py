@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.overlay_net import full
 from benchmarks.overlay_net.members import Recipe
 from ipop_modules.tincan.card.protocol.ethernet import mac_of
@@ -25,6 +27,7 @@ def talk(network: full.Network, seconds: float, here: full.Node, rates: dict[byt
         network.run(0.5)
 
 
+@pytest.mark.slow
 def test_at_the_cap_a_busy_peer_takes_the_place_of_a_slow_one() -> None:
     network = full.Network(1, recipe=Recipe(long_links=0, verify=verify_p256))
     nodes = [full.whole(node) for node in ring(network, 12)]
@@ -48,6 +51,7 @@ def test_at_the_cap_a_busy_peer_takes_the_place_of_a_slow_one() -> None:
     assert [node for node in nodes if node.id in here.machine.shortcuts] == [busy]
 
 
+@pytest.mark.slow
 def test_two_busy_nodes_whose_session_ended_in_an_outage_get_their_direct_link_again() -> None:
     network = full.Network(2, recipe=Recipe(long_links=0, verify=verify_p256))
     nodes = [full.whole(node) for node in ring(network, 12)]
@@ -69,6 +73,7 @@ def test_two_busy_nodes_whose_session_ended_in_an_outage_get_their_direct_link_a
     assert here.transport.sessions[peer.id].kinds == {"shortcut"}
 
 
+@pytest.mark.slow
 def test_shortcuts_to_peers_that_stopped_make_room() -> None:
     network = full.Network(3, recipe=Recipe(long_links=0, verify=verify_p256))
     nodes = [full.whole(node) for node in ring(network, 12)]

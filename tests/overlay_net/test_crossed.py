@@ -32,6 +32,7 @@ class Network(full.Network):
         super()._take(node, event)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_both_connect_at_once_over_the_ring(seed: int) -> None:
     network = Network(seed)

@@ -44,6 +44,7 @@ def claims_at(network: Network, holder: bytes, key: bytes) -> list[bytes]:
     return [copy.record.owner for copy in copies]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_when_some_have_died_those_who_should_hold_a_record_now_have_it(seed: int) -> None:
     """The ring is older than two leases: what start-up spread about is gone."""

@@ -53,6 +53,7 @@ def _deaf_to_news(receive: Callable[..., list[Effect]]) -> Callable[..., list[Ef
     return without
 
 
+@pytest.mark.slow
 def test_a_ring_that_grows_has_met_no_other() -> None:
     network = Network(2, latency=0.05, recipe=Recipe(long_links=None))
     said: list[Message] = []

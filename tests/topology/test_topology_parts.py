@@ -81,6 +81,7 @@ def test_how_many_there_are_is_estimated_by_samples() -> None:
     assert SMALL < said[len(said) // 2] < 4 * MEMBERS
 
 
+@pytest.mark.slow
 def test_a_set_that_was_full_once_is_counted_as_it_is_soon_after(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the hour is over for which its storer says that there may be more behind it."""
     for module in (store, parts):
@@ -97,6 +98,7 @@ def test_a_set_that_was_full_once_is_counted_as_it_is_soon_after(monkeypatch: py
     assert any(node.machine.storage.store.has_turned_away(first, network.now) for node in rest)
 
 
+@pytest.mark.slow
 def test_a_set_that_shrinks_is_one_part_again() -> None:
     network = Network(5)
     nodes = ring(network, MEMBERS)

@@ -140,10 +140,12 @@ def test_without_known_peers_they_never_are(monkeypatch: pytest.MonkeyPatch) -> 
         orphaned(Network(1), SIZE, BACK)
 
 
+@pytest.mark.slow
 def test_one_machine_with_many_ids_does_not_keep_them_from_it() -> None:
     assert attacked(Network(1), SIZE) < 60.0
 
 
+@pytest.mark.slow
 def test_where_all_have_the_same_part_of_the_room_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remembered, "_place", lambda kinds: 2)
     with pytest.raises(TimeoutError):

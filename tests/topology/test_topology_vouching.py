@@ -58,6 +58,7 @@ def test_a_certificate_with_many_addresses_fits_into_a_record(identity: Identity
     assert len(Authority().member(identity.key, *addresses).public_bytes(Encoding.DER)) <= MAX_CERTIFICATE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["secret", "authority"])
 def test_storers_that_name_themselves_are_not_believed(kind: Kind) -> None:
     overlay = Overlay(new_network(7, kind=kind))

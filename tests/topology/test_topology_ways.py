@@ -53,6 +53,7 @@ def forge(network: Forging, forger: Node) -> None:
     network.run(12.0)
 
 
+@pytest.mark.slow
 def test_a_node_that_lies_about_its_neighbours_and_forges_answers_is_seldom_believed() -> None:
     """By its neighbours, in 14 of 38 lookups, if questions leave by the shortest ways."""
     network = Forging(14, recipe=Recipe(kind="authority", long_links=None))
@@ -152,6 +153,7 @@ def calm() -> tuple[Network, list[Node]]:
     return network, members
 
 
+@pytest.mark.slow
 def test_three_of_seven_storers_hide_no_owner(calm: tuple[Network, list[Node]]) -> None:
     """Those nearest to the key, of which a lookup asks all at first where they lie as close as the average."""
     network, members = calm
