@@ -545,8 +545,8 @@ class Ring:
         """Name members to a neighbour that came to this node and is none: those that this node chose itself first."""
         if self.member and link.member is False and not (link.initiator or link.introduced):
             link.introduced = True
-            members = [other for other in self._member_links() if other != node]
-            chosen = some(self._random, [other for other in members if other in self._long], 2 * MAX_INTRODUCED)
+            long = [other for other in self._member_links() if other in self._long]
+            chosen = some(self._random, long, 2 * MAX_INTRODUCED)
             near = some(self._random, [other for other in self.near if other not in chosen], 2 * MAX_INTRODUCED)
             self.out.emit(Introduce(node, tuple([*chosen, *near][: 2 * MAX_INTRODUCED])))
 
