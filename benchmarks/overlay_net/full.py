@@ -253,10 +253,10 @@ class Network(thin.Network):
                 case Weigh():
                     self.after(0.0, self._weigh, here)
                 case Introduce(newcomer, members):
-                    peers = self._known[here.id].introduction(members)
+                    peers = self.known[here.id].introduction(members)
                     self.perform(here, here.machine.introduce(newcomer, peers, self.now))
                 case Introduced(peers):
-                    self._known[here.id].introduced(peers)
+                    self.known[here.id].introduced(peers)
                 case Routes():
                     here.transport.set_routes(effect.hops, member=effect.member)
                 case Joined() | Registered() | Allocated() | Resolved() | Listed() | Surveyed():
@@ -333,7 +333,7 @@ class Network(thin.Network):
         session = node.transport.sessions.get(other)
         path = session.paths.active if session is not None else None
         if path is not None:
-            self._known[node.id].note(other, format_endpoint(*path.endpoint[:2]), kinds)
+            self.known[node.id].note(other, format_endpoint(*path.endpoint[:2]), kinds)
 
     def _weigh(self, node: Node) -> None:
         sent = {other: session.counters.bytes_out for other, session in node.transport.sessions.items()}
@@ -378,7 +378,7 @@ class Network(thin.Network):
             case events.LinkDown(other, reason):
                 node.links.discard(other)
                 self.perform(node, node.machine.link_down(other, self.now))
-                self._known[node.id].link_down()
+                self.known[node.id].link_down()
                 if node.contacts is not None:
                     node.contacts.link_down(other, reason)
             case events.Contacted(other, endpoint):

@@ -51,6 +51,7 @@ from ipop_modules.topology.protocol.effects import (
 )
 from ipop_modules.topology.protocol.machine import Machine
 from ipop_modules.topology.protocol.messages import Message
+from ipop_modules.topology.protocol.remembered import Kept
 
 CONNECT_TIMEOUT = 5.0
 DEAD_AFTER = 4.0
@@ -119,7 +120,9 @@ class Network(World):
         """Its pauses are drawn apart, so that no other draw depends on how many trials there were."""
         self._known_chance = random.Random(f"known peers {seed}")
         """The same of whom a node without links asks."""
-        self._known: dict[bytes, KnownPeers] = {}
+        self.known: dict[bytes, KnownPeers] = {}
+        self.kept: dict[bytes, Kept] = {}
+        """The known peers on each node's disk."""
         self.nodes: dict[bytes, Node] = {}
         self.sent = 0
         self.bytes_by: Counter[str] = Counter()
@@ -143,12 +146,13 @@ class Network(World):
         return self.recipe.machine(me, key, self.chance.randbytes, self.now, namespace=namespace)
 
     def _know_peers(self, node: Node) -> None:
-        self._known[node.id] = KnownPeers(
+        self.known[node.id] = KnownPeers(
             self,
             self._known_chance,
             linked=lambda: node.links,
             is_alone=lambda: node.machine.ring.is_alone,
             connect=lambda other, endpoint: self._ask_known_peer(node, other, endpoint),
+            kept=self.kept.setdefault(node.id, Kept()),
         )
 
     def contact(self, node: Node, bootstrap: Node) -> None:
@@ -203,7 +207,7 @@ class Network(World):
             here.wishes = {wish for wish in here.wishes if wish[0] != there.id}
             if here.alive:
                 self.perform(here, here.machine.link_down(there.id, self.now))
-                self._known[here.id].link_down()
+                self.known[here.id].link_down()
                 if here.contacts is not None:
                     here.contacts.link_down(there.id, "it ended")
 
@@ -225,7 +229,7 @@ class Network(World):
 
     def _stop(self, node: Node) -> None:
         node.alive = False
-        self._known[node.id].stop()
+        self.known[node.id].stop()
         if node.contacts is not None:
             node.contacts.stop()
 
@@ -271,10 +275,10 @@ class Network(World):
                 case Release():
                     self.release(node, effect.node, effect.kind)
                 case Introduce(newcomer, members):
-                    peers = self._known[node.id].introduction(members)
+                    peers = self.known[node.id].introduction(members)
                     self.perform(node, node.machine.introduce(newcomer, peers, self.now))
                 case Introduced(peers):
-                    self._known[node.id].introduced(peers)
+                    self.known[node.id].introduced(peers)
                 case Routes():
                     node.table.replace(effect.hops, member=effect.member)
                 case Joined() | Registered() | Allocated() | Resolved() | Listed() | Surveyed():
@@ -349,7 +353,7 @@ class Network(World):
         other.links.add(one.id)
         for here, there in ((one, other), (other, one)):
             kinds = {kind for node, kind in here.wishes if node == there.id}
-            self._known[here.id].note(there.id, there.id.hex(), kinds)
+            self.known[here.id].note(there.id, there.id.hex(), kinds)
         self.perform(one, one.machine.link_up(other.id, self.now, initiator=True))
         self.perform(other, other.machine.link_up(one.id, self.now, initiator=False))
 

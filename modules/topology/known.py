@@ -22,7 +22,6 @@ from ipop_core.bus.api import Bus
 from ipop_core.clock import boot_clock
 from ipop_core.errors import BusError
 from ipop_core.kept_file import KeptFile
-from ipop_modules.topology.protocol.messages import MAX_INTRODUCED
 from ipop_modules.topology.protocol.remembered import Kept, Remembered
 
 _log = logging.getLogger(__name__)
@@ -53,9 +52,9 @@ class KnownPeers:
             self._changed = True
 
     def introduction(self, members: Iterable[bytes]) -> list[tuple[bytes, str]]:
-        """The first few of these that a newcomer may ask beside this node, and their endpoints."""
+        """Those of these that a newcomer may ask beside this node, and their endpoints."""
         known = [(member, self._remembered.endpoint(member.hex())) for member in members]
-        return [(member, endpoint) for member, endpoint in known if endpoint and is_fit(endpoint)][:MAX_INTRODUCED]
+        return [(member, endpoint) for member, endpoint in known if endpoint and is_fit(endpoint)]
 
     def introduced(self, node: bytes, endpoint: str) -> None:
         """A member named this one: a stranger's word, so it counts only where a peer of another machine may be."""

@@ -15,7 +15,7 @@ from ipop_modules.signal.protocol import contact
 from ipop_modules.signal.protocol.contact import FirstContact
 from ipop_modules.topology.known import SAVE_AFTER
 from ipop_modules.topology.protocol.records import verify_p256
-from ipop_modules.topology.protocol.remembered import LONELY, Remembered
+from ipop_modules.topology.protocol.remembered import LONELY, Kept, Remembered
 from tests.topology.rings import ring
 
 Make: TypeAlias = type[thin.Network]
@@ -127,6 +127,7 @@ def test_a_simulated_node_asks_when_it_has_been_alone_for_as_long_as_a_real_one(
             linked=tuple,
             is_alone=lambda: True,
             connect=lambda node, endpoint, asked=asked, time=time: asked.append(time.now),  # type: ignore[misc]  # mypy can't infer a lambda's default
+            kept=Kept(),
         )
         peers.note(bytes(20), "somewhere", ())
         time.run(100.0)

@@ -13,7 +13,6 @@ from ipop_core.testing import FakeRole, memory_bus
 from ipop_modules.topology import known
 from ipop_modules.topology.known import KnownPeers
 from ipop_modules.topology.protocol import remembered
-from ipop_modules.topology.protocol.messages import MAX_INTRODUCED
 from ipop_modules.topology.protocol.remembered import MOST
 
 NODE, ENDPOINT = "ab" * 20, "192.0.2.1:4741"
@@ -95,14 +94,14 @@ def test_a_node_whose_links_lead_into_no_ring_asks_too(tmp_path: Path, monkeypat
     asyncio.run(story())
 
 
-def test_it_names_the_first_few_that_have_an_endpoint_for_others(tmp_path: Path) -> None:
+def test_it_names_those_that_have_an_endpoint_for_others(tmp_path: Path) -> None:
     peers = KnownPeers(None, tmp_path / "known.json", lambda: [], lambda: False)  # type: ignore[arg-type]
-    nodes = [bytes([number] * 20) for number in range(MAX_INTRODUCED + 3)]
+    nodes = [bytes([number] * 20) for number in range(7)]
     unknown, unfit, *fit = nodes
     peers.note(unfit.hex(), "127.0.0.1:4741", ["long"])
     for node in fit:
         peers.note(node.hex(), ENDPOINT, ["long"])
-    assert peers.introduction(nodes) == [(node, ENDPOINT) for node in fit[:MAX_INTRODUCED]]
+    assert peers.introduction(nodes) == [(node, ENDPOINT) for node in fit]
     assert peers.introduction([unknown, unfit]) == []
 
 

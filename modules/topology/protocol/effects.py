@@ -37,7 +37,7 @@ class Weigh(msgspec.Struct, frozen=True):
 
 
 class Introduce(msgspec.Struct, frozen=True):
-    """Say by `introduce` where the first few of these members are that have an endpoint which another node may use."""
+    """Say by `introduce` where those of these members are that have an endpoint which another node may use."""
 
     node: bytes
     """The newcomer to be told."""

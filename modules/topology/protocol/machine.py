@@ -182,7 +182,7 @@ class Machine:
     # Newcomers.
 
     def introduce(self, node: bytes, peers: Iterable[tuple[bytes, str]], now: float) -> list[Effect]:
-        """Where the members of an Introduce are, for the newcomer that it names."""
+        """Where the members of an Introduce are, for the newcomer that it names: the first few are told."""
         told = tuple([Peer(other, endpoint) for other, endpoint in peers if len(endpoint) <= MAX_ENDPOINT])
         if told:
             self.ring.out.to_neighbour(node, Introduction(told[:MAX_INTRODUCED]))
